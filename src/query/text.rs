@@ -1,0 +1,391 @@
+//! The text form of a query: the command line's own words, and instants as people write them.
+//!
+//! One table, [`FILTERS`], names every filter; the command, [`Query::with_filter`] and
+//! `Display`/`FromStr` all read it, so a filter cannot be known to one and ignored by another
+//! (rule R10).
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
+
+use super::{Order, Query};
+use crate::error::{Error, ErrorKind, Result};
+use crate::instant;
+use crate::sample::Status;
+
+/// One filter of the text form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Its name: `pipeline` for `--pipeline`.
+    pub name: &'static str,
+    /// What its value is called in help texts; `None` when it takes none.
+    pub value: Option<&'static str>,
+    /// One line of help.
+    pub help: &'static str,
+}
+
+/// Every filter that text interfaces know, in the order in which they are written.
+pub const FILTERS: &[Filter] = &[
+    filter("pipeline", Some("NAME"), "Only samples of this pipeline"),
+    filter("status", Some("STATUS"), "Only samples of this status"),
+    filter("id", Some("ID"), "Only the sample of this id"),
+    filter(
+        "after",
+        Some("WHEN"),
+        "Only samples created later than this",
+    ),
+    filter(
+        "before",
+        Some("WHEN"),
+        "Only samples created earlier than this",
+    ),
+    filter(
+        "since",
+        Some("WHEN"),
+        "Only samples created at this instant or later",
+    ),
+    filter(
+        "until",
+        Some("WHEN"),
+        "Only samples created at this instant or earlier",
+    ),
+    filter("newest", None, "Newest first"),
+    filter("limit", Some("N"), "At most so many samples"),
+    filter(
+        "cursor",
+        Some("TOKEN"),
+        "Go on behind the end of an earlier page",
+    ),
+];
+
+const fn filter(name: &'static str, value: Option<&'static str>, help: &'static str) -> Filter {
+    Filter { name, value, help }
+}
+
+impl Query {
+    /// Adds a filter by its name in [`FILTERS`]. `newest` takes `true` or the empty text, and
+    /// `false` for oldest first; `now` is what `2h` and the like are counted back from.
+    ///
+    /// # Errors
+    /// [`InvalidQuery`](ErrorKind::InvalidQuery) for an unknown name, naming the nearest known one,
+    /// and for a value that cannot be understood; an unknown status likewise.
+    pub fn with_filter(self, name: &str, value: &str, now: DateTime<Utc>) -> Result<Self> {
+        let when =
+            || parse_instant(value, now).map_err(|error| error.with_subject(format!("--{name}")));
+        Ok(match name {
+            "pipeline" => self.pipeline(value),
+            "status" => self.status(parse_status(value)?),
+            "id" => self.id(value),
+            "after" => self.after(when()?),
+            "before" => self.before(when()?),
+            "since" => self.since(when()?),
+            "until" => self.until(when()?),
+            "newest" => match value {
+                "" | "true" => self.order(Order::Newest),
+                "false" => self.order(Order::Oldest),
+                other => return Err(misread("newest", other, "true or false")),
+            },
+            "limit" => match value.parse() {
+                Ok(limit) => self.limit(limit),
+                Err(_) => return Err(misread("limit", value, "a whole number from 0")),
+            },
+            "cursor" => self.cursor(value.parse()?),
+            unknown => return Err(unknown_filter(unknown)),
+        })
+    }
+}
+
+fn parse_status(word: &str) -> Result<Status> {
+    word.parse().map_err(|cause: Error| {
+        let hint = nearest(word, Status::ALL.map(Status::as_str))
+            .map(|near| format!(", did you mean {near}?"))
+            .unwrap_or_default();
+        invalid(format!("{word:?} is no status{hint}"))
+            .with_subject("--status")
+            .with_cause(cause)
+    })
+}
+
+impl fmt::Display for Query {
+    /// Writes the query in the command line's own words, quoted for a shell where need be. Two
+    /// values are not shown as they were given but as they act: instants in full.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words: Vec<(&str, String)> = Vec::new();
+        for pipeline in &self.pipelines {
+            words.push(("pipeline", pipeline.clone()));
+        }
+        for status in &self.statuses {
+            words.push(("status", status.to_string()));
+        }
+        for id in self.ids.iter().flatten() {
+            words.push(("id", id.clone()));
+        }
+        for (name, instant) in [
+            ("after", self.after),
+            ("before", self.before),
+            ("since", self.since),
+            ("until", self.until),
+        ] {
+            if let Some(instant) = instant {
+                words.push((name, instant::to_text(instant)));
+            }
+        }
+        if self.order == Order::Newest {
+            words.push(("newest", String::new()));
+        }
+        if let Some(limit) = self.limit {
+            words.push(("limit", limit.to_string()));
+        }
+        if let Some(cursor) = &self.cursor {
+            words.push(("cursor", cursor.to_string()));
+        }
+        for (index, (name, value)) in words.iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}--{name}")?;
+            if *name != "newest" {
+                // A shell word cannot hold NUL; it is shown as a sign that no filter matches.
+                let value = value.replace('\0', "\u{fffd}");
+                let quoted = shlex::try_quote(&value).map_err(|_| fmt::Error)?;
+                // `--name=value` keeps a value that begins with a dash from being read as a flag.
+                let joint = if quoted.starts_with('-') { "=" } else { " " };
+                write!(f, "{joint}{quoted}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Query {
+    type Err = Error;
+
+    /// Reads what `Display` writes; values may also be joined by `=`, pipelines, statuses and ids
+    /// may be repeated.
+    fn from_str(text: &str) -> Result<Self> {
+        let now = instant::now();
+        let words = shlex::split(text).ok_or_else(|| invalid("a quote is not closed"))?;
+        let mut words = words.into_iter();
+        let mut query = Self::new();
+        while let Some(word) = words.next() {
+            let Some(flag) = word.strip_prefix("--") else {
+                return Err(invalid(format!(
+                    "{word:?} is no filter; filters begin with --"
+                )));
+            };
+            let (name, joined) = match flag.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (flag, None),
+            };
+            let Some(filter) = FILTERS.iter().find(|filter| filter.name == name) else {
+                return Err(unknown_filter(name));
+            };
+            let value = match (filter.value, joined) {
+                (_, Some(value)) => value,
+                (None, None) => String::new(),
+                (Some(what), None) => words
+                    .next()
+                    .ok_or_else(|| invalid(format!("--{name} has no {what}")))?,
+            };
+            query = query.with_filter(name, &value, now)?;
+        }
+        Ok(query)
+    }
+}
+
+/// Reads an instant as people write it: RFC 3339 (`2013-06-01T12:00:00Z`, `…+02:00`), the same without
+/// a zone (taken as UTC), a plain date (`2013-06-01`, its first instant in UTC), `now`, or a span of
+/// time before `now`: a whole number and `s`, `m`, `h`, `d` or `w`, such as `90m`, `2h` or `3d`
+/// (`ago` may follow).
+///
+/// # Errors
+/// [`InvalidQuery`](ErrorKind::InvalidQuery) for anything else.
+pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    let text = text.trim();
+    if text == "now" {
+        return Ok(now);
+    }
+    if let Some(span) = parse_span(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
+        return span
+            .and_then(|span| now.checked_sub_signed(span))
+            .ok_or_else(|| invalid(format!("{text:?} is too long ago")));
+    }
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_time(chrono::NaiveTime::MIN).and_utc());
+    }
+    if let Ok(instant) = text.parse::<DateTime<Utc>>() {
+        return Ok(instant);
+    }
+    for format in [
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M",
+        "%Y-%m-%d %H:%M",
+    ] {
+        if let Ok(naive) = NaiveDateTime::parse_from_str(text, format) {
+            return Ok(naive.and_utc());
+        }
+    }
+    Err(invalid(format!(
+        "{text:?} is no instant; write 2013-06-01T12:00:00Z, 2013-06-01, or 2h or 3d for so long ago"
+    )))
+}
+
+/// A whole number and its unit; `Some(None)` when it is one but too large.
+fn parse_span(text: &str) -> Option<Option<TimeDelta>> {
+    let digits = text.strip_suffix(['s', 'm', 'h', 'd', 'w'])?;
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let unit_s = match text.as_bytes().last() {
+        Some(b's') => 1,
+        Some(b'm') => 60,
+        Some(b'h') => 3_600,
+        Some(b'd') => 86_400,
+        _ => 604_800,
+    };
+    let seconds = digits
+        .parse::<i64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit_s));
+    Some(seconds.and_then(TimeDelta::try_seconds))
+}
+
+/// The known word most like `word`, if one is like it at all (Damerau–Levenshtein distance of at
+/// most a third of its length, and 1 at least).
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance_max = (word.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn unknown_filter(name: &str) -> Error {
+    let names = FILTERS.iter().map(|filter| filter.name);
+    match nearest(name, names) {
+        Some(near) => invalid(format!("there is no filter {name:?}; did you mean {near}?")),
+        None => {
+            let names: Vec<_> = FILTERS.iter().map(|filter| filter.name).collect();
+            invalid(format!(
+                "there is no filter {name:?}; there are {}",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+fn misread(name: &str, value: &str, expected: &str) -> Error {
+    invalid(format!("{value:?} is not {expected}")).with_subject(format!("--{name}"))
+}
+
+fn invalid(message: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::InvalidQuery, "read a query").with_message(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn instants() -> impl Strategy<Value = DateTime<Utc>> {
+        (-62_135_596_800_000_000_i64..253_402_300_799_999_999)
+            .prop_map(|micros| instant::from_micros(micros).unwrap())
+    }
+
+    prop_compose! {
+        fn queries()(
+            pipelines in prop::collection::vec("[^\0]{0,12}", 0..3),
+            statuses in prop::collection::vec(prop::sample::select(Status::ALL.to_vec()), 0..3),
+            ids in prop::option::of(prop::collection::vec("[^\0]{0,12}", 1..3)),
+            bounds in prop::array::uniform4(prop::option::of(instants())),
+            newest: bool,
+            limit: Option<u64>,
+        ) -> Query {
+            let mut query = Query::new();
+            query.pipelines.extend(pipelines);
+            query.statuses.extend(statuses);
+            query.ids = ids.map(|ids| ids.into_iter().collect());
+            [query.after, query.before, query.since, query.until] = bounds;
+            query.order = if newest { Order::Newest } else { Order::Oldest };
+            query.limit = limit;
+            query
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_form_reads_back(query in queries()) {
+            prop_assert_eq!(query.to_string().parse::<Query>().unwrap(), query);
+        }
+
+        #[test]
+        fn the_serde_form_reads_back(query in queries()) {
+            let json = serde_json::to_string(&query).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Query>(&json).unwrap(), query);
+        }
+
+        #[test]
+        fn any_text_is_read_without_a_panic(text: String) {
+            let _ = text.parse::<Query>();
+            let _ = parse_instant(&text, instant::now());
+        }
+    }
+
+    #[test]
+    fn an_unknown_filter_names_the_nearest() {
+        let error = "--pipline JFK".parse::<Query>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidQuery);
+        assert!(
+            error.to_string().contains("did you mean pipeline?"),
+            "{error}"
+        );
+        let error = "--status reday".parse::<Query>().unwrap_err();
+        assert!(error.to_string().contains("did you mean ready?"), "{error}");
+        for text in [
+            "JFK",
+            "--limit",
+            "--limit -1",
+            "--limit x",
+            "--newest=maybe",
+            "--after 'x",
+        ] {
+            let error = text.parse::<Query>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidQuery, "{text}");
+        }
+    }
+
+    #[test]
+    fn instants_as_people_write_them() {
+        let now = "2013-06-10T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2013-06-01", "2013-06-01T00:00:00Z"),
+            ("2013-06-01T12:30:00Z", "2013-06-01T12:30:00Z"),
+            ("2013-06-01T12:30:00+02:00", "2013-06-01T10:30:00Z"),
+            ("2013-06-01 12:30", "2013-06-01T12:30:00Z"),
+            ("2013-06-01T12:30:00.000001", "2013-06-01T12:30:00.000001Z"),
+            ("2h", "2013-06-10T10:00:00Z"),
+            ("3d ago", "2013-06-07T12:00:00Z"),
+            ("1w", "2013-06-03T12:00:00Z"),
+            ("90m", "2013-06-10T10:30:00Z"),
+            ("now", "2013-06-10T12:00:00Z"),
+        ] {
+            let found = parse_instant(text, now).unwrap();
+            assert_eq!(instant::to_text(found), expected, "{text}");
+        }
+        for text in [
+            "",
+            "h",
+            "2x",
+            "2013-13-01",
+            "yesterday?",
+            "99999999999999999999h",
+            "-2h",
+        ] {
+            assert!(parse_instant(text, now).is_err(), "{text}");
+        }
+    }
+}

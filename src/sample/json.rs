@@ -1,0 +1,208 @@
+//! The JSON text form of a sample (rule M7), as files, streams and the command line have it.
+//!
+//! One object: `id`, `pipeline`, `status`, `created_at`, then `measured_at`, `data`, `measurements`
+//! and `reason` where there is something to say. Instants are RFC 3339 in UTC; payload values are
+//! written as `value/json.rs` says.
+
+use serde_json::{Map as JsonMap, Value as Json};
+
+use super::{Reason, Sample};
+use crate::error::{Error, ErrorKind, Limit, Result};
+use crate::instant;
+use crate::payload::Payload;
+use crate::value;
+
+const FIELDS: [&str; 8] = [
+    "id",
+    "pipeline",
+    "status",
+    "created_at",
+    "measured_at",
+    "data",
+    "measurements",
+    "reason",
+];
+
+impl Sample {
+    /// The JSON text form: what [`Sample::from_json`] reads back to an equal sample.
+    ///
+    /// # Errors
+    /// [`Decode`](ErrorKind::Decode) when a payload is damaged.
+    pub fn to_json(&self) -> Result<Json> {
+        let mut object = JsonMap::new();
+        object.insert("id".into(), self.id().into());
+        object.insert("pipeline".into(), self.pipeline().into());
+        object.insert("status".into(), self.status().as_str().into());
+        object.insert(
+            "created_at".into(),
+            instant::to_text(self.created_at()).into(),
+        );
+        if let Some(at) = self.measured_at() {
+            object.insert("measured_at".into(), instant::to_text(at).into());
+        }
+        for (name, payload) in [("data", self.data()), ("measurements", self.measurements())] {
+            if !payload.is_empty() {
+                let map = payload
+                    .to_map()
+                    .map_err(|error| error.with_sample_id(self.id()))?;
+                object.insert(name.into(), value::map_to_json(&map));
+            }
+        }
+        if let Some(reason) = self.reason() {
+            let mut inner = JsonMap::new();
+            inner.insert("stage".into(), reason.stage().into());
+            inner.insert("message".into(), reason.message().into());
+            inner.insert("attempts".into(), reason.attempts().into());
+            inner.insert("at".into(), instant::to_text(reason.at()).into());
+            object.insert("reason".into(), inner.into());
+        }
+        Ok(object.into())
+    }
+
+    /// Reads the JSON text form.
+    ///
+    /// `id` and `pipeline` must be there; the other fields have the defaults of
+    /// [`Sample::builder`]. `null` stands for an absent field.
+    ///
+    /// # Errors
+    /// [`Decode`](ErrorKind::Decode) for what is not of this form, an unknown field among them, and
+    /// [`InvalidSample`](ErrorKind::InvalidSample) for a limit that is broken.
+    pub fn from_json(json: Json) -> Result<Self> {
+        let Json::Object(mut object) = json else {
+            return Err(malformed(format!(
+                "expected an object, found {}",
+                json_type(&json)
+            )));
+        };
+        object.retain(|_, value| !value.is_null());
+        if let Some(unknown) = object.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+            let hint = crate::query::nearest(unknown, FIELDS)
+                .map(|near| format!("; did you mean {near}?"))
+                .unwrap_or_default();
+            return Err(malformed(format!("unknown field {unknown:?}{hint}")));
+        }
+        let id = required_text(&mut object, "id")?;
+        let named = |error: Error| error.with_sample_id(id.clone());
+        let mut builder =
+            Self::builder(required_text(&mut object, "pipeline").map_err(named)?).id(id.clone());
+        if let Some(word) = text(&mut object, "status").map_err(named)? {
+            builder = builder.status(word.parse().map_err(named)?);
+        }
+        if let Some(at) = instant_field(&mut object, "created_at").map_err(named)? {
+            builder = builder.created_at(at);
+        }
+        if let Some(at) = instant_field(&mut object, "measured_at").map_err(named)? {
+            builder = builder.measured_at(at);
+        }
+        if let Some(payload) = payload(&mut object, "data").map_err(named)? {
+            builder = builder.data_payload(payload);
+        }
+        if let Some(payload) = payload(&mut object, "measurements").map_err(named)? {
+            builder = builder.measurements_payload(payload);
+        }
+        match object.remove("reason") {
+            None => {}
+            Some(Json::Object(reason)) => {
+                builder = builder.reason(read_reason(reason).map_err(named)?);
+            }
+            Some(other) => {
+                let found = json_type(&other);
+                return Err(named(malformed(format!(
+                    "reason must be an object, not {found}"
+                ))));
+            }
+        }
+        builder.build()
+    }
+
+    /// The JSON text form on one line, without a line end.
+    ///
+    /// # Errors
+    /// [`Decode`](ErrorKind::Decode) when a payload is damaged.
+    pub fn to_json_text(&self) -> Result<String> {
+        Ok(self.to_json()?.to_string())
+    }
+
+    /// Reads one sample from its JSON text form. Nesting is bounded, so hostile text is an error.
+    ///
+    /// # Errors
+    /// As [`Sample::from_json`]; text that is no JSON is a [`Decode`](ErrorKind::Decode) error.
+    pub fn from_json_text(text: &str) -> Result<Self> {
+        Self::from_json(value::parse_json(text)?)
+    }
+}
+
+fn read_reason(mut object: JsonMap<String, Json>) -> Result<Reason> {
+    let stage = required_text(&mut object, "stage")?;
+    let message = required_text(&mut object, "message")?;
+    let attempts = object
+        .remove("attempts")
+        .and_then(|attempts| attempts.as_u64())
+        .and_then(|attempts| u32::try_from(attempts).ok())
+        .ok_or_else(|| malformed("reason.attempts must be a whole number below 2^32"))?;
+    let at = instant_field(&mut object, "at")?
+        .ok_or_else(|| malformed("reason has no instant in its field \"at\""))?;
+    match object.keys().next() {
+        Some(unknown) => Err(malformed(format!("unknown field {unknown:?} in reason"))),
+        None => Ok(Reason::new(stage, message, attempts, at)),
+    }
+}
+
+fn payload(object: &mut JsonMap<String, Json>, field: &'static str) -> Result<Option<Payload>> {
+    let Some(json) = object.remove(field) else {
+        return Ok(None);
+    };
+    match json {
+        Json::Object(map) => {
+            let map = value::map_from_json(field, map)?;
+            Payload::encode(field, &map).map(Some)
+        }
+        other => {
+            let found = json_type(&other);
+            Err(Error::invalid_sample(Limit::NotAMap { field, found }))
+        }
+    }
+}
+
+fn instant_field(
+    object: &mut JsonMap<String, Json>,
+    field: &'static str,
+) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
+    text(object, field)?
+        .map(|text| {
+            instant::from_text(&text).map_err(|cause| {
+                malformed(format!("{field} {text:?} is no RFC 3339 instant")).with_cause(cause)
+            })
+        })
+        .transpose()
+}
+
+fn required_text(object: &mut JsonMap<String, Json>, field: &'static str) -> Result<String> {
+    text(object, field)?.ok_or_else(|| malformed(format!("there is no field {field:?}")))
+}
+
+fn text(object: &mut JsonMap<String, Json>, field: &'static str) -> Result<Option<String>> {
+    match object.remove(field) {
+        None => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text)),
+        Some(other) => {
+            let found = json_type(&other);
+            Err(malformed(format!("{field} must be a string, not {found}")))
+        }
+    }
+}
+
+fn json_type(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "null",
+        Json::Bool(_) => "a bool",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a string",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "a map",
+    }
+}
+
+fn malformed(message: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Decode, "read a sample from JSON").with_message(message)
+}
