@@ -1,0 +1,11 @@
+//! The integration tests, one binary: everything here goes through the public API.
+
+// A test ends where something is not as it should be, and shows its reports when it is asked to.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+/// Opening and reopening files, also bad ones.
+mod files;
+/// Processes killed in the middle of a load.
+mod kill;
+/// Every filter combination is answered by an index.
+mod plans;
