@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle, ThreadId};
 pub use ticket::{Receipt, Ticket};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::panicked;
 use crate::query::{Facets, Page, Query, Selection};
 use crate::sample::{Sample, Status};
 use crate::storage::{Capabilities, Samples, Scan, Storage, StoreReport};
@@ -38,9 +39,10 @@ const COMMIT_SAMPLES_MAX: usize = 8_192;
 /// ticket of the group gets that error; and a storage whose batches are not atomic gets each
 /// submission by itself from the start, since its half-stored group would have to be stored twice.
 ///
-/// A writer is a [`Storage`] too. [`store`](Storage::store) waits for its own commit, which it shares
-/// with nobody so that its report is exact (rule W5); `set_status` and `delete` wait for what was
-/// accepted before them. Reads go straight to the storage behind: they see what is committed, so
+/// A writer is a [`Storage`] too. [`store`](Storage::store), `set_status` and `delete` wait for what was
+/// accepted before them and then go to the storage behind on the calling thread: their place in the
+/// order is kept, and so is the storage's own exact report (rule W5), which submissions that share a
+/// commit cannot have (see [`Receipt::report`]). Reads go straight to the storage behind: they see what is committed, so
 /// everything whose `store` returned or whose ticket resolved, and not what is still queued. Call
 /// [`flush`](Storage::flush) in between to read what was submitted.
 ///
@@ -187,7 +189,22 @@ impl Writer {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) after, or while waiting at, a close: the batch is not stored.
     pub fn submit(&self, batch: impl Into<Vec<Sample>>) -> Result<Ticket> {
-        self.put(batch.into(), false)
+        self.check_not_within("submit a batch")?;
+        let batch = batch.into();
+        let (promise, ticket) = ticket::pair(&self.handle.unclaimed);
+        if batch.is_empty() {
+            self.check_open("submit a batch")?;
+            promise.resolve(Ok(Receipt::exact(StoreReport::default())));
+            return Ok(ticket);
+        }
+        self.handle
+            .queue
+            .push(Submission { batch, promise })
+            .map_err(|submission| {
+                submission.withdraw();
+                Error::closed("submit a batch")
+            })?;
+        Ok(ticket)
     }
 
     /// Puts a batch into the queue if there is room now, and gives it back if not.
@@ -201,11 +218,7 @@ impl Writer {
             promise.resolve(Ok(Receipt::exact(StoreReport::default())));
             return Ok(ticket);
         }
-        let submission = Submission {
-            batch,
-            apart: false,
-            promise,
-        };
+        let submission = Submission { batch, promise };
         match self.handle.queue.try_push(submission) {
             Ok(()) => Ok(ticket),
             Err((submission, closed)) => {
@@ -217,26 +230,6 @@ impl Writer {
                 })
             }
         }
-    }
-
-    fn put(&self, batch: Vec<Sample>, apart: bool) -> Result<Ticket> {
-        self.check_not_within("submit a batch")?;
-        let (promise, ticket) = ticket::pair(&self.handle.unclaimed);
-        if batch.is_empty() {
-            self.check_open("submit a batch")?;
-            promise.resolve(Ok(Receipt::exact(StoreReport::default())));
-            return Ok(ticket);
-        }
-        let submission = Submission {
-            batch,
-            apart,
-            promise,
-        };
-        self.handle.queue.push(submission).map_err(|submission| {
-            submission.withdraw();
-            Error::closed("submit a batch")
-        })?;
-        Ok(ticket)
     }
 
     fn check_open(&self, operation: &'static str) -> Result<()> {
@@ -258,7 +251,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for what was accepted so far; then an error that nobody has seen is this call's.
+    /// Waits for what was accepted so far.
     fn settle(&self, operation: &'static str) -> Result<()> {
         self.check_open(operation)?;
         self.check_not_within(operation)?;
@@ -297,8 +290,8 @@ impl Storage for Writer {
     }
 
     fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
-        let receipt = self.put(batch.to_vec(), true)?.wait()?;
-        Ok(receipt.report().unwrap_or_default())
+        self.settle("store a batch")?;
+        panicked::catch_error("store a batch", || self.handle.storage.store(batch))
     }
 
     fn flush(&self) -> Result<()> {

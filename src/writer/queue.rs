@@ -12,8 +12,6 @@ use crate::sample::Sample;
 /// A batch on its way to the storage. Never empty.
 pub(super) struct Submission {
     pub(super) batch: Vec<Sample>,
-    /// Wants a commit of its own.
-    pub(super) apart: bool,
     pub(super) promise: Promise,
 }
 
@@ -103,11 +101,10 @@ impl Queue {
         }
         let first = state.waiting.pop_front()?;
         let mut samples = first.batch.len();
-        let alone = first.apart;
         let mut group = vec![first];
         while let Some(next) = state.waiting.pop_front() {
             let together = samples.saturating_add(next.batch.len());
-            if alone || next.apart || together > samples_max {
+            if together > samples_max {
                 state.waiting.push_front(next);
                 break;
             }

@@ -1,0 +1,1 @@
+//! Pipelines (rules P1–P8).
