@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The input is `examples/data/nyc-weather.csv`: hourly observations of 2013 at Newark (EWR), Kennedy
-//! (JFK) and LaGuardia (LGA), from the R package `nycflights13`, with gaps written as `NA`. One row
+//! (JFK) and La Guardia (LGA), from the R package `nycflights13`, with gaps written as `NA`. One row
 //! becomes one sample, and each airport is a pipeline of its own.
 
 #![allow(clippy::print_stdout)] // an example talks
@@ -123,6 +123,7 @@ fn rows() -> Result<impl Iterator<Item = Result<Sample, BoxError>>, csv::Error> 
 }
 
 /// Makes a row the observation of an airport and an hour: numbers as numbers, gaps left out.
+#[allow(clippy::needless_pass_by_value)] // a stage takes its sample
 fn parse(row: Sample) -> Result<Flow, BoxError> {
     let mut columns: BTreeMap<String, String> = row.data_as()?;
     let mut take = |name: &str| columns.remove(name).ok_or(format!("no column {name}"));
@@ -220,7 +221,7 @@ fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -270,7 +270,8 @@ impl fmt::Display for RunReport {
         if !statuses.is_empty() {
             write!(f, " ({})", statuses.join(", "))?;
         }
-        if self.skipped > 0 {
+        // Stored ones have been told by their status.
+        if self.skipped > 0 && self.account.stored_by_status[Status::Skipped.index()] == 0 {
             write!(f, ", {} skipped", self.skipped)?;
         }
         for trouble in self.troubles() {

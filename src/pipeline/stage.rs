@@ -38,7 +38,7 @@ impl From<Sample> for Flow {
 /// [`PipelineBuilder::stage`](crate::PipelineBuilder::stage).
 ///
 /// ```
-/// use samplestore::{BoxError, Flow, MemoryStorage, Pipeline, Sample, Stage, Status};
+/// use samplestore::{BoxError, Flow, MemoryStorage, Pipeline, Sample, Stage, Status, data};
 ///
 /// struct Above {
 ///     field: &'static str,
@@ -60,12 +60,13 @@ impl From<Sample> for Flow {
 /// }
 ///
 /// let report = Pipeline::builder("warm hours")
-///     .source([Sample::builder("JFK").measurement("x", 1).build()?])
+///     .source([71.6, 41.0].map(|temp| Sample::builder("JFK").data(data! { "temp" => temp }).build()))
 ///     .stage_with(Above { field: "temp", least: 60.0 })
 ///     .storage(MemoryStorage::new())
 ///     .build()?
 ///     .run()?;
-/// assert_eq!(report.dlq(), 1);
+/// assert_eq!(report.stored_by_status()[&Status::Ready], 1);
+/// assert_eq!(report.skipped(), 1);
 /// # Ok::<(), samplestore::Error>(())
 /// ```
 pub trait Stage: Send + Sync {

@@ -243,7 +243,7 @@ fn p3_p4_skipped_and_failed_samples_are_stored_with_their_reason() {
         assert_eq!(stored(&storage, "000004-marked").reason(), None);
         assert_eq!(
             report.to_string(),
-            "run: 5 read, 5 stored (1 measured, 1 skipped, 3 dlq), 1 skipped, 3 failed in a stage"
+            "run: 5 read, 5 stored (1 measured, 1 skipped, 3 dlq), 3 failed in a stage"
         );
         let error = report.into_result().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Partial);
