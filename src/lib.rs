@@ -5,16 +5,23 @@ pub mod docs;
 mod error;
 mod instant;
 mod memory;
+mod panicked;
 mod payload;
+mod pipeline;
 mod query;
 mod sample;
 mod storage;
 mod value;
+mod writer;
 
 pub use database::{Database, Durability, Explain, Options, Snapshot, Stats, TableStats};
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use memory::MemoryStorage;
 pub use payload::Payload;
+pub use pipeline::{
+    BoxError, FailedSample, Flow, Measurement, NoSource, NoStorage, Pipeline, PipelineBuilder,
+    Progress, RetryPolicy, RunOutcome, RunReport, SourceItem, Stage, WithSource, WithStorage,
+};
 pub use query::{
     Cursor, FILTERS, Facet, Facets, Filter, Order, Page, Query, Selection, TimeRange, parse_instant,
 };
@@ -23,3 +30,4 @@ pub use sample::{
 };
 pub use storage::{Capabilities, Ranked, Samples, Scan, Storage, StoreReport, check_batch};
 pub use value::{DEPTH_MAX, Integer, Map, Value};
+pub use writer::{Receipt, Refused, Ticket, Writer, WriterBuilder};

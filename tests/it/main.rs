@@ -7,5 +7,11 @@
 mod files;
 /// Processes killed in the middle of a load.
 mod kill;
+/// Runs of pipelines, rule by rule.
+mod pipeline;
 /// Every filter combination is answered by an index.
 mod plans;
+/// A storage that fails as it is told to, for the tests of the writer and of pipelines.
+mod scripted;
+/// The background writer.
+mod writer;
