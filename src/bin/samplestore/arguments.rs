@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
         long,
         global = true,
         value_name = "FILE",
-        env = "SAMPLESTORE_DB"
+        env = "SAMPLESTORE_DB",
+        hide_env_values = true
     )]
     db: Option<PathBuf>,
 

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 
 pub(crate) use facets::{facets_json, facets_table};
 pub(crate) use samples::{Columns, SampleWriter, csv_record, write_details};
-pub(crate) use table::{Align, Cell, Column, Table};
+pub(crate) use table::{Align, Cell, Column, Shrinks, Table};
 pub(crate) use text::escape;
 
 /// How many bytes are gathered before they are written.

@@ -3,35 +3,37 @@
 //! A row that goes on for more than the longest record is the end of the input: most likely a quote is
 //! not closed, and where the next row begins cannot be known.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, Read};
-use std::rc::Rc;
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
-use super::{Place, Record, malformed};
+use super::{Place, Record, malformed, peek};
 
 /// Reads rows.
 pub(super) struct RowReader<R> {
     reader: Reader<Bounded<R>>,
     header: Vec<String>,
     row: ByteRecord,
-    budget: Rc<Cell<usize>>,
-    budget_bytes: usize,
+    record_bytes_max: usize,
 }
 
-/// A reader that gives no more than `budget` bytes until that is set anew.
+/// A reader that gives no more than `budget` bytes until that is set anew, and remembers what it gave
+/// last.
 struct Bounded<R> {
     reader: R,
-    budget: Rc<Cell<usize>>,
+    budget_bytes: usize,
+    given: Vec<u8>,
+    /// Where in the input `given` ends.
+    given_end: u64,
 }
 
 impl<R: BufRead> RowReader<R> {
     pub(super) fn new(reader: R, record_bytes_max: usize) -> io::Result<Self> {
-        let budget = Rc::new(Cell::new(record_bytes_max));
         let bounded = Bounded {
             reader,
-            budget: Rc::clone(&budget),
+            budget_bytes: record_bytes_max,
+            given: Vec::new(),
+            given_end: 0,
         };
         let mut reader = ReaderBuilder::new().flexible(true).from_reader(bounded);
         let mut header = Vec::new();
@@ -47,8 +49,7 @@ impl<R: BufRead> RowReader<R> {
             reader,
             header,
             row: ByteRecord::new(),
-            budget,
-            budget_bytes: record_bytes_max,
+            record_bytes_max,
         })
     }
 
@@ -57,26 +58,50 @@ impl<R: BufRead> RowReader<R> {
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<(Place, Record<'_>)>> {
-        self.budget.set(self.budget_bytes);
+        self.reader.get_mut().budget_bytes = self.record_bytes_max;
+        let line = self.line()?;
         let is_row = self.reader.read_byte_record(&mut self.row);
         if !is_row.map_err(io_error)? {
             return Ok(None);
         }
-        let line = self.row.position().map_or(0, csv::Position::line);
         Ok(Some((Place::Line(line), Record::Row(&self.row))))
     }
+
+    /// The line on which the next row begins. The position that `csv` tells stands before empty lines
+    /// and before the second half of `\r\n`, which it passes over with the next row.
+    fn line(&mut self) -> io::Result<u64> {
+        let (at, line) = (self.reader.position().byte(), self.reader.position().line());
+        let bounded = self.reader.get_mut();
+        let unread = usize::try_from(bounded.given_end - at).unwrap_or(0);
+        let begin = bounded.given.len().saturating_sub(unread);
+        let (given, mut lines) = line_ends(&bounded.given[begin..]);
+        if given == bounded.given.len() - begin {
+            peek(&mut bounded.reader)?;
+            lines += line_ends(bounded.reader.fill_buf()?).1;
+        }
+        Ok(line + lines)
+    }
+}
+
+/// How many bytes at the beginning are line ends, and how many lines they end.
+fn line_ends(bytes: &[u8]) -> (usize, u64) {
+    let ends = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    ends.fold((0, 0), |(count, lines), byte| (count + 1, lines + u64::from(*byte == b'\n')))
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let Some(left) = self.budget.get().checked_sub(1) else {
+        if self.budget_bytes == 0 {
             return Err(malformed(
                 "a row is longer than a record may be; is a quote not closed?",
             ));
-        };
-        let wanted = bytes.len().min(left + 1);
+        }
+        let wanted = bytes.len().min(self.budget_bytes);
         let count = self.reader.read(&mut bytes[..wanted])?;
-        self.budget.set(left + 1 - count);
+        self.budget_bytes -= count;
+        self.given.clear();
+        self.given.extend_from_slice(&bytes[..count]);
+        self.given_end += count as u64;
         Ok(count)
     }
 }
@@ -95,24 +120,28 @@ mod tests {
     #[test]
     fn rows_know_their_line_and_may_have_any_length() {
         let text = "\u{feff}a,b\n1,2\n\n\"x\ny\",\"z\"\"\"\n3\n";
-        let mut rows = RowReader::new(text.as_bytes(), 1_000).unwrap();
+        let cells = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
+        let mut expected = vec![
+            (Place::Line(2), cells(&["1", "2"])),
+            (Place::Line(4), cells(&["x\ny", "z\""])),
+            (Place::Line(6), cells(&["3"])),
+        ];
+        assert_eq!(rows(text), expected);
+        expected[1].1[0] = "x\r\ny".to_owned();
+        assert_eq!(rows(&text.replace('\n', "\r\n")), expected);
+    }
+
+    fn rows(text: &str) -> Vec<(Place, Vec<String>)> {
+        // A small buffer, so that line ends lie across its end.
+        let reader = io::BufReader::with_capacity(3, text.as_bytes());
+        let mut rows = RowReader::new(reader, 1_000).unwrap();
         assert_eq!(rows.header(), ["a", "b"]);
         let mut found = Vec::new();
         while let Some((place, Record::Row(row))) = rows.next().unwrap() {
-            let cells = row
-                .iter()
-                .map(|cell| String::from_utf8_lossy(cell).into_owned());
+            let cells = row.iter().map(|cell| String::from_utf8_lossy(cell).into_owned());
             found.push((place, cells.collect::<Vec<_>>()));
         }
-        let cells = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
-        assert_eq!(
-            found,
-            [
-                (Place::Line(2), cells(&["1", "2"])),
-                (Place::Line(4), cells(&["x\ny", "z\""])),
-                (Place::Line(6), cells(&["3"])),
-            ]
-        );
+        found
     }
 
     #[test]

@@ -6,13 +6,13 @@ use console::Style;
 use samplestore::{Facets, Status};
 use serde_json::{Value as Json, json};
 
-use super::{Align, Cell, Column, Output, Table};
+use super::{Align, Cell, Column, Output, Shrinks, Table};
 
 /// One line for each pipeline, one column for each status that any sample has, and the sums.
 pub(crate) fn facets_table(output: &mut Output, facets: &Facets) -> io::Result<()> {
     let by_status = facets.by_status();
     let statuses: Vec<Status> = by_status.keys().copied().collect();
-    let mut columns = vec![Column::new("pipeline", Align::Left).shrinking()];
+    let mut columns = vec![Column::new("pipeline", Align::Left).shrinking(Shrinks::Last)];
     columns.extend(
         statuses
             .iter()

@@ -12,7 +12,7 @@ use samplestore::{Cursor, Sample, Status};
 use serde::de::IgnoredAny;
 use serde_json::{Map as JsonMap, Value as Json};
 
-use super::{Align, Cell, Column, Format, Output, Table};
+use super::{Align, Cell, Column, Format, Output, Shrinks, Table};
 use crate::failure::Failure;
 
 /// The columns that every CSV begins with.
@@ -41,15 +41,19 @@ impl SampleWriter {
     ) -> Result<Self, Failure> {
         Ok(match format {
             Format::Table => Self::Table(Table::new(vec![
-                Column::new("id", Align::Left).shrinking(),
-                Column::new("pipeline", Align::Left).shrinking(),
+                Column::new("id", Align::Left).shrinking(Shrinks::Last),
+                Column::new("pipeline", Align::Left).shrinking(Shrinks::Last),
                 Column::new("status", Align::Left),
                 Column::new("created_at", Align::Left),
-                Column::new("reason", Align::Left).shrinking().optional(),
-                Column::new("measurements", Align::Left)
-                    .shrinking()
+                Column::new("reason", Align::Left)
+                    .shrinking(Shrinks::First)
                     .optional(),
-                Column::new("data", Align::Left).shrinking().optional(),
+                Column::new("measurements", Align::Left)
+                    .shrinking(Shrinks::First)
+                    .optional(),
+                Column::new("data", Align::Left)
+                    .shrinking(Shrinks::First)
+                    .optional(),
             ])),
             Format::Jsonl => Self::Jsonl,
             Format::Json => {

@@ -12,8 +12,9 @@ use super::{Output, escape};
 
 /// How many rows are held back.
 const ROWS_HELD_MAX: usize = 256;
-/// No column is narrowed below this.
-const WIDTH_MIN: usize = 8;
+/// Columns are narrowed to these widths, first all that may be to the first one, then to the next:
+/// fields lose their ends before ids do.
+const FLOORS: [usize; 2] = [16, 8];
 /// The space between columns.
 const GAP: &str = "  ";
 
@@ -26,12 +27,19 @@ pub(crate) enum Align {
     Right,
 }
 
+/// How soon a column is narrowed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Shrinks {
+    First,
+    Last,
+}
+
 /// What a column is called and how it behaves.
 pub(crate) struct Column {
     name: String,
     align: Align,
-    /// Whether it may be narrowed on a terminal.
-    shrinks: bool,
+    /// How soon it is narrowed on a terminal, if it may be.
+    shrinks: Option<Shrinks>,
     /// Whether it is left out when it turns out to be empty.
     optional: bool,
 }
@@ -41,14 +49,14 @@ impl Column {
         Self {
             name: name.into(),
             align,
-            shrinks: false,
+            shrinks: None,
             optional: false,
         }
     }
 
     /// May be narrowed on a terminal.
-    pub(crate) fn shrinking(mut self) -> Self {
-        self.shrinks = true;
+    pub(crate) fn shrinking(mut self, shrinks: Shrinks) -> Self {
+        self.shrinks = Some(shrinks);
         self
     }
 
@@ -184,8 +192,8 @@ fn fit(
                 widest => {
                     let widest = widest.max(measure_text_width(&column.name));
                     // A column that shrinks need not start wider than all there is.
-                    let bound = width_max.filter(|_| column.shrinks).unwrap_or(usize::MAX);
-                    Some(widest.min(bound.max(WIDTH_MIN)))
+                    let bound = width_max.filter(|_| column.shrinks.is_some());
+                    Some(widest.min(bound.unwrap_or(usize::MAX).max(FLOORS[0])))
                 }
             }
         })
@@ -193,21 +201,38 @@ fn fit(
     let Some(width_max) = width_max else {
         return widths;
     };
-    loop {
-        let shown = widths.iter().flatten();
-        let gaps = GAP.len() * shown.clone().count().saturating_sub(1);
-        let excess = (shown.sum::<usize>() + gaps).saturating_sub(width_max);
-        // The widest of those that may shrink gives first; each turn narrows one, so this ends.
+    for (shrinks, floor) in [
+        (Shrinks::First, FLOORS[0]),
+        (Shrinks::Last, FLOORS[0]),
+        (Shrinks::Last, FLOORS[1]),
+    ] {
+        narrow(columns, &mut widths, shrinks, floor, width_max);
+    }
+    widths
+}
+
+/// Narrows columns of this rank and of those before it to `floor` at least, the widest ones first,
+/// until the line fits.
+fn narrow(
+    columns: &[Column],
+    widths: &mut [Option<usize>],
+    shrinks: Shrinks,
+    floor: usize,
+    width_max: usize,
+) {
+    let shown = widths.iter().flatten();
+    let gaps = GAP.len() * shown.clone().count().saturating_sub(1);
+    let mut excess = (shown.sum::<usize>() + gaps).saturating_sub(width_max);
+    while excess > 0 {
         let widest = columns
             .iter()
-            .zip(&mut widths)
-            .filter(|(column, _)| column.shrinks)
+            .zip(widths.iter_mut())
+            .filter(|(column, _)| column.shrinks.is_some_and(|rank| rank <= shrinks))
             .filter_map(|(_, width)| width.as_mut())
-            .filter(|width| **width > WIDTH_MIN)
+            .filter(|width| **width > floor)
             .max();
-        match widest {
-            Some(width) if excess > 0 => *width -= 1,
-            _ => return widths,
-        }
+        let Some(width) = widest else { return };
+        *width -= 1;
+        excess -= 1;
     }
 }

@@ -1,0 +1,1 @@
+//! What goes wrong with files, disks and pipes, and the exit code of each.
