@@ -1,5 +1,6 @@
 //! An embedded database for the samples of data and ML pipelines.
 
+mod database;
 mod error;
 mod instant;
 mod memory;
@@ -9,6 +10,7 @@ mod sample;
 mod storage;
 mod value;
 
+pub use database::{Database, Durability, Explain, Options, Snapshot, Stats, TableStats};
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use memory::MemoryStorage;
 pub use payload::Payload;

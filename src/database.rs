@@ -1,0 +1,455 @@
+//! [`Database`]: the embedded file, samples on disk with indexes by pipeline, status and time.
+//!
+//! The files below, from the bottom up: `schema.rs` (tables and keys) and `failure.rs` (redb's errors as ours);
+//! `record.rs`, `state.rs`, `columns.rs`, `runs.rs`, `pipelines.rs` and `ids.rs` (what each table holds);
+//! `chunk.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
+//! `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs` and `group.rs` (writing);
+//! `options.rs` (opening).
+
+mod chunk;
+mod columns;
+mod explain;
+mod failure;
+mod filter;
+mod group;
+mod ids;
+mod options;
+mod pipelines;
+mod plan;
+mod record;
+mod runs;
+mod schema;
+mod snapshot;
+mod state;
+mod stats;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod view;
+mod write;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use redb::{ReadTransaction, ReadableDatabase};
+
+pub use explain::Explain;
+pub use options::{Durability, Options};
+pub use snapshot::Snapshot;
+pub use stats::{Stats, TableStats};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::query::{Facets, Page, Query, Selection};
+use crate::sample::{Sample, Status};
+use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch};
+use failure::{Context, commit_failure, guard};
+use group::Group;
+use plan::Access;
+use view::View;
+use write::Transaction;
+
+/// With deferred durability, one store in so many is durable all the same, since redb frees no page
+/// in between.
+const DEFERRED_COMMITS_MAX: u32 = 64;
+
+/// Samples in one file, found by id, pipeline, status and time.
+///
+/// A handle is cheap to clone; all clones are one database. Reads never wait: each sees the state of the
+/// last commit when it began. Stores from many threads share commits. One process writes a file at a
+/// time; see [`Options::shared_readers`] for reading it meanwhile.
+///
+/// ```
+/// use samplestore::{Database, Query, Sample, Status, Storage, data};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("samples.redb");
+///
+/// let database = Database::open(&path)?;
+/// let sample = Sample::builder("weather")
+///     .id("JFK-2013-06-01")
+///     .status(Status::Ready)
+///     .created_at("2013-06-01T12:00:00Z".parse()?)
+///     .data(data! { "temp" => 71.6 })
+///     .build()?;
+/// database.store(&[sample])?;
+/// database.close()?;
+///
+/// let database = Database::open(&path)?;
+/// let june = Query::new()
+///     .status(Status::Ready)
+///     .since("2013-06-01T00:00:00Z".parse()?)
+///     .before("2013-07-01T00:00:00Z".parse()?);
+/// assert_eq!(database.count(&june)?, 1);
+/// assert_eq!(database.list(&june)?.samples[0].id(), "JFK-2013-06-01");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    durability: Durability,
+    sample_bytes_max: usize,
+    /// What is open, until it is closed.
+    open: RwLock<Option<Open>>,
+    /// Held by whoever writes.
+    writer: Mutex<Writer>,
+    group: Group,
+    /// Overrides the planner, in tests.
+    forced: Mutex<Option<Access>>,
+}
+
+#[derive(Default)]
+struct Writer {
+    /// Commits since the last durable one.
+    deferred_commits: u32,
+}
+
+#[derive(Clone)]
+struct Open {
+    handle: Arc<Handle>,
+    view: Arc<View>,
+}
+
+/// What redb has open.
+enum Handle {
+    Writes {
+        database: redb::Database,
+    },
+    Reads {
+        database: redb::ReadOnlyDatabase,
+        is_shared: bool,
+    },
+}
+
+impl Handle {
+    fn begin_read(&self) -> Result<ReadTransaction> {
+        match self {
+            Self::Writes { database } => database.begin_read(),
+            Self::Reads { database, .. } => database.begin_read(),
+        }
+        .context("begin to read")
+    }
+}
+
+impl Database {
+    /// Opens the file at `path`, and makes it unless it is there; see [`Options`] for other ways.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().open(path)
+    }
+
+    /// The options to open a file with.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    fn new(path: PathBuf, options: Options, handle: Handle, view: View) -> Self {
+        let open = Open {
+            handle: Arc::new(handle),
+            view: Arc::new(view),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                path,
+                durability: options.durability,
+                sample_bytes_max: options.sample_bytes_max,
+                open: RwLock::new(Some(open)),
+                writer: Mutex::default(),
+                group: Group::default(),
+                forced: Mutex::new(None),
+            }),
+        }
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// One consistent state, to read from several times.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) after [`close`](Storage::close).
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let view = self.inner.view("read samples")?;
+        let forced = *self
+            .inner
+            .forced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(Snapshot::new(view, forced))
+    }
+
+    /// How a query is answered; see [`Snapshot::explain`].
+    ///
+    /// # Errors
+    /// As [`Storage::list`].
+    pub fn explain(&self, query: &Query) -> Result<Explain> {
+        self.snapshot()?.explain(query)
+    }
+
+    /// What the database holds and how large it is. Looks at every page of the indexes and tables,
+    /// so its cost grows with the file.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed), [`Io`](ErrorKind::Io), [`Damaged`](ErrorKind::Damaged).
+    pub fn stats(&self) -> Result<Stats> {
+        const OPERATION: &str = "measure the database";
+        let view = self.inner.view(OPERATION)?;
+        let snapshot = Snapshot::new(Arc::clone(&view), None);
+        let file = std::fs::metadata(&self.inner.path)
+            .map_err(|cause| Error::io(OPERATION, self.inner.path.display(), cause))?;
+        guard(OPERATION, || stats::stats(&view, &snapshot, file.len()))
+    }
+
+    #[cfg(test)]
+    fn force(&self, access: Option<Access>) {
+        *self
+            .inner
+            .forced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = access;
+    }
+}
+
+impl Inner {
+    fn opened(&self, operation: &'static str) -> Result<Open> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.clone().ok_or_else(|| Error::closed(operation))
+    }
+
+    /// The state of the last commit.
+    fn view(&self, operation: &'static str) -> Result<Arc<View>> {
+        let open = self.opened(operation)?;
+        match &*open.handle {
+            // Another process may have written.
+            Handle::Reads {
+                is_shared: true, ..
+            } => guard(operation, || self.follow(&open)),
+            _ => Ok(open.view),
+        }
+    }
+
+    /// The view of what another process has committed since, if it has.
+    fn follow(&self, open: &Open) -> Result<Arc<View>> {
+        let transaction = open.handle.begin_read()?;
+        let view = View::read(&transaction)?;
+        if view.state.epoch == open.view.state.epoch {
+            return Ok(Arc::clone(&open.view));
+        }
+        let view = Arc::new(view);
+        self.publish(&view);
+        Ok(view)
+    }
+
+    fn publish(&self, view: &Arc<View>) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = open.as_mut() {
+            open.view = Arc::clone(view);
+        }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // A commit that panicked changed nothing here.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in a write transaction and commits it, unless it wants nothing written.
+    fn write<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Transaction<'_>, &Arc<View>) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let mut writer = self.writer();
+        let open = self.opened(operation)?;
+        let Handle::Writes { database } = &*open.handle else {
+            return Err(self.read_only(operation));
+        };
+        guard(operation, || {
+            let is_durable = self.durability == Durability::Immediate
+                || writer.deferred_commits >= DEFERRED_COMMITS_MAX;
+            let mut transaction = database.begin_write().context(operation)?;
+            if !is_durable {
+                let _ = transaction.set_durability(redb::Durability::None);
+            }
+            let mut all = Transaction::begin(&transaction, &open.view)?;
+            let Some(answer) = work(&mut all, &open.view)? else {
+                drop(all);
+                transaction.abort().context(operation)?;
+                return Ok(None);
+            };
+            let outcome = all.finish()?;
+            transaction.commit().map_err(commit_failure)?;
+            writer.deferred_commits = if is_durable {
+                0
+            } else {
+                writer.deferred_commits + 1
+            };
+            outcome.publish();
+            let transaction = open.handle.begin_read()?;
+            let identity = open.view.identity;
+            let view = View::published(&transaction, identity, outcome.state, outcome.decoded)?;
+            self.publish(&Arc::new(view));
+            Ok(Some(answer))
+        })
+        .map_err(|error| match error.subject() {
+            Some(_) => error,
+            None => error.with_subject(self.path.display()),
+        })
+    }
+
+    fn read_only(&self, operation: &'static str) -> Error {
+        Error::new(ErrorKind::ReadOnly, operation)
+            .with_subject(self.path.display())
+            .with_message("it was opened for reading only")
+    }
+
+    /// Makes every commit so far durable.
+    fn flush(&self, writer: &mut Writer, database: &redb::Database) -> Result<()> {
+        if writer.deferred_commits > 0 {
+            let transaction = database.begin_write().context("flush")?;
+            transaction.commit().map_err(commit_failure)?;
+            writer.deferred_commits = 0;
+        }
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        const OPERATION: &str = "close the database";
+        let mut writer = self.writer();
+        let open = self
+            .open
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(Open { handle, view }) = open else {
+            return Ok(());
+        };
+        drop(view);
+        let flushed = match &*handle {
+            Handle::Writes { database } => guard("flush", || self.flush(&mut writer, database)),
+            Handle::Reads { .. } => Ok(()),
+        };
+        // A read that has just begun may still hold the handle; it is closed when the last one lets
+        // go of it.
+        let closed = guard(OPERATION, || match Arc::into_inner(handle) {
+            Some(Handle::Writes { database }) => database.close().context(OPERATION),
+            Some(Handle::Reads { database, .. }) => database.close().context(OPERATION),
+            None => Ok(()),
+        });
+        flushed.and(closed)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "closing on drop failed");
+        }
+    }
+}
+
+impl Storage for Database {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            sample_bytes_max: self.inner.sample_bytes_max,
+            ..Capabilities::full("redb")
+        }
+    }
+
+    fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
+        const OPERATION: &str = "store a batch";
+        if let Handle::Reads { .. } = &*self.inner.opened(OPERATION)?.handle {
+            return Err(self.inner.read_only(OPERATION));
+        }
+        check_batch(batch, self.inner.sample_bytes_max)?;
+        if batch.is_empty() {
+            return Ok(StoreReport::default());
+        }
+        self.inner.group.store(batch, |batches| {
+            let reports = self.inner.write(OPERATION, |transaction, _| {
+                let reports = batches.iter().map(|batch| transaction.store(batch));
+                reports.collect::<Result<Vec<_>>>().map(Some)
+            })?;
+            Ok(reports.unwrap_or_default())
+        })
+    }
+
+    fn flush(&self) -> Result<()> {
+        let mut writer = self.inner.writer();
+        let open = self.inner.opened("flush")?;
+        match &*open.handle {
+            Handle::Writes { database } => {
+                guard("flush", || self.inner.flush(&mut writer, database))
+            }
+            Handle::Reads { .. } => Ok(()),
+        }
+    }
+
+    fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+
+    fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
+        self.snapshot()?.retrieve(id)
+    }
+
+    fn list(&self, query: &Query) -> Result<Page> {
+        self.snapshot()?.list(query)
+    }
+
+    fn iterate(&self, query: &Query) -> Result<Samples<'_>> {
+        self.snapshot()?.iterate(query)
+    }
+
+    fn count(&self, query: &Query) -> Result<u64> {
+        self.snapshot()?.count(query)
+    }
+
+    fn facets(&self, query: &Query) -> Result<Facets> {
+        self.snapshot()?.facets(query)
+    }
+
+    fn set_status(&self, selection: &Selection, from: Option<Status>, to: Status) -> Result<u64> {
+        let Some(query) = selection.to_query().and_status(from) else {
+            self.inner.opened("set a status")?;
+            return Ok(0);
+        };
+        let moved = self.inner.write("set a status", |transaction, view| {
+            let selected = Snapshot::new(Arc::clone(view), None).select(&query)?;
+            for (chunk, rows) in &selected {
+                transaction.set_status(*chunk, rows, to)?;
+            }
+            let count: u64 = selected.values().map(roaring::RoaringBitmap::len).sum();
+            Ok((count > 0).then_some(count))
+        })?;
+        Ok(moved.unwrap_or(0))
+    }
+
+    fn delete(&self, selection: &Selection) -> Result<u64> {
+        let deleted = self.inner.write("delete samples", |transaction, view| {
+            let selected = Snapshot::new(Arc::clone(view), None).select(&selection.to_query())?;
+            for (chunk, rows) in &selected {
+                transaction.delete(*chunk, rows)?;
+            }
+            let count: u64 = selected.values().map(roaring::RoaringBitmap::len).sum();
+            Ok((count > 0).then_some(count))
+        })?;
+        Ok(deleted.unwrap_or(0))
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("path", &self.inner.path)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,309 @@
+//! Chunks: what is known of 61,440 rows without looking at them, and which of them a filter lets
+//! through.
+//!
+//! A [`Head`] (least and greatest instant, exact counts per status) decides whether a chunk is wholly
+//! inside a time range, wholly outside, or has to be looked at. A [`Chunk`] is a head and what has been
+//! decoded of the chunk's indexes; commits that leave a chunk alone share it. Sets of rows are roaring
+//! bitmaps of places within the chunk, 0 to 61,439; status planes and time ranges are turned into one
+//! by way of a [`Mask`].
+
+use std::sync::{Arc, OnceLock};
+
+use redb::{ReadableTable, Table};
+use roaring::RoaringBitmap;
+
+use super::columns::{PLANE_WORDS, Planes};
+use super::failure::Context;
+use super::runs::Fences;
+use super::schema::{CHUNK_ROWS, Kind, STATUS_ROWS, missing, seal, unseal_exact};
+use crate::error::Result;
+use crate::query::TimeRange;
+
+const HEAD_BYTES: usize = 16 + 6 * 4 + 4;
+
+/// Status leaves of a chunk.
+pub(super) const CHUNK_LEAVES: usize = (CHUNK_ROWS / STATUS_ROWS) as usize;
+
+/// What is known of a chunk at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// No instant of the chunk is less. Deleting does not narrow it.
+    pub(super) first: i64,
+    /// No instant of the chunk is greater. Deleting does not narrow it.
+    pub(super) last: i64,
+    /// Exactly how many samples are in each status.
+    pub(super) counts: [u32; 6],
+    /// How many rows the chunk has in `created_moved`.
+    pub(super) moved: u32,
+}
+
+/// How a chunk lies to a time range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overlap {
+    /// No row of the chunk is in the range.
+    None,
+    /// Some may be.
+    Some,
+    /// All are.
+    All,
+}
+
+impl Head {
+    pub(super) const EMPTY: Self = Self {
+        first: i64::MAX,
+        last: i64::MIN,
+        counts: [0; 6],
+        moved: 0,
+    };
+
+    /// How many samples are in a status whose code is in `codes`.
+    pub(super) fn in_statuses(&self, codes: u8) -> u64 {
+        (0..6)
+            .filter(|status| codes & (2 << status) != 0)
+            .map(|status| u64::from(self.counts[status]))
+            .sum()
+    }
+
+    pub(super) fn overlap(&self, range: TimeRange) -> Overlap {
+        let (first, last) = (self.first, self.last);
+        if first > last || range.is_empty() || last < range.first || first > range.last {
+            Overlap::None
+        } else if range.first <= first && last <= range.last {
+            Overlap::All
+        } else {
+            Overlap::Some
+        }
+    }
+
+    pub(super) fn widen(&mut self, micros: i64) {
+        self.first = self.first.min(micros);
+        self.last = self.last.max(micros);
+    }
+
+    fn decode(chunk: u64, sealed: &[u8]) -> Result<Self> {
+        let bytes = unseal_exact::<HEAD_BYTES>(Kind::Chunk, chunk, sealed)?;
+        let (spans, numbers) = bytes.split_at(16);
+        let (spans, numbers) = (spans.as_chunks::<8>().0, numbers.as_chunks::<4>().0);
+        Ok(Self {
+            first: i64::from_le_bytes(spans[0]),
+            last: i64::from_le_bytes(spans[1]),
+            counts: std::array::from_fn(|status| u32::from_le_bytes(numbers[status])),
+            moved: u32::from_le_bytes(numbers[6]),
+        })
+    }
+
+    /// Writes the head of `chunk`, sealed.
+    pub(super) fn write(
+        &self,
+        table: &mut Table<'_, u64, &'static [u8]>,
+        chunk: u64,
+    ) -> Result<()> {
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + 8);
+        bytes.extend(self.first.to_le_bytes());
+        bytes.extend(self.last.to_le_bytes());
+        for count in self.counts {
+            bytes.extend(count.to_le_bytes());
+        }
+        bytes.extend(self.moved.to_le_bytes());
+        seal(Kind::Chunk, chunk, &mut bytes);
+        table
+            .insert(chunk, bytes.as_slice())
+            .context("write the head of a chunk")?;
+        Ok(())
+    }
+}
+
+/// A chunk at one commit: its head, and what has been decoded of it so far.
+pub(super) struct Chunk {
+    pub(super) head: Head,
+    planes: [OnceLock<Arc<Planes>>; CHUNK_LEAVES],
+    fences: OnceLock<Arc<Fences>>,
+}
+
+impl Chunk {
+    pub(super) fn new(head: Head) -> Self {
+        Self {
+            head,
+            planes: Default::default(),
+            fences: OnceLock::new(),
+        }
+    }
+
+    /// The chunk after a commit that gave it this head and these status leaves, numbered within the
+    /// chunk, and kept its time run.
+    pub(super) fn changed(&self, head: Head, leaves: &[(usize, Planes)]) -> Self {
+        let mut chunk = Self {
+            head,
+            planes: self.planes.clone(),
+            fences: self.fences.clone(),
+        };
+        for (leaf, planes) in leaves {
+            chunk.planes[*leaf] = OnceLock::from(Arc::new(planes.clone()));
+        }
+        chunk
+    }
+
+    /// Forgets the time run, which a commit made anew.
+    pub(super) fn forget_run(&mut self) {
+        self.fences = OnceLock::new();
+    }
+
+    /// The planes of a status leaf, numbered over the whole table, of this chunk.
+    pub(super) fn planes(
+        &self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        leaf: u64,
+    ) -> Result<&Planes> {
+        let cell = &self.planes[leaf as usize % CHUNK_LEAVES];
+        super::view::get_or_read(cell, || Planes::read(table, leaf).map(Arc::new))
+            .map(|planes| &**planes)
+    }
+
+    /// The fences of the time run of this chunk, the one of that number.
+    pub(super) fn fences(
+        &self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        chunk: u64,
+    ) -> Result<&Fences> {
+        super::view::get_or_read(&self.fences, || Fences::read(table, chunk).map(Arc::new))
+            .map(|fences| &**fences)
+    }
+}
+
+/// The chunks of a commit, none decoded yet.
+pub(super) fn read_chunks(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+) -> Result<Vec<Arc<Chunk>>> {
+    let mut chunks = Vec::new();
+    for entry in table.iter().context("read the heads of chunks")? {
+        let (chunk, sealed) = entry.context("read the heads of chunks")?;
+        let chunk = chunk.value();
+        if chunk != chunks.len() as u64 {
+            return Err(missing(Kind::Chunk, chunks.len() as u64));
+        }
+        chunks.push(Arc::new(Chunk::new(Head::decode(chunk, sealed.value())?)));
+    }
+    Ok(chunks)
+}
+
+/// One bit for each row of a chunk, in words.
+#[derive(Clone)]
+pub(super) struct Mask {
+    words: Box<[u64; MASK_WORDS]>,
+}
+
+const MASK_WORDS: usize = CHUNK_ROWS as usize / 64;
+
+impl Mask {
+    pub(super) fn empty() -> Self {
+        Self {
+            words: Box::new([0; MASK_WORDS]),
+        }
+    }
+
+    /// The places of a bitmap.
+    pub(super) fn of_bitmap(places: &RoaringBitmap) -> Self {
+        let mut mask = Self::empty();
+        places.iter().for_each(|place| mask.insert(place));
+        mask
+    }
+
+    /// Its words, 64 rows each, by status leaf.
+    pub(super) fn leaves(&self) -> &[[u64; PLANE_WORDS]] {
+        self.words.as_chunks().0
+    }
+
+    /// Its words, 64 rows each, by status leaf.
+    pub(super) fn leaves_mut(&mut self) -> &mut [[u64; PLANE_WORDS]] {
+        self.words.as_chunks_mut().0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.words
+            .iter()
+            .map(|word| u64::from(word.count_ones()))
+            .sum()
+    }
+
+    pub(super) fn contains(&self, place: u32) -> bool {
+        self.words[place as usize / 64] & (1 << (place % 64)) != 0
+    }
+
+    pub(super) fn insert(&mut self, place: u32) {
+        self.words[place as usize / 64] |= 1 << (place % 64);
+    }
+
+    pub(super) fn remove(&mut self, place: u32) {
+        self.words[place as usize / 64] &= !(1 << (place % 64));
+    }
+
+    /// Keeps the places in a range only.
+    pub(super) fn keep_range(&mut self, places: std::ops::Range<usize>) {
+        for (index, word) in self.words.iter_mut().enumerate() {
+            let first = places.start.clamp(index * 64, index * 64 + 64) - index * 64;
+            let end = places.end.clamp(index * 64, index * 64 + 64) - index * 64;
+            let below = |bits: usize| {
+                if bits == 64 {
+                    u64::MAX
+                } else {
+                    (1 << bits) - 1
+                }
+            };
+            *word &= below(end) & !below(first);
+        }
+    }
+
+    pub(super) fn and(&mut self, other: &Self) {
+        for (word, other) in self.words.iter_mut().zip(other.words.iter()) {
+            *word &= other;
+        }
+    }
+
+    pub(super) fn and_not(&mut self, other: &Self) {
+        for (word, other) in self.words.iter_mut().zip(other.words.iter()) {
+            *word &= !other;
+        }
+    }
+
+    pub(super) fn to_bitmap(&self) -> RoaringBitmap {
+        let mut bytes = [0; CHUNK_ROWS as usize / 8];
+        for (bytes, word) in bytes
+            .as_chunks_mut::<8>()
+            .0
+            .iter_mut()
+            .zip(self.words.iter())
+        {
+            *bytes = word.to_le_bytes();
+        }
+        RoaringBitmap::from_lsb0_bytes(0, &bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_keeps_a_range_at_any_bounds() {
+        let full = Mask::of_bitmap(&(0..CHUNK_ROWS as u32).collect());
+        for (first, end) in [
+            (0, 0),
+            (0, 64),
+            (1, 63),
+            (63, 65),
+            (64, 960),
+            (5, 5),
+            (100, 900),
+        ] {
+            let mut mask = full.clone();
+            mask.keep_range(first..end);
+            let expected: RoaringBitmap = (first as u32..end as u32).collect();
+            assert_eq!(mask.to_bitmap(), expected, "{first}..{end}");
+            assert_eq!(mask.len(), (end - first) as u64);
+        }
+    }
+}

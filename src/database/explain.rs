@@ -1,0 +1,112 @@
+//! [`Explain`]: how a query is answered.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::stream::Stream;
+use crate::query::Query;
+
+/// How a query is answered: the index used, what was expected and what was looked at.
+///
+/// `Display` writes it in a few lines for people.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Explain {
+    /// The query, in the command line's words.
+    pub query: String,
+    /// Where a list takes its rows from: `ids`, the index of ids; `chunks`, the bitmaps and time runs
+    /// of the chunks; `nothing`, when no sample can match.
+    pub plan: &'static str,
+    /// What a count uses.
+    pub count_plan: &'static str,
+    /// Samples expected to match, limit left aside.
+    pub estimated: u64,
+    /// Samples found, limit counted in.
+    pub samples: u64,
+    /// Records read from the file.
+    pub records_read: u64,
+    /// Ids looked up.
+    pub ids_looked_up: u64,
+    /// Chunks (61,440 rows each) whose rows were in order of time as they are.
+    pub chunks_in_place: u64,
+    /// Chunks whose time run was scanned, each entry tested against the bitmap of hits.
+    pub chunks_scanned: u64,
+    /// Chunks whose hits were few, and sorted.
+    pub chunks_sorted: u64,
+    /// Entries of time runs tested.
+    pub entries_tested: u64,
+    /// Leaves (4 KiB) of the time index read.
+    pub leaves_read: u64,
+}
+
+impl Explain {
+    pub(super) fn new(
+        query: &Query,
+        stream: &Stream,
+        count_plan: &'static str,
+        estimated: f64,
+        samples: u64,
+        records: u64,
+    ) -> Self {
+        let figures = stream.figures;
+        Self {
+            query: query.to_string(),
+            plan: stream.name(),
+            count_plan,
+            estimated: estimated.round() as u64,
+            samples,
+            records_read: records + figures.id_records,
+            ids_looked_up: figures.ids,
+            chunks_in_place: figures.chunks_in_place,
+            chunks_scanned: figures.chunks_scanned,
+            chunks_sorted: figures.chunks_sorted,
+            entries_tested: figures.entries,
+            leaves_read: figures.leaves,
+        }
+    }
+
+    /// Whether the rows came from an index, as they always should.
+    #[must_use]
+    pub fn uses_index(&self) -> bool {
+        matches!(self.plan, "ids" | "chunks" | "nothing")
+    }
+}
+
+impl fmt::Display for Explain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let query = if self.query.is_empty() {
+            "(every sample)"
+        } else {
+            &self.query
+        };
+        writeln!(f, "query     {query}")?;
+        match self.plan {
+            "ids" => writeln!(
+                f,
+                "list      index of ids, {} looked up",
+                self.ids_looked_up
+            )?,
+            "nothing" => writeln!(f, "list      nothing can match, nothing is read")?,
+            _ => {
+                writeln!(
+                    f,
+                    "list      merge of chunks by time: {} in place, {} scanned, {} sorted",
+                    self.chunks_in_place, self.chunks_scanned, self.chunks_sorted
+                )?;
+                writeln!(
+                    f,
+                    "          {} entries of the time index tested, {} leaves read",
+                    self.entries_tested, self.leaves_read
+                )?;
+            }
+        }
+        writeln!(f, "count     {}", self.count_plan)?;
+        writeln!(f, "estimated {} samples, before the limit", self.estimated)?;
+        write!(
+            f,
+            "actual    {} samples, {} records read",
+            self.samples, self.records_read
+        )
+    }
+}

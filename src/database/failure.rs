@@ -1,0 +1,111 @@
+//! redb's errors and panics as our own [`Error`]s.
+//!
+//! The one place that reads foreign error types, so that every other file of the database can use
+//! `?` through [`Context::context`].
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Adds what was being done to a foreign error.
+pub(super) trait Context<T> {
+    fn context(self, operation: &'static str) -> Result<T>;
+}
+
+impl<T, E: Into<redb::Error>> Context<T> for Result<T, E> {
+    fn context(self, operation: &'static str) -> Result<T> {
+        self.map_err(|error| wrap(error.into(), operation))
+    }
+}
+
+pub(super) fn wrap(error: redb::Error, operation: &'static str) -> Error {
+    use redb::Error as Redb;
+    match error {
+        Redb::Io(io) => Error::io(operation, "database file", io),
+        Redb::Corrupted(message) => damaged(operation, message),
+        Redb::DatabaseClosed => Error::closed(operation),
+        Redb::DatabaseAlreadyOpen => Error::new(ErrorKind::Locked, operation)
+            .with_message("another process, or another handle of this one, has it open")
+            .with_retryable(true),
+        Redb::RepairAborted => Error::new(ErrorKind::NeedsRepair, operation)
+            .with_message("it was not closed; open it once for writing to repair it"),
+        Redb::UpgradeRequired(version) => Error::new(ErrorKind::NotADatabase, operation)
+            .with_message(format!("its pages are of redb's old file format {version}")),
+        Redb::PreviousIo => Error::new(ErrorKind::Io, operation)
+            .with_message("an earlier operation on the file failed; close it and open it again"),
+        error @ (Redb::TableDoesNotExist(_)
+        | Redb::TableTypeMismatch { .. }
+        | Redb::TypeDefinitionChanged { .. }
+        | Redb::TableIsMultimap(_)) => {
+            damaged(operation, "a table is missing or of another type").with_cause(error)
+        }
+        error => Error::new(ErrorKind::Backend, operation).with_cause(error),
+    }
+}
+
+/// A failure to commit: unless the transaction was refused before it began to write, nobody knows
+/// whether it is in the file until the file is opened again.
+pub(super) fn commit_failure(error: redb::CommitError) -> Error {
+    const OPERATION: &str = "commit";
+    match error {
+        redb::CommitError::TransactionPoisoned => {
+            Error::new(ErrorKind::Backend, OPERATION).with_message("the transaction was poisoned")
+        }
+        other => {
+            let cause = wrap(other.into(), OPERATION);
+            Error::new(ErrorKind::OutcomeUnknown, OPERATION)
+                .with_message("the batch may or may not be stored; open the file again to see")
+                .with_cause(cause)
+        }
+    }
+}
+
+/// A failure to open the file at `path`.
+pub(super) fn open_failure(error: redb::DatabaseError, path: &Path) -> Error {
+    const OPERATION: &str = "open the database";
+    let subject = path.display();
+    match redb::Error::from(error) {
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            Error::new(ErrorKind::NotADatabase, OPERATION)
+                .with_subject(subject)
+                .with_message("it has other content")
+                .with_cause(io)
+        }
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            damaged(OPERATION, "it is cut off")
+                .with_subject(subject)
+                .with_cause(io)
+        }
+        redb::Error::Io(io) => Error::io(OPERATION, subject, io),
+        other => wrap(other, OPERATION).with_subject(subject),
+    }
+}
+
+/// The file says something that cannot be.
+pub(super) fn damaged(operation: &'static str, message: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Damaged, operation).with_message(message)
+}
+
+/// Runs `work` and turns a panic into an error: on a damaged file redb may panic where it trusts a
+/// page, and a library must not take its caller down (contract rule L5).
+pub(super) fn guard<T>(operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Unwind safety: what `work` shares with later calls is published as its last step, so a panic
+    // leaves it as it was before.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(damaged(
+            operation,
+            format!("reading it panicked: {}", panic_text(&*panic)),
+        ))
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

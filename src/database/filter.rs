@@ -1,0 +1,369 @@
+//! [`Filter`]: a query in the database's own terms, and the rows that it means, chunk by chunk.
+
+use std::ops::Range;
+
+use roaring::RoaringBitmap;
+
+use super::chunk::{CHUNK_LEAVES, Chunk, Mask, Overlap};
+use super::columns::{ANY_STATUS, read_created};
+use super::pipelines::{Entry, read_moved, read_rows};
+use super::record::status_code;
+use super::runs::{self, LeafCache, LeafReader};
+use super::schema::{CHUNK_ROWS, CREATED_ROWS};
+use super::view::View;
+use crate::error::Result;
+use crate::query::{Cursor, Order, Query, TimeRange};
+
+/// Where a sample stands in the order: by instant, then by row. Rows grow as ids are first stored, so
+/// this is the order of rule R4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) micros: i64,
+    pub(super) row: u64,
+}
+
+impl Place {
+    /// The position that cursors carry: instant and row, 8 bytes each, little-endian.
+    pub(super) fn to_cursor(self, view: &View, query: &Query) -> Cursor {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.micros.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.row.to_le_bytes());
+        Cursor::new(view.identity.cursor_identity(), query, &bytes)
+    }
+
+    fn from_cursor(cursor: &Cursor, view: &View, query: &Query) -> Result<Self> {
+        let bytes = cursor.position(view.identity.cursor_identity(), query)?;
+        match bytes.as_chunks::<8>() {
+            ([micros, row], []) => Ok(Self {
+                micros: i64::from_le_bytes(*micros),
+                row: u64::from_le_bytes(*row),
+            }),
+            _ => Err(Cursor::malformed()),
+        }
+    }
+}
+
+/// A pipeline that is asked for.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) number: u32,
+    pub(super) entry: Entry,
+}
+
+/// A query in the database's own terms.
+pub(super) struct Filter {
+    /// Bit `c` for each status code asked for.
+    pub(super) codes: u8,
+    /// The pipelines asked for, or `None` for any. Unknown names are left out.
+    pub(super) pipelines: Option<Vec<Wanted>>,
+    pub(super) range: TimeRange,
+    pub(super) order: Order,
+    /// Only what comes behind this place.
+    pub(super) start: Option<Place>,
+    pub(super) limit: u64,
+    pub(super) ids: Option<Vec<String>>,
+}
+
+impl Filter {
+    pub(super) fn resolve(view: &View, query: &Query) -> Result<Self> {
+        let codes = if query.statuses().is_empty() {
+            ANY_STATUS
+        } else {
+            let codes = query
+                .statuses()
+                .iter()
+                .map(|status| 1 << status_code(*status));
+            codes.fold(0, |all, code| all | code)
+        };
+        let pipelines = if query.pipelines().is_empty() {
+            None
+        } else {
+            let dictionary = view.dictionary()?;
+            let numbers = query
+                .pipelines()
+                .iter()
+                .filter_map(|name| dictionary.number(name));
+            let wanted = numbers.map(|number| {
+                let entry = Entry::read(&view.tables.pipelines, number)?;
+                Ok(Wanted { number, entry })
+            });
+            Some(wanted.collect::<Result<_>>()?)
+        };
+        Ok(Self {
+            codes,
+            pipelines,
+            range: query.time_range(),
+            order: query.sort_order(),
+            start: query
+                .start()
+                .map(|cursor| Place::from_cursor(cursor, view, query))
+                .transpose()?,
+            limit: query.limit_max().unwrap_or(u64::MAX),
+            ids: query.id_set().map(|ids| ids.iter().cloned().collect()),
+        })
+    }
+
+    /// Whether no sample can match, whatever the database holds.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.limit == 0
+            || self.range.is_empty()
+            || self.pipelines.as_ref().is_some_and(Vec::is_empty)
+            || self.ids.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Whether it is filters alone: no ids to look up and no place to start from.
+    pub(super) fn is_whole(&self) -> bool {
+        self.ids.is_none() && self.start.is_none()
+    }
+
+    /// The same filter for these status codes, without limit and start.
+    pub(super) fn with_codes(&self, codes: u8) -> Self {
+        Self {
+            codes,
+            pipelines: self.pipelines.clone(),
+            range: self.range,
+            order: self.order,
+            start: None,
+            limit: u64::MAX,
+            ids: None,
+        }
+    }
+
+    /// Whether `place` comes behind the start.
+    pub(super) fn is_behind_start(&self, place: Place) -> bool {
+        match (self.start, self.order) {
+            (None, _) => true,
+            (Some(start), Order::Oldest) => place > start,
+            (Some(start), Order::Newest) => place < start,
+        }
+    }
+
+    /// Of all samples, how many match when time is left aside: exact, from the counters.
+    pub(super) fn matching_ever(&self, view: &View) -> u64 {
+        let sum = |counts: &[u64; 6]| -> u64 {
+            (0..6)
+                .filter(|status| self.codes & (2 << status) != 0)
+                .map(|status| counts[status])
+                .sum()
+        };
+        match &self.pipelines {
+            None => sum(&view.state.totals),
+            Some(pipelines) => pipelines
+                .iter()
+                .map(|wanted| sum(&wanted.entry.counts))
+                .sum(),
+        }
+    }
+
+    /// The positions in a chunk's timeline that are within the time range and behind the start.
+    pub(super) fn positions(
+        &self,
+        view: &View,
+        chunk: u64,
+        leaves: &mut LeafCache,
+    ) -> Result<Range<usize>> {
+        let timeline = view.timeline(chunk)?;
+        let mut reader = LeafReader::new(&view.tables.created_runs, leaves);
+        let mut first = match self.range.first {
+            i64::MIN => 0,
+            micros => timeline.position(&mut reader, (micros, 0))?,
+        };
+        let mut end = match self.range.last.checked_add(1) {
+            None => timeline.len(),
+            Some(micros) => timeline.position(&mut reader, (micros, 0))?,
+        };
+        match (self.start, self.order) {
+            (None, _) => {}
+            (Some(start), Order::Oldest) => {
+                let behind = entry_of(start, chunk, 1);
+                first = first.max(timeline.position(&mut reader, behind)?);
+            }
+            (Some(start), Order::Newest) => {
+                let before = entry_of(start, chunk, 0);
+                end = end.min(timeline.position(&mut reader, before)?);
+            }
+        }
+        Ok(first..end.max(first))
+    }
+
+    /// The rows of `chunk`, as places in it, of the pipelines and statuses asked for.
+    pub(super) fn rows(&self, view: &View, chunk: u64) -> Result<RoaringBitmap> {
+        let Some(of_pipelines) = self.rows_of_pipelines(view, chunk)? else {
+            return Ok(self.status_mask(view, chunk)?.to_bitmap());
+        };
+        if of_pipelines.is_empty() {
+            return Ok(of_pipelines);
+        }
+        Ok(self.status_mask(view, chunk)?.to_bitmap() & of_pipelines)
+    }
+
+    /// How many rows of `chunk` match, time counted in.
+    pub(super) fn count(&self, view: &View, number: u64, chunk: &Chunk) -> Result<u64> {
+        match (chunk.head.overlap(self.range), &self.pipelines) {
+            (Overlap::None, _) => Ok(0),
+            (Overlap::All, None) => Ok(chunk.head.in_statuses(self.codes)),
+            _ => match self.rows_of_pipelines(view, number)? {
+                None => Ok(self.timed_mask(view, number)?.len()),
+                Some(rows) if rows.is_empty() => Ok(0),
+                Some(rows) => {
+                    let mask = self.timed_mask(view, number)?;
+                    Ok(mask.to_bitmap().intersection_len(&rows))
+                }
+            },
+        }
+    }
+
+    /// The rows of `chunk` that match, time counted in.
+    pub(super) fn timed_rows(&self, view: &View, chunk: u64) -> Result<RoaringBitmap> {
+        let of_pipelines = self.rows_of_pipelines(view, chunk)?;
+        if of_pipelines.as_ref().is_some_and(RoaringBitmap::is_empty) {
+            return Ok(RoaringBitmap::new());
+        }
+        let rows = self.timed_mask(view, chunk)?.to_bitmap();
+        Ok(match of_pipelines {
+            None => rows,
+            Some(of_pipelines) => rows & of_pipelines,
+        })
+    }
+
+    /// The rows of a status asked for and within the time range.
+    pub(super) fn timed_mask(&self, view: &View, number: u64) -> Result<Mask> {
+        let chunk = view.chunk(number)?;
+        match chunk.head.overlap(self.range) {
+            Overlap::None => return Ok(Mask::empty()),
+            Overlap::All => return self.status_mask(view, number),
+            Overlap::Some => {}
+        }
+        let of_status = self.status_mask(view, number)?;
+        let mut mask = of_status.clone();
+        if mask.is_empty() {
+            return Ok(mask);
+        }
+        let mut leaves = LeafCache::default();
+        let timeline = view.timeline(number)?;
+        let mut reader = LeafReader::new(&view.tables.created_runs, &mut leaves);
+        let first = timeline.position(&mut reader, (self.range.first, 0))?;
+        let end = match self.range.last.checked_add(1) {
+            None => timeline.len(),
+            Some(micros) => timeline.position(&mut reader, (micros, 0))?,
+        };
+        if timeline.is_ordered() {
+            mask.keep_range(first..end);
+        } else if 2 * (end - first) <= timeline.len() {
+            let mut inside = Mask::empty();
+            timeline.places(&mut reader, first..end, |place| inside.insert(place))?;
+            mask.and(&inside);
+        } else {
+            let mut outside = Mask::empty();
+            timeline.places(&mut reader, 0..first, |place| outside.insert(place))?;
+            timeline.places(&mut reader, end..timeline.len(), |place| {
+                outside.insert(place)
+            })?;
+            mask.and_not(&outside);
+        }
+        if chunk.head.moved > 0 {
+            for (place, micros) in moved_rows(view, number)? {
+                if of_status.contains(place) && self.range.contains(micros) {
+                    mask.insert(place);
+                } else {
+                    mask.remove(place);
+                }
+            }
+        }
+        Ok(mask)
+    }
+
+    fn status_mask(&self, view: &View, number: u64) -> Result<Mask> {
+        let mut mask = Mask::empty();
+        let chunk = view.chunk(number)?;
+        let rows = view.state.next_row.min(first_row(number + 1)) - first_row(number);
+        for (index, words) in mask.leaves_mut().iter_mut().enumerate() {
+            let leaf = number * CHUNK_LEAVES as u64 + index as u64;
+            if index as u64 * super::schema::STATUS_ROWS >= rows {
+                break;
+            }
+            *words = chunk
+                .planes(&view.tables.status, leaf)?
+                .matching(self.codes);
+        }
+        Ok(mask)
+    }
+
+    /// The rows of the pipelines asked for, or `None` when any will do. Rows without a sample may be
+    /// among them.
+    fn rows_of_pipelines(&self, view: &View, chunk: u64) -> Result<Option<RoaringBitmap>> {
+        let Some(pipelines) = &self.pipelines else {
+            return Ok(None);
+        };
+        let mut rows = RoaringBitmap::new();
+        if chunk >= view.full_chunks() {
+            let numbers = view.newest()?.pipelines.iter().enumerate();
+            let places = numbers
+                .filter(|(_, number)| pipelines.iter().any(|wanted| wanted.number == **number))
+                .map(|(place, _)| place as u32);
+            // Places come in order, so none is refused.
+            let _ = rows.append(places);
+            return Ok(Some(rows));
+        }
+        for wanted in pipelines {
+            if wanted.entry.chunks.contains(chunk as u32) {
+                rows |= read_rows(&view.tables.pipeline_rows, chunk, wanted.number)?;
+            }
+        }
+        Ok(Some(rows))
+    }
+}
+
+/// The places of a chunk whose instant is not the one in its run, and that instant.
+pub(super) fn moved_rows(view: &View, chunk: u64) -> Result<Vec<(u32, i64)>> {
+    let mut created = CreatedReader::default();
+    let moved = read_moved(&view.tables.created_moved, chunk)?;
+    moved
+        .iter()
+        .map(|place| {
+            let row = first_row(chunk) + u64::from(place);
+            Ok((place, created.read(view, row)?))
+        })
+        .collect()
+}
+
+/// Reads the column of `created_at` and keeps the last leaf.
+#[derive(Default)]
+pub(super) struct CreatedReader {
+    last: Option<(u64, Box<[i64; CREATED_ROWS as usize]>)>,
+    /// How many leaves were read.
+    pub(super) leaves: u64,
+}
+
+impl CreatedReader {
+    /// The instant of a row.
+    pub(super) fn read(&mut self, view: &View, row: u64) -> Result<i64> {
+        let (leaf, at) = (row / CREATED_ROWS, (row % CREATED_ROWS) as usize);
+        if let Some((key, instants)) = &self.last
+            && *key == leaf
+        {
+            return Ok(instants[at]);
+        }
+        self.leaves += 1;
+        let instants = read_created(&view.tables.created_column, leaf)?;
+        let micros = instants[at];
+        self.last = Some((leaf, instants));
+        Ok(micros)
+    }
+}
+
+/// The bound within a chunk that stands where `place` does among all rows, or `step` rows behind it.
+fn entry_of(place: Place, chunk: u64, step: u32) -> runs::Entry {
+    let of_place = place.row / CHUNK_ROWS;
+    match of_place.cmp(&chunk) {
+        // Every row of this chunk comes behind that row, so ties of its instant do too.
+        std::cmp::Ordering::Less => (place.micros, 0),
+        std::cmp::Ordering::Equal => (place.micros, (place.row % CHUNK_ROWS) as u32 + step),
+        std::cmp::Ordering::Greater => (place.micros, u32::MAX),
+    }
+}
+
+/// The first row of a chunk.
+pub(super) fn first_row(chunk: u64) -> u64 {
+    chunk * CHUNK_ROWS
+}

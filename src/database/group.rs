@@ -1,0 +1,187 @@
+//! Group commit: stores that come at the same time share one transaction.
+//!
+//! Whoever finds nobody storing leads: it stores its own batch and those that wait, and tells them what
+//! became of theirs. Those that come meanwhile wait for the next round, so that sixteen threads that
+//! store one sample each need two commits and not sixteen. The idea is as old as durable logs (DeWitt
+//! et al. 1984, "Implementation techniques for main memory database systems").
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sample::Sample;
+use crate::storage::StoreReport;
+
+/// A group takes no further batch once it has so many samples.
+const GROUP_SAMPLES_MAX: usize = 16_384;
+
+/// The stores that wait, and whether somebody leads.
+#[derive(Default)]
+pub(super) struct Group {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    is_led: bool,
+    waiting: Vec<Arc<Submission>>,
+}
+
+struct Submission {
+    batch: Vec<Sample>,
+    outcome: Mutex<Option<Result<StoreReport>>>,
+}
+
+impl Group {
+    /// Stores `batch`, with others or alone. `commit` stores batches in one transaction, in order, and
+    /// reports on each.
+    pub(super) fn store(
+        &self,
+        batch: &[Sample],
+        commit: impl Fn(&[&[Sample]]) -> Result<Vec<StoreReport>>,
+    ) -> Result<StoreReport> {
+        let mut queue = lock(&self.queue);
+        if !queue.is_led {
+            queue.is_led = true;
+            let others = take_group(&mut queue.waiting, batch.len());
+            drop(queue);
+            return self.lead(Some(batch), &others, commit);
+        }
+        let submission = Arc::new(Submission {
+            batch: batch.to_vec(),
+            outcome: Mutex::new(None),
+        });
+        queue.waiting.push(Arc::clone(&submission));
+        loop {
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(outcome) = lock(&submission.outcome).take() {
+                return outcome;
+            }
+            if !queue.is_led {
+                queue.is_led = true;
+                let group = take_group(&mut queue.waiting, 0);
+                drop(queue);
+                // What becomes of the own batch is in its submission, if the group had room for it.
+                let _ = self.lead(None, &group, &commit);
+                queue = lock(&self.queue);
+                if let Some(outcome) = lock(&submission.outcome).take() {
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    /// Stores the own batch and the group's, and hands out the outcomes.
+    fn lead(
+        &self,
+        own: Option<&[Sample]>,
+        group: &[Arc<Submission>],
+        commit: impl Fn(&[&[Sample]]) -> Result<Vec<StoreReport>>,
+    ) -> Result<StoreReport> {
+        let others = group.iter().map(|submission| submission.batch.as_slice());
+        let batches: Vec<&[Sample]> = own.into_iter().chain(others).collect();
+        let outcome = commit(&batches);
+        let mut outcomes = (0..batches.len()).map(|at| match &outcome {
+            Ok(reports) => reports.get(at).copied().ok_or_else(no_report),
+            Err(error) => Err(error.clone()),
+        });
+        let of_own = match own {
+            Some(_) => outcomes.next().unwrap_or_else(|| Err(no_report())),
+            None => Ok(StoreReport::default()),
+        };
+        let mut queue = lock(&self.queue);
+        for (submission, outcome) in group.iter().zip(outcomes) {
+            *lock(&submission.outcome) = Some(outcome);
+        }
+        queue.is_led = false;
+        drop(queue);
+        self.changed.notify_all();
+        of_own
+    }
+}
+
+/// The batches that come first and fit into a group which has so many samples already; one at least.
+fn take_group(waiting: &mut Vec<Arc<Submission>>, mut samples: usize) -> Vec<Arc<Submission>> {
+    let mut taken = 0;
+    for submission in waiting.iter() {
+        samples += submission.batch.len();
+        if taken > 0 && samples > GROUP_SAMPLES_MAX {
+            break;
+        }
+        taken += 1;
+    }
+    waiting.drain(..taken).collect()
+}
+
+fn no_report() -> Error {
+    Error::new(ErrorKind::Backend, "store a batch").with_message("the commit gave no report")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the mutexes here protect is changed by single assignments.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn batch(samples: usize) -> Vec<Sample> {
+        let sample = Sample::builder("p").id("a").build().unwrap();
+        vec![sample; samples]
+    }
+
+    #[test]
+    fn every_batch_gets_its_own_report_and_commits_are_shared() {
+        let group = Group::default();
+        let commits = AtomicUsize::new(0);
+        let commit = |batches: &[&[Sample]]| {
+            commits.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            let reports = batches
+                .iter()
+                .map(|batch| StoreReport::new(batch.len() as u64, 0));
+            Ok(reports.collect())
+        };
+        std::thread::scope(|scope| {
+            for samples in 1..=16 {
+                let (group, commit) = (&group, &commit);
+                scope.spawn(move || {
+                    for _ in 0..10 {
+                        let report = group.store(&batch(samples), commit).unwrap();
+                        assert_eq!(report.inserted, samples as u64);
+                    }
+                });
+            }
+        });
+        assert!(commits.load(Ordering::Relaxed) < 160);
+    }
+
+    #[test]
+    fn a_failed_commit_fails_its_own_group_only() {
+        let group = Group::default();
+        let error = group.store(&batch(1), |_| Err(no_report())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend);
+        let report = group.store(&batch(1), |_| Ok(vec![StoreReport::new(1, 0)]));
+        assert_eq!(report.unwrap().inserted, 1);
+    }
+
+    #[test]
+    fn a_group_is_bounded_but_never_empty() {
+        let submission = |samples| {
+            Arc::new(Submission {
+                batch: batch(samples),
+                outcome: Mutex::new(None),
+            })
+        };
+        let mut waiting = vec![submission(GROUP_SAMPLES_MAX + 1), submission(1)];
+        assert_eq!(take_group(&mut waiting, 0).len(), 1);
+        assert_eq!(take_group(&mut waiting, 0).len(), 1);
+        assert!(waiting.is_empty());
+    }
+}

@@ -1,0 +1,252 @@
+//! [`Options`]: how a database file is opened.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Builder, ConcurrencyMode, ReadableDatabase};
+
+use super::failure::{Context, commit_failure, guard, open_failure};
+use super::schema::TablesMut;
+use super::state::{FORMAT, IDENTITY, Identity, STATE, State, encode_format};
+use super::view::View;
+use super::{Database, Handle};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sample::SAMPLE_BYTES_MAX;
+
+const OPERATION: &str = "open the database";
+
+/// When a store is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// When it returns: it survives the loss of the process and of power.
+    #[default]
+    Immediate,
+    /// With the next [`flush`](crate::Storage::flush), `close`, or one store in 64. What came after
+    /// that is lost with the process; what is left is whole.
+    Deferred,
+}
+
+/// How a [`Database`] is opened: start with [`Database::options`].
+///
+/// ```
+/// use samplestore::{Database, Durability};
+///
+/// let folder = tempfile::tempdir()?;
+/// let database = Database::options()
+///     .cache_bytes(64 << 20)
+///     .durability(Durability::Deferred)
+///     .open(folder.path().join("samples.redb"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "options do nothing until `open` is called"]
+pub struct Options {
+    create: bool,
+    read_only: bool,
+    shared_readers: bool,
+    cache_bytes: usize,
+    pub(super) durability: Durability,
+    verify_on_open: bool,
+    pub(super) sample_bytes_max: usize,
+    on_repair: Option<Arc<dyn Fn(f64) + Send + Sync>>,
+    /// How many bits of an id's hash a new file uses; fewer than 64 in tests of colliding ids.
+    pub(super) hash_bits: u8,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            create: true,
+            read_only: false,
+            shared_readers: false,
+            cache_bytes: 256 << 20,
+            durability: Durability::Immediate,
+            verify_on_open: false,
+            sample_bytes_max: SAMPLE_BYTES_MAX,
+            on_repair: None,
+            hash_bits: 64,
+        }
+    }
+}
+
+impl Options {
+    /// Whether a file that does not exist is made. On by default.
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Whether the handle only reads: it never makes, repairs or changes a file. Off by default.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Whether other processes may read while one writes. Off by default: a handle that writes then
+    /// keeps every other process out, and readers share the file with readers only. The writer and
+    /// its readers must agree on it; readers follow the writer's commits. It costs the writer a second
+    /// sync per commit, and does not go with [`Durability::Deferred`].
+    pub fn shared_readers(mut self, shared_readers: bool) -> Self {
+        self.shared_readers = shared_readers;
+        self
+    }
+
+    /// Memory for pages of the file, in bytes; 256 MiB by default.
+    pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// When a store is durable; [`Durability::Immediate`] by default.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Whether the checksum of every page is verified when the file is opened, which reads all of it.
+    /// Off by default; without effect on a handle that only reads.
+    pub fn verify_on_open(mut self, verify_on_open: bool) -> Self {
+        self.verify_on_open = verify_on_open;
+        self
+    }
+
+    /// The largest sample taken, in bytes of [`Sample::encoded_len`](crate::Sample::encoded_len);
+    /// 16 MiB by default, 512 MiB at most.
+    pub fn sample_bytes_max(mut self, sample_bytes_max: usize) -> Self {
+        self.sample_bytes_max = sample_bytes_max;
+        self
+    }
+
+    /// Is told how far the repair of a file has come, from 0 to 1, when one is needed because the
+    /// last process that wrote it did not end well.
+    pub fn on_repair(mut self, progress: impl Fn(f64) + Send + Sync + 'static) -> Self {
+        self.on_repair = Some(Arc::new(progress));
+        self
+    }
+
+    /// For tests of colliding ids.
+    #[cfg(test)]
+    pub(super) fn hash_bits(mut self, hash_bits: u8) -> Self {
+        self.hash_bits = hash_bits;
+        self
+    }
+
+    /// Opens the file at `path`, in time that does not grow with the samples in it unless it must be
+    /// repaired or verified.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when it is not there and not to be made;
+    /// [`Locked`](ErrorKind::Locked) while another process has it open;
+    /// [`NotADatabase`](ErrorKind::NotADatabase), [`Damaged`](ErrorKind::Damaged) or
+    /// [`FormatTooNew`](ErrorKind::FormatTooNew) for what is in it;
+    /// [`NeedsRepair`](ErrorKind::NeedsRepair) when it was not closed and the handle only reads;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for options that do not go together;
+    /// [`ReadOnly`](ErrorKind::ReadOnly), [`Full`](ErrorKind::Full) and [`Io`](ErrorKind::Io).
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        let path = path.as_ref().to_path_buf();
+        let named = path.display().to_string();
+        let span = tracing::debug_span!("open", path = %named).entered();
+        let opened = self
+            .check()
+            .and_then(|()| guard(OPERATION, || self.open_file(path)))
+            .map_err(|error| match error.subject() {
+                Some(_) => error,
+                None => error.with_subject(&named),
+            });
+        drop(span);
+        opened
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |message: &str| {
+            Err(Error::new(ErrorKind::InvalidArgument, OPERATION).with_message(message))
+        };
+        if self.shared_readers && self.durability == Durability::Deferred {
+            return wrong("shared readers need immediate durability: they read what is on disk");
+        }
+        if self.sample_bytes_max > 512 << 20 {
+            return wrong("sample_bytes_max is at most 512 MiB");
+        }
+        Ok(())
+    }
+
+    fn open_file(self, path: PathBuf) -> Result<Database> {
+        let exists = path
+            .try_exists()
+            .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
+        if !exists && (self.read_only || !self.create) {
+            return Err(Error::new(ErrorKind::NotFound, OPERATION)
+                .with_message("there is no such file, and it was not to be made"));
+        }
+        let mut builder = Builder::new();
+        builder.set_cache_size(self.cache_bytes);
+        if self.shared_readers {
+            builder.set_concurrency_mode(ConcurrencyMode::SingleWriter);
+        }
+        if self.read_only {
+            let database = builder
+                .open_read_only(&path)
+                .map_err(|error| open_failure(error, &path))?;
+            let transaction = database.begin_read().context(OPERATION)?;
+            let view = View::read(&transaction)?;
+            let handle = Handle::Reads {
+                database,
+                is_shared: self.shared_readers,
+            };
+            return Ok(Database::new(path, self, handle, view));
+        }
+        builder.set_check_integrity_on_open(self.verify_on_open);
+        if let Some(progress) = self.on_repair.clone() {
+            builder.set_repair_callback(move |session| progress(session.progress()));
+        }
+        let database = match exists && !self.create {
+            true => builder.open(&path),
+            false => builder.create(&path),
+        };
+        let database = database.map_err(|error| open_failure(error, &path))?;
+        let is_new = {
+            let transaction = database.begin_read().context(OPERATION)?;
+            let mut tables = transaction.list_tables().context(OPERATION)?;
+            tables.next().is_none()
+        };
+        if is_new {
+            make_tables(&database, Identity::new(self.hash_bits))?;
+        }
+        let transaction = database.begin_read().context(OPERATION)?;
+        let view = View::read(&transaction)?;
+        tracing::info!(samples = view.state.samples(), is_new, "opened");
+        Ok(Database::new(path, self, Handle::Writes { database }, view))
+    }
+}
+
+/// Makes every table of a new file, in one commit.
+fn make_tables(database: &redb::Database, identity: Identity) -> Result<()> {
+    let transaction = database.begin_write().context(OPERATION)?;
+    {
+        let mut tables = TablesMut::open(&transaction)?;
+        let state = State::default().encode();
+        for (name, value) in [
+            (FORMAT, encode_format().as_slice()),
+            (IDENTITY, &identity.encode()),
+            (STATE, &state),
+        ] {
+            tables.meta.insert(name, value).context(OPERATION)?;
+        }
+    }
+    transaction.commit().map_err(commit_failure)
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("create", &self.create)
+            .field("read_only", &self.read_only)
+            .field("shared_readers", &self.shared_readers)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("durability", &self.durability)
+            .field("verify_on_open", &self.verify_on_open)
+            .field("sample_bytes_max", &self.sample_bytes_max)
+            .finish_non_exhaustive()
+    }
+}

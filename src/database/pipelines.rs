@@ -1,0 +1,243 @@
+//! Pipelines: their names and numbers, exact counts per status, and bitmaps of their rows.
+//!
+//! A full chunk has one roaring bitmap for each pipeline that has rows in it, written once, when the
+//! chunk fills; of the newest chunk only the column of pipeline numbers is kept. An entry of the table
+//! `pipelines` says in which full chunks its pipeline occurs, so that a rare pipeline's rows are
+//! found without asking every chunk.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use redb::{ReadableTable, Table};
+use roaring::RoaringBitmap;
+
+use super::failure::{Context, damaged};
+use super::schema::{CHUNK_ROWS, Kind, cell_key, missing, seal, unseal};
+use crate::error::Result;
+
+/// What the table `pipelines` says of one pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) name: Arc<str>,
+    /// Exactly how many of its samples are in each status.
+    pub(super) counts: [u64; 6],
+    /// The full chunks that have a bitmap for it.
+    pub(super) chunks: RoaringBitmap,
+}
+
+impl Entry {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            counts: [0; 6],
+            chunks: RoaringBitmap::new(),
+        }
+    }
+
+    pub(super) fn read(
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        number: u32,
+    ) -> Result<Self> {
+        let guard = table.get(u64::from(number)).context("read a pipeline")?;
+        let guard = guard.ok_or_else(|| missing(Kind::Pipeline, u64::from(number)))?;
+        Self::decode(number, guard.value())
+    }
+
+    /// Six counts of 8 bytes, the length of the name (1 byte), the name, the chunks as a portable
+    /// roaring bitmap.
+    fn decode(number: u32, sealed: &[u8]) -> Result<Self> {
+        let wrong = || damaged("read a pipeline", format!("entry {number} is malformed"));
+        let bytes = unseal(Kind::Pipeline, u64::from(number), sealed)?;
+        let (counts, rest) = bytes.split_at_checked(48).ok_or_else(wrong)?;
+        let (length, rest) = rest.split_first().ok_or_else(wrong)?;
+        let (name, chunks) = rest
+            .split_at_checked(usize::from(*length))
+            .ok_or_else(wrong)?;
+        let counts = counts.as_chunks::<8>().0;
+        Ok(Self {
+            name: std::str::from_utf8(name).map_err(|_| wrong())?.into(),
+            counts: std::array::from_fn(|status| u64::from_le_bytes(counts[status])),
+            chunks: RoaringBitmap::deserialize_from(chunks)
+                .map_err(|cause| wrong().with_cause(cause))?,
+        })
+    }
+
+    pub(super) fn write(
+        &self,
+        table: &mut Table<'_, u64, &'static [u8]>,
+        number: u32,
+    ) -> Result<()> {
+        let mut bytes = Vec::with_capacity(64 + self.name.len() + self.chunks.serialized_size());
+        for count in self.counts {
+            bytes.extend(count.to_le_bytes());
+        }
+        // A name is at most 255 bytes long (rule M2).
+        bytes.push(self.name.len() as u8);
+        bytes.extend(self.name.as_bytes());
+        serialize(&self.chunks, &mut bytes)?;
+        seal(Kind::Pipeline, u64::from(number), &mut bytes);
+        table
+            .insert(u64::from(number), bytes.as_slice())
+            .context("write a pipeline")?;
+        Ok(())
+    }
+}
+
+/// The names and numbers of all pipelines.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dictionary {
+    names: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
+}
+
+impl Dictionary {
+    pub(super) fn read(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Self> {
+        let mut dictionary = Self::default();
+        for (number, entry) in read_all(table)?.into_iter().enumerate() {
+            if dictionary.add(entry.name) as usize != number {
+                return Err(damaged("read the pipelines", "two have the same name"));
+            }
+        }
+        Ok(dictionary)
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    pub(super) fn name(&self, number: u32) -> Result<&Arc<str>> {
+        self.names
+            .get(number as usize)
+            .ok_or_else(|| missing(Kind::Pipeline, u64::from(number)))
+    }
+
+    /// The number of this name, a new one unless it is known.
+    pub(super) fn add(&mut self, name: Arc<str>) -> u32 {
+        if let Some(number) = self.numbers.get(&name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(Arc::clone(&name));
+        self.numbers.insert(name, number);
+        number
+    }
+}
+
+/// All entries, in order of number.
+pub(super) fn read_all(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for item in table.iter().context("read the pipelines")? {
+        let (number, sealed) = item.context("read the pipelines")?;
+        if number.value() != entries.len() as u64 {
+            return Err(missing(Kind::Pipeline, entries.len() as u64));
+        }
+        entries.push(Entry::decode(entries.len() as u32, sealed.value())?);
+    }
+    Ok(entries)
+}
+
+/// The places that a pipeline has in a full chunk; empty when it has none.
+pub(super) fn read_rows(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    chunk: u64,
+    pipeline: u32,
+) -> Result<RoaringBitmap> {
+    read_places(table, Kind::PipelineRows, cell_key(chunk, pipeline))
+}
+
+/// Writes the places that a pipeline has in a full chunk, or removes the entry when there are none.
+pub(super) fn write_rows(
+    table: &mut Table<'_, u64, &'static [u8]>,
+    chunk: u64,
+    pipeline: u32,
+    rows: &RoaringBitmap,
+) -> Result<()> {
+    write_places(table, Kind::PipelineRows, cell_key(chunk, pipeline), rows)
+}
+
+/// The places of a chunk's moved rows.
+pub(super) fn read_moved(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    chunk: u64,
+) -> Result<RoaringBitmap> {
+    read_places(table, Kind::CreatedMoved, chunk)
+}
+
+/// Writes the places of a chunk's moved rows, or removes the entry when there are none.
+pub(super) fn write_moved(
+    table: &mut Table<'_, u64, &'static [u8]>,
+    chunk: u64,
+    rows: &RoaringBitmap,
+) -> Result<()> {
+    write_places(table, Kind::CreatedMoved, chunk, rows)
+}
+
+/// Fewer places than this are stored as a plain list of 16-bit numbers.
+const LIST_PLACES_MAX: u64 = 16;
+const LIST: u8 = 0;
+const ROARING: u8 = 1;
+
+fn read_places(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    kind: Kind,
+    key: u64,
+) -> Result<RoaringBitmap> {
+    match table.get(key).context("read a bitmap")? {
+        Some(guard) => decode_places(kind, key, guard.value()),
+        None => Ok(RoaringBitmap::new()),
+    }
+}
+
+pub(super) fn decode_places(kind: Kind, key: u64, sealed: &[u8]) -> Result<RoaringBitmap> {
+    let wrong = || damaged("read a bitmap", format!("entry {key} is malformed"));
+    let bytes = unseal(kind, key, sealed)?;
+    let places: RoaringBitmap = match bytes.split_first() {
+        Some((&LIST, list)) => {
+            let places = list.as_chunks::<2>().0.iter();
+            places
+                .map(|place| u32::from(u16::from_le_bytes(*place)))
+                .collect()
+        }
+        Some((&ROARING, bytes)) => {
+            RoaringBitmap::deserialize_from(bytes).map_err(|cause| wrong().with_cause(cause))?
+        }
+        _ => return Err(wrong()),
+    };
+    match places.max() {
+        Some(max) if u64::from(max) >= CHUNK_ROWS => Err(wrong()),
+        _ => Ok(places),
+    }
+}
+
+fn write_places(
+    table: &mut Table<'_, u64, &'static [u8]>,
+    kind: Kind,
+    key: u64,
+    places: &RoaringBitmap,
+) -> Result<()> {
+    if places.is_empty() {
+        table.remove(key).context("write a bitmap")?;
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    if places.len() < LIST_PLACES_MAX {
+        bytes.push(LIST);
+        for place in places {
+            bytes.extend((place as u16).to_le_bytes());
+        }
+    } else {
+        bytes.push(ROARING);
+        serialize(places, &mut bytes)?;
+    }
+    seal(kind, key, &mut bytes);
+    table
+        .insert(key, bytes.as_slice())
+        .context("write a bitmap")?;
+    Ok(())
+}
+
+fn serialize(bitmap: &RoaringBitmap, bytes: &mut Vec<u8>) -> Result<()> {
+    bitmap
+        .serialize_into(bytes)
+        .map_err(|cause| crate::error::Error::io("encode a bitmap", "memory", cause))
+}

@@ -1,0 +1,234 @@
+//! Every table, key and constant of the file format, and the seal that each value carries.
+//!
+//! The format is written down for readers in other languages in the chapter
+//! [`crate::docs::file_format`]; a change here is a change there. How values are read and written is
+//! each index's own file; no file but this one names a table.
+
+use redb::{ReadOnlyTable, ReadTransaction, Table, WriteTransaction};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::failure::{Context, damaged};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The format version that this crate writes. Newer ones are refused.
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// Leaves are so much smaller in this crate's own tests, and chunks twice that, so that a few thousand
+/// samples meet every boundary.
+const SHARE: u64 = if cfg!(test) { 32 } else { 1 };
+
+/// Rows of one chunk, the unit of planning. A multiple of the four below.
+pub(super) const CHUNK_ROWS: u64 = if cfg!(test) { 960 } else { 61_440 };
+/// Rows of one leaf of the status planes: 3 planes × 160 words of 64 bits.
+pub(super) const STATUS_ROWS: u64 = 10_240 / SHARE;
+/// Rows of one leaf of the column of `created_at`: 480 × 8 bytes.
+pub(super) const CREATED_ROWS: u64 = 480 / SHARE;
+/// Rows of one leaf of the column of pipeline numbers: 960 × 4 bytes.
+pub(super) const PIPELINE_ROWS: u64 = 960 / SHARE;
+/// Entries of one leaf of a chunk's time run: 384 × (8 + 2) bytes.
+pub(super) const RUN_ENTRIES: usize = (384 / SHARE) as usize;
+/// Leaves of a chunk's time run.
+pub(super) const RUN_LEAVES: usize = CHUNK_ROWS as usize / RUN_ENTRIES;
+
+/// Bytes of a leaf of the status planes, of a column or of a time run, without the seal. With seal,
+/// key and redb's own bytes one fills a page of 4 KiB and never needs a second.
+pub(super) const LEAF_BYTES: usize = (3_840 / SHARE) as usize;
+
+const _: () = assert!(CHUNK_ROWS.is_multiple_of(STATUS_ROWS));
+const _: () = assert!(CHUNK_ROWS.is_multiple_of(CREATED_ROWS));
+const _: () = assert!(CHUNK_ROWS.is_multiple_of(PIPELINE_ROWS));
+const _: () = assert!(CHUNK_ROWS.is_multiple_of(RUN_ENTRIES as u64));
+const _: () = assert!(CHUNK_ROWS <= 1 << 16);
+const _: () = assert!(RUN_LEAVES < FENCES_LEAF as usize);
+const _: () = assert!(STATUS_ROWS as usize * 3 / 8 == LEAF_BYTES);
+const _: () = assert!(CREATED_ROWS as usize * 8 == LEAF_BYTES);
+const _: () = assert!(PIPELINE_ROWS as usize * 4 == LEAF_BYTES);
+const _: () = assert!(RUN_ENTRIES * 10 == LEAF_BYTES);
+
+/// Declares the tables once: their definitions, and a struct each for reading and for writing.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty;)+) => {
+        pub(super) mod definition {
+            use redb::TableDefinition;
+            $($(#[$doc])*
+            #[allow(non_upper_case_globals)]
+            pub(in super::super) const $name: TableDefinition<'static, $key, $value> =
+                TableDefinition::new(stringify!($name));)+
+        }
+
+        /// Every table at one commit.
+        pub(super) struct Tables {
+            $($(#[$doc])* pub(super) $name: ReadOnlyTable<$key, $value>,)+
+        }
+
+        impl Tables {
+            pub(super) fn open(transaction: &ReadTransaction) -> Result<Self> {
+                Ok(Self {
+                    $($name: transaction.open_table(definition::$name).context("open a table")?,)+
+                })
+            }
+
+            /// Name, entries, bytes in use and bytes allocated of each table.
+            pub(super) fn sizes(&self) -> Result<Vec<(&'static str, u64, u64, u64)>> {
+                use redb::ReadableTableMetadata;
+                let page_bytes = 4_096;
+                Ok(vec![$({
+                    let entries = self.$name.len().context("measure a table")?;
+                    let stats = self.$name.stats().context("measure a table")?;
+                    let used = stats.stored_bytes() + stats.metadata_bytes();
+                    let allocated = used + stats.fragmented_bytes();
+                    (stringify!($name), entries, used, allocated.max(
+                        page_bytes * (stats.leaf_pages() + stats.branch_pages())))
+                },)+])
+            }
+        }
+
+        /// Every table within one write transaction.
+        pub(super) struct TablesMut<'t> {
+            $($(#[$doc])* pub(super) $name: Table<'t, $key, $value>,)+
+        }
+
+        impl<'t> TablesMut<'t> {
+            pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self> {
+                Ok(Self {
+                    $($name: transaction.open_table(definition::$name).context("open a table")?,)+
+                })
+            }
+        }
+    };
+}
+
+tables! {
+    /// `format`, `identity` and `state`: see `state.rs`.
+    meta: &'static str => &'static [u8];
+    /// Row → record: see `record.rs`. Primary.
+    rows: u64 => &'static [u8];
+    /// Row / 10,240 → three bit planes of status codes: see `columns.rs`. Primary.
+    status: u64 => &'static [u8];
+    /// Row / 480 → `created_at` of each row.
+    created_column: u64 => &'static [u8];
+    /// Chunk × 256 + leaf → the full chunk's rows in order of time: see `runs.rs`.
+    created_runs: u64 => &'static [u8];
+    /// Chunk → rows whose `created_at` changed after their chunk's run was made.
+    created_moved: u64 => &'static [u8];
+    /// Row / 960 → pipeline number of each row.
+    pipeline_column: u64 => &'static [u8];
+    /// Chunk → least and greatest `created_at` and exact counts per status: see `chunk.rs`.
+    chunks: u64 => &'static [u8];
+    /// Hash of an id → row.
+    ids: u64 => u64;
+    /// (Hash, row) of the further ids of a hash that is in `ids` already.
+    ids_shared: u128 => ();
+    /// Run → up to 320 pairs of hash and row that are not in `ids` yet: see `ids.rs`.
+    ids_gathered: u64 => &'static [u8];
+    /// Pipeline number → name, exact counts per status, chunks: see `pipelines.rs`.
+    pipelines: u64 => &'static [u8];
+    /// Chunk × 2^32 + pipeline number → roaring bitmap of the chunk's rows, for full chunks.
+    pipeline_rows: u64 => &'static [u8];
+}
+
+/// What kind of value a seal belongs to, so that no value passes for one of another table.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Meta = 1,
+    Row,
+    Status,
+    CreatedColumn,
+    CreatedRun,
+    CreatedMoved,
+    PipelineColumn,
+    Chunk,
+    IdRun,
+    Pipeline,
+    PipelineRows,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Row => "rows",
+            Self::Status => "status",
+            Self::CreatedColumn => "created_column",
+            Self::CreatedRun => "created_runs",
+            Self::CreatedMoved => "created_moved",
+            Self::PipelineColumn => "pipeline_column",
+            Self::Chunk => "chunks",
+            Self::IdRun => "ids_gathered",
+            Self::Pipeline => "pipelines",
+            Self::PipelineRows => "pipeline_rows",
+        }
+    }
+
+    fn seed(self, key: u64) -> u64 {
+        (u64::from(self as u8) << 56) ^ key
+    }
+}
+
+/// Bytes of a seal.
+pub(super) const SEAL_BYTES: usize = 8;
+
+/// Appends the seal: the XXH3 of the bytes, seeded with the kind of value and its key, so that damage
+/// shows, and a value at the wrong place too.
+pub(super) fn seal(kind: Kind, key: u64, bytes: &mut Vec<u8>) {
+    let sum = xxh3_64_with_seed(bytes, kind.seed(key));
+    bytes.extend(sum.to_le_bytes());
+}
+
+/// The bytes under a seal that holds.
+pub(super) fn unseal(kind: Kind, key: u64, sealed: &[u8]) -> Result<&[u8]> {
+    if let Some((bytes, sum)) = sealed.split_last_chunk::<SEAL_BYTES>()
+        && xxh3_64_with_seed(bytes, kind.seed(key)).to_le_bytes() == *sum
+    {
+        return Ok(bytes);
+    }
+    Err(damaged("read the database", "a checksum does not hold")
+        .with_subject(format!("table {}, key {key}", kind.name())))
+}
+
+/// The bytes under a seal that holds, when they must be exactly `N`.
+pub(super) fn unseal_exact<const N: usize>(
+    kind: Kind,
+    key: u64,
+    sealed: &[u8],
+) -> Result<&[u8; N]> {
+    unseal(kind, key, sealed)?.try_into().map_err(|_| {
+        damaged("read the database", "a value has the wrong length")
+            .with_subject(format!("table {}, key {key}", kind.name()))
+    })
+}
+
+/// A value that must be there is not.
+pub(super) fn missing(kind: Kind, key: u64) -> Error {
+    damaged("read the database", "an entry is missing")
+        .with_subject(format!("table {}, key {key}", kind.name()))
+}
+
+/// The key of a leaf of a chunk's time run.
+pub(super) fn run_key(chunk: u64, leaf: u64) -> u64 {
+    (chunk << 8) | leaf
+}
+
+/// The leaf of a time run that holds its fences.
+pub(super) const FENCES_LEAF: u64 = 255;
+
+/// The key of `pipeline_rows`.
+pub(super) fn cell_key(chunk: u64, pipeline: u32) -> u64 {
+    (chunk << 32) | u64::from(pipeline)
+}
+
+/// Refuses a file of a newer format.
+pub(super) fn check_version(found: u32) -> Result<()> {
+    if found > FORMAT_VERSION {
+        return Err(
+            Error::new(ErrorKind::FormatTooNew, "open the database").with_message(format!(
+                "it has format {found}, this version of samplestore reads up to {FORMAT_VERSION}"
+            )),
+        );
+    }
+    if found == 0 {
+        return Err(damaged("open the database", "format 0 does not exist"));
+    }
+    Ok(())
+}

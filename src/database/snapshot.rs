@@ -1,0 +1,331 @@
+//! [`Snapshot`]: several reads of one consistent state; and how each read is answered from a view.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::chunk::Overlap;
+use super::columns::read_pipelines;
+use super::explain::Explain;
+use super::failure::{Context, guard};
+use super::filter::{Filter, first_row};
+use super::pipelines::{Entry, decode_places, read_all};
+use super::plan::Access;
+use super::record::status_code;
+use super::schema::{CHUNK_ROWS, Kind, PIPELINE_ROWS, cell_key};
+use super::stream::Stream;
+use super::view::{View, live_status};
+use crate::error::Result;
+use crate::query::{Facets, Page, Query};
+use crate::sample::{Sample, Status};
+use crate::storage::Samples;
+
+/// One consistent state of a [`Database`](super::Database), whatever writers do meanwhile.
+///
+/// While it is held, the file keeps the pages of its state, so hold it for a few reads and not for the
+/// life of the process.
+///
+/// ```
+/// use samplestore::{Database, Query, Sample, Status, Storage};
+///
+/// let folder = tempfile::tempdir()?;
+/// let database = Database::open(folder.path().join("samples.redb"))?;
+/// database.store(&[Sample::builder("weather").id("a").build()?])?;
+///
+/// let before = database.snapshot()?;
+/// database.set_status(&"a".into(), None, Status::Ready)?;
+/// assert_eq!(before.count(&Query::new().status(Status::Pending))?, 1);
+/// assert_eq!(database.count(&Query::new().status(Status::Pending))?, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Snapshot {
+    view: Arc<View>,
+    /// Overrides the planner, in tests.
+    forced: Option<Access>,
+}
+
+impl Snapshot {
+    pub(super) fn new(view: Arc<View>, forced: Option<Access>) -> Self {
+        Self { view, forced }
+    }
+
+    fn stream(&self, query: &Query) -> Result<Stream> {
+        let filter = Filter::resolve(&self.view, query)?;
+        Stream::open(Arc::clone(&self.view), filter, self.forced)
+    }
+
+    /// As [`Storage::retrieve`](crate::Storage::retrieve).
+    ///
+    /// # Errors
+    /// [`Damaged`](crate::ErrorKind::Damaged), [`Io`](crate::ErrorKind::Io).
+    pub fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
+        guard("retrieve a sample", || self.view.retrieve(id))
+            .map_err(|error| error.with_sample_id(id))
+    }
+
+    /// As [`Storage::list`](crate::Storage::list).
+    ///
+    /// # Errors
+    /// [`InvalidCursor`](crate::ErrorKind::InvalidCursor), [`Damaged`](crate::ErrorKind::Damaged),
+    /// [`Io`](crate::ErrorKind::Io).
+    pub fn list(&self, query: &Query) -> Result<Page> {
+        guard("list samples", || {
+            let mut filter = Filter::resolve(&self.view, query)?;
+            let limit = filter.limit;
+            if limit == 0 {
+                return Ok(Page::default());
+            }
+            // One more, to know whether more may follow; only its place is looked at.
+            filter.limit = limit.saturating_add(1);
+            let mut stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
+            let mut samples = Vec::new();
+            let mut last = None;
+            while let Some(place) = stream.next()? {
+                if samples.len() as u64 == limit {
+                    let next =
+                        last.map(|last: super::filter::Place| last.to_cursor(&self.view, query));
+                    return Ok(Page::new(samples, next));
+                }
+                samples.push(self.view.sample(place.row)?);
+                last = Some(place);
+            }
+            Ok(Page::new(samples, None))
+        })
+    }
+
+    /// As [`Storage::iterate`](crate::Storage::iterate); the iterator keeps the snapshot.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn iterate(&self, query: &Query) -> Result<Samples<'static>> {
+        let mut stream = guard("iterate over samples", || self.stream(query))?;
+        let view = Arc::clone(&self.view);
+        let mut is_over = false;
+        Ok(Box::new(std::iter::from_fn(move || {
+            if is_over {
+                return None;
+            }
+            let next = guard("iterate over samples", || match stream.next()? {
+                Some(place) => view.sample(place.row).map(Some),
+                None => Ok(None),
+            });
+            is_over = !matches!(next, Ok(Some(_)));
+            next.transpose()
+        })))
+    }
+
+    /// As [`Storage::count`](crate::Storage::count); reads no sample unless ids are asked for.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn count(&self, query: &Query) -> Result<u64> {
+        guard("count samples", || {
+            let filter = Filter::resolve(&self.view, query)?;
+            if filter.is_nothing() {
+                return Ok(0);
+            }
+            if !filter.is_whole() {
+                return self.count_one_by_one(query);
+            }
+            if filter.range == crate::query::TimeRange::ALL {
+                return Ok(filter.matching_ever(&self.view).min(filter.limit));
+            }
+            let mut count = 0;
+            for (number, chunk) in (0..).zip(self.view.chunks()?.iter()) {
+                count += filter.count(&self.view, number, chunk)?;
+            }
+            Ok(count.min(filter.limit))
+        })
+    }
+
+    fn count_one_by_one(&self, query: &Query) -> Result<u64> {
+        let mut stream = self.stream(query)?;
+        let mut count = 0;
+        while stream.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// As [`Storage::facets`](crate::Storage::facets); reads no sample unless ids are asked for.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn facets(&self, query: &Query) -> Result<Facets> {
+        guard("count samples", || {
+            let filter = Filter::resolve(&self.view, query)?;
+            let mut facets = Facets::new();
+            if filter.is_nothing() {
+                return Ok(facets);
+            }
+            if !filter.is_whole() || filter.limit != u64::MAX {
+                self.facets_one_by_one(query, &mut facets)?;
+                return Ok(facets);
+            }
+            if filter.range == crate::query::TimeRange::ALL {
+                match &filter.pipelines {
+                    None => {
+                        let entries = read_all(&self.view.tables.pipelines)?;
+                        entries
+                            .iter()
+                            .for_each(|entry| add(&mut facets, entry, filter.codes));
+                    }
+                    Some(wanted) => wanted
+                        .iter()
+                        .for_each(|wanted| add(&mut facets, &wanted.entry, filter.codes)),
+                }
+                return Ok(facets);
+            }
+            for (number, chunk) in (0..).zip(self.view.chunks()?.iter()) {
+                if chunk.head.overlap(filter.range) != Overlap::None {
+                    self.facets_of_chunk(&filter, number, &mut facets)?;
+                }
+            }
+            Ok(facets)
+        })
+    }
+
+    fn facets_of_chunk(&self, filter: &Filter, chunk: u64, facets: &mut Facets) -> Result<()> {
+        let view = &self.view;
+        let dictionary = view.dictionary()?;
+        for status in Status::ALL {
+            let code = 1 << status_code(status);
+            if filter.codes & code == 0 {
+                continue;
+            }
+            let of_status = filter.with_codes(code);
+            let rows = of_status.timed_rows(view, chunk)?;
+            if rows.is_empty() {
+                continue;
+            }
+            if chunk >= view.full_chunks() {
+                let newest = view.newest()?;
+                for place in rows {
+                    let number = newest.pipelines[place as usize];
+                    facets.add(dictionary.name(number)?, status, 1);
+                }
+                continue;
+            }
+            let cells = cell_key(chunk, 0)..=cell_key(chunk, u32::MAX);
+            let cells = view
+                .tables
+                .pipeline_rows
+                .range(cells)
+                .context("count samples")?;
+            for cell in cells {
+                let (key, sealed) = cell.context("count samples")?;
+                let of_pipeline = decode_places(Kind::PipelineRows, key.value(), sealed.value())?;
+                let count = of_pipeline.intersection_len(&rows);
+                facets.add(dictionary.name(key.value() as u32)?, status, count);
+            }
+        }
+        Ok(())
+    }
+
+    fn facets_one_by_one(&self, query: &Query, facets: &mut Facets) -> Result<()> {
+        let view = &self.view;
+        let dictionary = view.dictionary()?;
+        let mut stream = self.stream(query)?;
+        let mut last = None;
+        while let Some(place) = stream.next()? {
+            let (leaf, at) = (
+                place.row / PIPELINE_ROWS,
+                (place.row % PIPELINE_ROWS) as usize,
+            );
+            let numbers = match last.take() {
+                Some((key, numbers)) if key == leaf => numbers,
+                _ => read_pipelines(&view.tables.pipeline_column, leaf)?,
+            };
+            let status = live_status(place.row, view.code(place.row)?)?;
+            facets.add(dictionary.name(numbers[at])?, status, 1);
+            last = Some((leaf, numbers));
+        }
+        Ok(())
+    }
+
+    /// How [`list`](Self::list) and [`count`](Self::count) answer this query: which index is used, what
+    /// was expected, and what was looked at. The query is carried out to find out.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn explain(&self, query: &Query) -> Result<Explain> {
+        guard("explain a query", || {
+            let filter = Filter::resolve(&self.view, query)?;
+            let count = count_plan(&filter);
+            let mut stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
+            let estimated = stream.estimate()?;
+            let (mut samples, mut records) = (0, 0);
+            while let Some(place) = stream.next()? {
+                self.view.sample(place.row)?;
+                records += 1;
+                samples += 1;
+            }
+            Ok(Explain::new(
+                query, &stream, count, estimated, samples, records,
+            ))
+        })
+    }
+
+    /// The instant of the first sample in the order of `query`, in microseconds.
+    pub(super) fn first_instant(&self, query: &Query) -> Result<Option<i64>> {
+        Ok(self.stream(query)?.next()?.map(|place| place.micros))
+    }
+
+    /// The rows that a selection means, by chunk.
+    pub(super) fn select(&self, query: &Query) -> Result<BTreeMap<u64, RoaringBitmap>> {
+        let filter = Filter::resolve(&self.view, query)?;
+        let mut selected = BTreeMap::new();
+        if filter.is_nothing() {
+            return Ok(selected);
+        }
+        if filter.is_whole() && filter.limit == u64::MAX {
+            for (number, chunk) in (0..).zip(self.view.chunks()?.iter()) {
+                if chunk.head.in_statuses(filter.codes) == 0 {
+                    continue;
+                }
+                let rows = filter.timed_rows(&self.view, number)?;
+                if !rows.is_empty() {
+                    selected.insert(number, rows);
+                }
+            }
+            return Ok(selected);
+        }
+        let mut stream = self.stream(query)?;
+        while let Some(place) = stream.next()? {
+            let chunk = place.row / CHUNK_ROWS;
+            let in_chunk = (place.row - first_row(chunk)) as u32;
+            selected.entry(chunk).or_default().insert(in_chunk);
+        }
+        Ok(selected)
+    }
+}
+
+fn add(facets: &mut Facets, entry: &Entry, codes: u8) {
+    for status in Status::ALL {
+        if codes & (1 << status_code(status)) != 0 {
+            facets.add(&entry.name, status, entry.counts[status.index()]);
+        }
+    }
+}
+
+fn count_plan(filter: &Filter) -> &'static str {
+    if filter.is_nothing() {
+        "nothing"
+    } else if !filter.is_whole() {
+        "one by one along the index"
+    } else if filter.range == crate::query::TimeRange::ALL {
+        "counters"
+    } else {
+        "counters of chunks, bitmaps of those that the time range cuts"
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("samples", &self.view.state.samples())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! The two small records of the table `meta`: [`Identity`], made once, and [`State`], one per commit.
+
+use redb::ReadableTable;
+
+use super::failure::{Context, damaged};
+use super::schema::{FORMAT_VERSION, Kind, check_version, seal, unseal_exact};
+use crate::error::{Error, ErrorKind, Result};
+
+const IDENTITY_BYTES: usize = 25;
+const STATE_BYTES: usize = 7 * 8 + 6 * 8;
+
+/// What tells this database from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// A random number; cursors carry its low half.
+    pub(super) id: u128,
+    /// Seeds the hash of ids, so that nobody can choose ids that collide.
+    pub(super) hash_seed: u64,
+    /// How many bits of the hash are used: 64, and fewer only in tests of colliding ids.
+    pub(super) hash_bits: u8,
+}
+
+impl Identity {
+    pub(super) fn new(hash_bits: u8) -> Self {
+        Self {
+            id: random(),
+            hash_seed: random() as u64,
+            hash_bits,
+        }
+    }
+
+    /// The identity that cursors carry.
+    pub(super) fn cursor_identity(self) -> u64 {
+        self.id as u64
+    }
+
+    /// The hash of an id: XXH3, seeded.
+    pub(super) fn hash(self, id: &str) -> u64 {
+        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(id.as_bytes(), self.hash_seed);
+        hash >> (64 - u32::from(self.hash_bits.clamp(1, 64)))
+    }
+
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(IDENTITY_BYTES + 8);
+        bytes.extend(self.id.to_le_bytes());
+        bytes.extend(self.hash_seed.to_le_bytes());
+        bytes.push(self.hash_bits);
+        seal(Kind::Meta, IDENTITY_KEY, &mut bytes);
+        bytes
+    }
+
+    fn decode(sealed: &[u8]) -> Result<Self> {
+        let bytes = unseal_exact::<IDENTITY_BYTES>(Kind::Meta, IDENTITY_KEY, sealed)?;
+        let mut id = [0; 16];
+        id.copy_from_slice(&bytes[..16]);
+        Ok(Self {
+            id: u128::from_le_bytes(id),
+            hash_seed: word(&bytes[16..]),
+            hash_bits: bytes[24],
+        })
+    }
+}
+
+/// 122 random bits from the operating system, spread by a hash.
+fn random() -> u128 {
+    xxhash_rust::xxh3::xxh3_128(uuid::Uuid::new_v4().as_bytes())
+}
+
+/// Where everything stands after a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// Grows by one with each commit that changes samples.
+    pub(super) epoch: u64,
+    /// The next row to be given out.
+    pub(super) next_row: u64,
+    /// The next run of gathered ids.
+    pub(super) next_run: u64,
+    /// How many pairs the runs of the active generation hold.
+    pub(super) active_ids: u64,
+    /// Runs below this one are of the frozen generation, which is being merged into `ids`.
+    pub(super) frozen_run_end: u64,
+    /// Pairs of the frozen generation with a hash below this one are merged.
+    pub(super) merged_hash_end: u64,
+    /// The number for the next new pipeline.
+    pub(super) next_pipeline: u64,
+    /// Samples per status.
+    pub(super) totals: [u64; 6],
+}
+
+impl State {
+    /// All samples.
+    pub(super) fn samples(&self) -> u64 {
+        self.totals.iter().sum()
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(STATE_BYTES + 8);
+        for word in [
+            self.epoch,
+            self.next_row,
+            self.next_run,
+            self.active_ids,
+            self.frozen_run_end,
+            self.merged_hash_end,
+            self.next_pipeline,
+        ] {
+            bytes.extend(word.to_le_bytes());
+        }
+        for total in self.totals {
+            bytes.extend(total.to_le_bytes());
+        }
+        seal(Kind::Meta, STATE_KEY, &mut bytes);
+        bytes
+    }
+
+    fn decode(sealed: &[u8]) -> Result<Self> {
+        let bytes = unseal_exact::<STATE_BYTES>(Kind::Meta, STATE_KEY, sealed)?;
+        let at = |index: usize| word(&bytes[index * 8..]);
+        Ok(Self {
+            epoch: at(0),
+            next_row: at(1),
+            next_run: at(2),
+            active_ids: at(3),
+            frozen_run_end: at(4),
+            merged_hash_end: at(5),
+            next_pipeline: at(6),
+            totals: std::array::from_fn(|status| at(7 + status)),
+        })
+    }
+}
+
+/// The seals of `meta` are keyed by these.
+const IDENTITY_KEY: u64 = 1;
+const STATE_KEY: u64 = 2;
+
+pub(super) const FORMAT: &str = "format";
+pub(super) const IDENTITY: &str = "identity";
+pub(super) const STATE: &str = "state";
+
+/// The format version as `meta` keeps it: four bytes, little-endian, never sealed and never moved.
+pub(super) fn encode_format() -> [u8; 4] {
+    FORMAT_VERSION.to_le_bytes()
+}
+
+/// Reads the format and refuses what this crate cannot read.
+pub(super) fn read_format(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u32> {
+    let bytes = read(table, FORMAT)?.ok_or_else(foreign)?;
+    let version = bytes
+        .first_chunk::<4>()
+        .map(|bytes| u32::from_le_bytes(*bytes))
+        .ok_or_else(|| damaged("open the database", "its format version is cut off"))?;
+    check_version(version)?;
+    Ok(version)
+}
+
+pub(super) fn read_identity(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<Identity> {
+    Identity::decode(&read(table, IDENTITY)?.ok_or_else(absent)?)
+}
+
+pub(super) fn read_state(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<State> {
+    State::decode(&read(table, STATE)?.ok_or_else(absent)?)
+}
+
+fn read(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &'static str,
+) -> Result<Option<Vec<u8>>> {
+    let guard = table.get(name).context("read the table meta")?;
+    Ok(guard.map(|guard| guard.value().to_vec()))
+}
+
+/// The error for a file of another program.
+pub(super) fn foreign() -> Error {
+    Error::new(ErrorKind::NotADatabase, "open the database")
+        .with_message("it is a redb file, but not one of samplestore")
+}
+
+fn absent() -> Error {
+    damaged("open the database", "the table meta lacks an entry")
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    bytes
+        .first_chunk::<8>()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}

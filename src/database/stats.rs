@@ -1,0 +1,71 @@
+//! [`Stats`]: what a database holds and how large it is.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::schema::FORMAT_VERSION;
+use super::snapshot::Snapshot;
+use super::view::View;
+use crate::error::Result;
+use crate::instant;
+use crate::query::{Facets, Query};
+
+/// What a [`Database`](super::Database) holds and how large it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Samples in all.
+    pub samples: u64,
+    /// Samples per pipeline and status.
+    pub facets: Facets,
+    /// `created_at` of the oldest sample.
+    pub first: Option<DateTime<Utc>>,
+    /// `created_at` of the newest sample.
+    pub last: Option<DateTime<Utc>>,
+    /// The version of the file format.
+    pub format_version: u32,
+    /// The size of the file.
+    pub file_bytes: u64,
+    /// The size of each table, the largest first.
+    pub tables: Vec<TableStats>,
+}
+
+/// The size of one table of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TableStats {
+    /// Its name, as the chapter on the file format has it.
+    pub name: &'static str,
+    /// Its entries.
+    pub entries: u64,
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// Bytes of the pages it has.
+    pub allocated_bytes: u64,
+}
+
+pub(super) fn stats(view: &View, snapshot: &Snapshot, file_bytes: u64) -> Result<Stats> {
+    let sizes = view.tables.sizes()?;
+    let mut tables: Vec<TableStats> = sizes
+        .into_iter()
+        .map(|(name, entries, used_bytes, allocated_bytes)| TableStats {
+            name,
+            entries,
+            used_bytes,
+            allocated_bytes,
+        })
+        .collect();
+    tables.sort_by_key(|table| std::cmp::Reverse(table.allocated_bytes));
+    let all = Query::new();
+    Ok(Stats {
+        samples: view.state.samples(),
+        facets: snapshot.facets(&all)?,
+        first: snapshot.first_instant(&all)?.and_then(instant::from_micros),
+        last: snapshot
+            .first_instant(&all.newest_first())?
+            .and_then(instant::from_micros),
+        format_version: FORMAT_VERSION,
+        file_bytes,
+        tables,
+    })
+}

@@ -1,0 +1,342 @@
+//! The database against [`MemoryStorage`], operation by operation: every access of the planner, both
+//! orders, ties, replacements, status changes, deletions, colliding ids, reopening in between.
+//!
+//! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::plan::Access;
+use super::{Database, Durability};
+use crate::query::{Order, Query, Selection};
+use crate::sample::{Sample, Status};
+use crate::storage::Storage;
+use crate::{MemoryStorage, data, instant};
+
+/// What a sample of these tests is made from.
+#[derive(Clone, Debug)]
+struct Spec {
+    id: u16,
+    pipeline: u8,
+    status: Status,
+    micros: i64,
+}
+
+impl Spec {
+    fn sample(&self) -> Sample {
+        Sample::builder(format!("p{}", self.pipeline))
+            .id(format!("s{}", self.id))
+            .status(self.status)
+            .created_at(at(self.micros))
+            .data(data! { "pipeline" => self.pipeline, "micros" => self.micros })
+            .build()
+            .unwrap()
+    }
+}
+
+fn at(micros: i64) -> DateTime<Utc> {
+    instant::from_micros(micros).unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Store(Vec<Spec>),
+    /// So many new samples, by a pattern of time.
+    Load(u16, Pattern),
+    SetStatus(Query, Option<Status>, Status),
+    Delete(Query),
+    Reopen,
+    Ask(Query, u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Pattern {
+    Ordered,
+    Shuffled,
+    Jittered,
+}
+
+const IDS: u16 = 4_000;
+const SPAN: i64 = 3_000;
+
+fn statuses() -> impl Strategy<Value = Status> {
+    prop::sample::select(Status::ALL.to_vec())
+}
+
+fn specs() -> impl Strategy<Value = Spec> {
+    (0..IDS, 0_u8..5, statuses(), -20..SPAN).prop_map(|(id, pipeline, status, micros)| Spec {
+        id,
+        pipeline,
+        status,
+        micros,
+    })
+}
+
+prop_compose! {
+    fn queries()(
+        pipelines in prop::collection::vec(0_u8..7, 0..3),
+        statuses in prop::collection::vec(statuses(), 0..3),
+        ids in prop::option::weighted(0.15, prop::collection::vec(0..IDS, 0..6)),
+        bounds in prop::array::uniform4(prop::option::weighted(0.3, -30..SPAN + 10)),
+        newest: bool,
+    ) -> Query {
+        let mut query = Query::new();
+        for pipeline in pipelines {
+            query = query.pipeline(format!("p{pipeline}"));
+        }
+        for status in statuses {
+            query = query.status(status);
+        }
+        if let Some(ids) = ids {
+            query = query.ids(ids.iter().map(|id| format!("s{id}")));
+        }
+        let [after, before, since, until] = bounds.map(|bound| bound.map(at));
+        if let Some(after) = after {
+            query = query.after(after);
+        }
+        if let Some(before) = before {
+            query = query.before(before);
+        }
+        if let Some(since) = since {
+            query = query.since(since);
+        }
+        if let Some(until) = until {
+            query = query.until(until);
+        }
+        query.order(if newest { Order::Newest } else { Order::Oldest })
+    }
+}
+
+fn selections() -> impl Strategy<Value = Query> {
+    (queries(), prop::option::of(0_u64..40)).prop_map(|(query, limit)| match limit {
+        Some(limit) => query.limit(limit),
+        None => query,
+    })
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        3 => prop::collection::vec(specs(), 0..60).prop_map(Operation::Store),
+        2 => (0_u16..900, prop::sample::select(vec![
+            Pattern::Ordered, Pattern::Shuffled, Pattern::Jittered,
+        ])).prop_map(|(count, pattern)| Operation::Load(count, pattern)),
+        2 => (selections(), prop::option::of(statuses()), statuses())
+            .prop_map(|(query, from, to)| Operation::SetStatus(query, from, to)),
+        1 => selections().prop_map(Operation::Delete),
+        1 => Just(Operation::Reopen),
+        4 => (queries(), 1_u64..70).prop_map(|(query, limit)| Operation::Ask(query, limit)),
+    ]
+}
+
+struct Pair {
+    folder: TempDir,
+    database: Database,
+    memory: MemoryStorage,
+    next_id: u16,
+}
+
+fn open(folder: &Path, hash_bits: u8) -> Database {
+    Database::options()
+        .hash_bits(hash_bits)
+        .durability(Durability::Deferred)
+        .open(folder.join("samples.redb"))
+        .unwrap()
+}
+
+impl Pair {
+    fn new(hash_bits: u8) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            database: open(folder.path(), hash_bits),
+            folder,
+            memory: MemoryStorage::new(),
+            next_id: 0,
+        }
+    }
+
+    fn load(&mut self, count: u16, pattern: Pattern) -> Vec<Spec> {
+        let first = self.next_id;
+        self.next_id = (first + count).min(IDS);
+        (first..self.next_id)
+            .map(|id| {
+                let mixed = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+                let micros = match pattern {
+                    Pattern::Ordered => i64::from(id) / 3,
+                    Pattern::Shuffled => mixed as i64 % SPAN,
+                    Pattern::Jittered => i64::from(id) / 3 + mixed as i64 % 5,
+                };
+                Spec {
+                    id,
+                    pipeline: (mixed % 4) as u8,
+                    status: Status::ALL[(mixed / 7) as usize % 6],
+                    micros,
+                }
+            })
+            .collect()
+    }
+
+    fn run(&mut self, operation: &Operation, hash_bits: u8) {
+        match operation {
+            Operation::Store(specs) => self.store(specs),
+            Operation::Load(count, pattern) => {
+                let specs = self.load(*count, *pattern);
+                specs.chunks(100).for_each(|specs| self.store(specs));
+            }
+            Operation::SetStatus(query, from, to) => {
+                let selection = Selection::Query(query.clone());
+                let moved = self.database.set_status(&selection, *from, *to).unwrap();
+                assert_eq!(
+                    moved,
+                    self.memory.set_status(&selection, *from, *to).unwrap()
+                );
+            }
+            Operation::Delete(query) => {
+                let selection = Selection::Query(query.clone());
+                let deleted = self.database.delete(&selection).unwrap();
+                assert_eq!(deleted, self.memory.delete(&selection).unwrap());
+            }
+            Operation::Reopen => {
+                self.database.close().unwrap();
+                self.database = open(self.folder.path(), hash_bits);
+            }
+            Operation::Ask(query, limit) => self.compare(query, *limit),
+        }
+    }
+
+    fn store(&self, specs: &[Spec]) {
+        let samples: Vec<Sample> = specs.iter().map(Spec::sample).collect();
+        let report = self.database.store(&samples).unwrap();
+        assert_eq!(report, self.memory.store(&samples).unwrap());
+    }
+
+    fn compare(&self, query: &Query, limit: u64) {
+        let expected = self.memory.list(query).unwrap().samples;
+        assert_eq!(
+            self.database.count(query).unwrap(),
+            expected.len() as u64,
+            "count of {query}"
+        );
+        assert_eq!(
+            self.database.facets(query).unwrap(),
+            self.memory.facets(query).unwrap(),
+            "facets of {query}"
+        );
+        let limited = query.clone().limit(limit);
+        assert_eq!(
+            self.database.facets(&limited).unwrap(),
+            self.memory.facets(&limited).unwrap(),
+            "facets of {limited}"
+        );
+        for access in [None, Some(Access::Scan), Some(Access::Sort)] {
+            self.database.force(access);
+            let found = self.database.list(query).unwrap().samples;
+            assert_same(&found, &expected, query, access);
+            let mut paged = Vec::new();
+            let mut next = limited.clone();
+            loop {
+                let page = self.database.list(&next).unwrap();
+                assert!(page.samples.len() as u64 <= limit);
+                let left = (expected.len() - paged.len()) as u64;
+                assert_eq!(self.database.count(&next).unwrap(), left.min(limit));
+                paged.extend(page.samples);
+                match page.next {
+                    Some(cursor) => next = limited.clone().cursor(cursor),
+                    None => break,
+                }
+            }
+            assert_same(&paged, &expected, &limited, access);
+            let explained = self.database.explain(&limited).unwrap();
+            assert!(explained.uses_index());
+            assert_eq!(explained.samples, limit.min(expected.len() as u64));
+            if query.id_set().is_none() {
+                assert_eq!(explained.records_read, explained.samples);
+            }
+        }
+        self.database.force(None);
+    }
+}
+
+fn assert_same(found: &[Sample], expected: &[Sample], query: &Query, access: Option<Access>) {
+    let ids = |samples: &[Sample]| -> Vec<String> {
+        let ids = samples
+            .iter()
+            .map(|sample| format!("{}@{}", sample.id(), sample.created_at()));
+        ids.collect()
+    };
+    assert_eq!(ids(found), ids(expected), "{query} by {access:?}");
+    assert_eq!(found, expected, "{query} by {access:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_database_answers_as_memory_does(
+        hash_bits in prop::sample::select(vec![64_u8, 64, 9]),
+        operations in prop::collection::vec(operations(), 1..24),
+        last in prop::collection::vec((queries(), 1_u64..70), 3),
+    ) {
+        let mut pair = Pair::new(hash_bits);
+        for operation in &operations {
+            pair.run(operation, hash_bits);
+        }
+        for (query, limit) in &last {
+            pair.compare(query, *limit);
+        }
+        pair.compare(&Query::new(), 50);
+        pair.compare(&Query::new().newest_first(), 50);
+        for id in 0..pair.next_id {
+            let id = format!("s{id}");
+            prop_assert_eq!(pair.database.retrieve(&id).unwrap(), pair.memory.retrieve(&id).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_generation_of_ids_is_found_while_it_is_merged() {
+    for hash_bits in [64, 6] {
+        let mut pair = Pair::new(hash_bits);
+        for _ in 0..40 {
+            pair.run(&Operation::Load(100, Pattern::Shuffled), hash_bits);
+        }
+        let gone = Query::new().status(Status::Dlq);
+        pair.run(&Operation::Delete(gone), hash_bits);
+        pair.run(&Operation::Reopen, hash_bits);
+        for id in 0..IDS {
+            let id = format!("s{id}");
+            assert_eq!(
+                pair.database.retrieve(&id).unwrap(),
+                pair.memory.retrieve(&id).unwrap(),
+                "{id}"
+            );
+        }
+    }
+}
+
+#[test]
+fn many_changed_instants_give_a_chunk_a_new_run() {
+    let mut pair = Pair::new(64);
+    pair.run(&Operation::Load(2_000, Pattern::Ordered), 64);
+    for round in 0..6 {
+        let specs: Vec<Spec> = (0..17)
+            .map(|step| Spec {
+                id: step * 40 + round,
+                pipeline: (step % 5) as u8,
+                status: Status::Ready,
+                micros: i64::from(step * 7 + round) % SPAN,
+            })
+            .collect();
+        pair.store(&specs);
+        pair.compare(&Query::new().newest_first(), 33);
+        pair.compare(
+            &Query::new()
+                .status(Status::Ready)
+                .after(at(100))
+                .before(at(300)),
+            7,
+        );
+    }
+}

@@ -1,0 +1,285 @@
+//! [`View`]: everything at one commit.
+//!
+//! All reads go through a view: the tables of one read transaction and what is kept decoded in memory
+//! with them. The writer hands its own, already decoded, to the view that it publishes after a commit;
+//! a view made from the file alone decodes when it is first asked. Which samples a query means is
+//! `filter.rs`, in which order they come `stream.rs`.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use redb::ReadTransaction;
+
+use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
+use super::columns::{read_created, read_pipelines};
+use super::failure::{Context, damaged, wrap};
+use super::ids::{Gathered, shared_range};
+use super::pipelines::Dictionary;
+use super::record;
+use super::runs::{Fences, Newest, Timeline};
+use super::schema::{
+    CHUNK_ROWS, CREATED_ROWS, Kind, PIPELINE_ROWS, STATUS_ROWS, Tables, definition, missing, unseal,
+};
+use super::state::{Identity, State, foreign, read_format, read_identity, read_state};
+use crate::error::Result;
+use crate::sample::{Sample, Status};
+
+/// One consistent state of the database.
+pub(super) struct View {
+    pub(super) tables: Tables,
+    pub(super) identity: Identity,
+    pub(super) state: State,
+    dictionary: OnceLock<Arc<Dictionary>>,
+    chunks: OnceLock<Arc<Vec<Arc<Chunk>>>>,
+    gathered: OnceLock<Gathered>,
+    newest: OnceLock<Arc<Newest>>,
+    /// What an earlier commit had as `newest`, when its rows are unchanged.
+    newest_base: Option<Arc<Newest>>,
+}
+
+/// What the writer keeps decoded from commit to commit.
+#[derive(Clone)]
+pub(super) struct Decoded {
+    pub(super) dictionary: Arc<Dictionary>,
+    pub(super) chunks: Arc<Vec<Arc<Chunk>>>,
+    pub(super) gathered: Gathered,
+    /// The rows of the newest chunk, or the first of them, if they are decoded.
+    pub(super) newest: Option<Arc<Newest>>,
+}
+
+impl View {
+    /// The view of this transaction, decoded when it is asked.
+    pub(super) fn read(transaction: &ReadTransaction) -> Result<Self> {
+        // A redb file of another program has no such table; it is told from a damaged one by that.
+        let meta = transaction
+            .open_table(definition::meta)
+            .map_err(|error| match error {
+                redb::TableError::TableDoesNotExist(_) => foreign(),
+                other => wrap(other.into(), "open the database"),
+            })?;
+        read_format(&meta)?;
+        let identity = read_identity(&meta)?;
+        let state = read_state(&meta)?;
+        Ok(Self {
+            tables: Tables::open(transaction)?,
+            identity,
+            state,
+            dictionary: OnceLock::new(),
+            chunks: OnceLock::new(),
+            gathered: OnceLock::new(),
+            newest: OnceLock::new(),
+            newest_base: None,
+        })
+    }
+
+    /// The view of this transaction, with what its writer has decoded already.
+    pub(super) fn published(
+        transaction: &ReadTransaction,
+        identity: Identity,
+        state: State,
+        decoded: Decoded,
+    ) -> Result<Self> {
+        Ok(Self {
+            tables: Tables::open(transaction)?,
+            identity,
+            state,
+            dictionary: OnceLock::from(decoded.dictionary),
+            chunks: OnceLock::from(decoded.chunks),
+            gathered: OnceLock::from(decoded.gathered),
+            newest: OnceLock::new(),
+            newest_base: decoded.newest,
+        })
+    }
+
+    pub(super) fn dictionary(&self) -> Result<&Arc<Dictionary>> {
+        get_or_read(&self.dictionary, || {
+            Dictionary::read(&self.tables.pipelines).map(Arc::new)
+        })
+    }
+
+    /// All chunks that hold any row.
+    pub(super) fn chunks(&self) -> Result<&Arc<Vec<Arc<Chunk>>>> {
+        get_or_read(&self.chunks, || {
+            let chunks = read_chunks(&self.tables.chunks)?;
+            if chunks.len() as u64 != self.state.next_row.div_ceil(CHUNK_ROWS) {
+                return Err(missing(Kind::Chunk, chunks.len() as u64));
+            }
+            Ok(Arc::new(chunks))
+        })
+    }
+
+    pub(super) fn chunk(&self, chunk: u64) -> Result<&Chunk> {
+        let found = self.chunks()?.get(chunk as usize);
+        found
+            .map(|chunk| &**chunk)
+            .ok_or_else(|| missing(Kind::Chunk, chunk))
+    }
+
+    pub(super) fn gathered(&self) -> Result<&Gathered> {
+        get_or_read(&self.gathered, || {
+            Gathered::read(&self.tables.ids_gathered, &self.state)
+        })
+    }
+
+    /// What the next commit starts from.
+    pub(super) fn decoded(&self) -> Result<Decoded> {
+        Ok(Decoded {
+            dictionary: Arc::clone(self.dictionary()?),
+            chunks: Arc::clone(self.chunks()?),
+            gathered: self.gathered()?.clone(),
+            newest: self.newest.get().or(self.newest_base.as_ref()).cloned(),
+        })
+    }
+
+    /// How many chunks are full; the next one, if it has rows, is the newest.
+    pub(super) fn full_chunks(&self) -> u64 {
+        self.state.next_row / CHUNK_ROWS
+    }
+
+    /// The rows of the newest chunk, which has no run and no bitmaps yet.
+    pub(super) fn newest(&self) -> Result<&Newest> {
+        let newest = get_or_read(&self.newest, || {
+            let first_row = self.full_chunks() * CHUNK_ROWS;
+            let base = self.newest_base.as_deref();
+            let from = first_row + base.map_or(0, |base| base.created.len() as u64);
+            let created = self.column(from, CREATED_ROWS, |leaf, places, out: &mut Vec<i64>| {
+                out.extend(&read_created(&self.tables.created_column, leaf)?[places]);
+                Ok(())
+            })?;
+            let pipelines =
+                self.column(from, PIPELINE_ROWS, |leaf, places, out: &mut Vec<u32>| {
+                    out.extend(&read_pipelines(&self.tables.pipeline_column, leaf)?[places]);
+                    Ok(())
+                })?;
+            Ok(Arc::new(Newest::extend(base, &created, &pipelines)))
+        })?;
+        Ok(newest)
+    }
+
+    /// The entries of a column from a row to the last one.
+    fn column<T>(
+        &self,
+        mut row: u64,
+        rows_per_leaf: u64,
+        read: impl Fn(u64, std::ops::Range<usize>, &mut Vec<T>) -> Result<()>,
+    ) -> Result<Vec<T>> {
+        let mut out = Vec::with_capacity(self.state.next_row.saturating_sub(row) as usize);
+        while row < self.state.next_row {
+            let leaf = row / rows_per_leaf;
+            let end = self.state.next_row.min((leaf + 1) * rows_per_leaf);
+            let first = leaf * rows_per_leaf;
+            read(
+                leaf,
+                (row - first) as usize..(end - first) as usize,
+                &mut out,
+            )?;
+            row = end;
+        }
+        Ok(out)
+    }
+
+    /// The rows of a chunk in order of time.
+    pub(super) fn timeline(&self, chunk: u64) -> Result<Timeline<'_>> {
+        if chunk >= self.full_chunks() {
+            return Ok(Timeline::Newest(self.newest()?));
+        }
+        Ok(Timeline::Run {
+            chunk,
+            fences: self.fences(chunk)?,
+        })
+    }
+
+    fn fences(&self, chunk: u64) -> Result<&Fences> {
+        self.chunk(chunk)?.fences(&self.tables.created_runs, chunk)
+    }
+
+    /// The status code of a row, 0 when it has no sample.
+    pub(super) fn code(&self, row: u64) -> Result<u8> {
+        let leaf = row / STATUS_ROWS;
+        let chunk = self.chunk(leaf / CHUNK_LEAVES as u64)?;
+        Ok(chunk.planes(&self.tables.status, leaf)?.code(row))
+    }
+
+    /// The record of a row, its seal checked, or `None` when the row has no sample.
+    pub(super) fn record(&self, row: u64) -> Result<Option<Bytes>> {
+        let Some(sealed) = self.tables.rows.get(row).context("read a record")? else {
+            return Ok(None);
+        };
+        let bytes = unseal(Kind::Row, row, sealed.value())?;
+        Ok(Some(Bytes::copy_from_slice(bytes)))
+    }
+
+    /// The row and the record of this id.
+    pub(super) fn locate(&self, id: &str, hash: u64) -> Result<Option<(u64, Bytes)>> {
+        let mut rows = Vec::new();
+        self.gathered()?.find(hash, &mut rows);
+        for row in rows {
+            if let Some(record) = self.record_of(row, id)? {
+                return Ok(Some((row, record)));
+            }
+        }
+        let Some(row) = self.tables.ids.get(hash).context("look up an id")? else {
+            return Ok(None);
+        };
+        let row = row.value();
+        if let Some(record) = self.record_of(row, id)? {
+            return Ok(Some((row, record)));
+        }
+        let shared = self.tables.ids_shared.range(shared_range(hash));
+        for entry in shared.context("look up an id")? {
+            let row = entry.context("look up an id")?.0.value() as u64;
+            if let Some(record) = self.record_of(row, id)? {
+                return Ok(Some((row, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record of a row, if it is of this id.
+    fn record_of(&self, row: u64, id: &str) -> Result<Option<Bytes>> {
+        match self.record(row)? {
+            Some(record) if record::header(&record)?.id == id => Ok(Some(record)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The sample of this id.
+    pub(super) fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
+        let Some((row, record)) = self.locate(id, self.identity.hash(id))? else {
+            return Ok(None);
+        };
+        self.decode(row, &record).map(Some)
+    }
+
+    /// The sample of a row that has one.
+    pub(super) fn sample(&self, row: u64) -> Result<Sample> {
+        let record = self.record(row)?.ok_or_else(|| missing(Kind::Row, row))?;
+        self.decode(row, &record)
+    }
+
+    fn decode(&self, row: u64, record: &Bytes) -> Result<Sample> {
+        record::decode(record, live_status(row, self.code(row)?)?, |number| {
+            self.dictionary()?.name(number).cloned()
+        })
+    }
+}
+
+/// The status of a row that has a sample.
+pub(super) fn live_status(row: u64, code: u8) -> Result<Status> {
+    record::status_of(code).flatten().ok_or_else(|| {
+        damaged(
+            "read the status of a sample",
+            "a row with a record has no status",
+        )
+        .with_subject(format!("row {row}"))
+    })
+}
+
+/// What the cell holds, or what is read into it now.
+pub(super) fn get_or_read<T>(cell: &OnceLock<T>, read: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = read()?;
+    Ok(cell.get_or_init(|| value))
+}

@@ -1,0 +1,512 @@
+//! The write transaction: rows and every index of them, in one commit.
+//!
+//! A [`Transaction`] takes batches, moves and deletions one after the other and writes the indexes when it
+//! is finished, so that each leaf is written once however many rows of it change. Nothing is seen by
+//! readers, and nothing that is kept in memory changes, before redb's commit has succeeded. Who may
+//! write when, and how submissions share a transaction, is `group.rs`.
+
+use std::collections::{BTreeMap, HashMap, btree_map};
+use std::sync::Arc;
+
+use redb::{ReadableTable, WriteTransaction};
+use roaring::RoaringBitmap;
+
+use super::chunk::{CHUNK_LEAVES, Chunk, Head, Mask};
+use super::columns::{Leaves, Planes};
+use super::failure::Context;
+use super::filter::first_row;
+use super::ids::{Gathered, IdTables, Pair, Pairs, append_runs, shared_range};
+use super::pipelines::{self, Dictionary, read_moved, read_rows, write_moved, write_rows};
+use super::record::{self, status_code};
+use super::runs::{MOVED_ROWS_MAX, write_run};
+use super::schema::{
+    CHUNK_ROWS, CREATED_ROWS, Kind, PIPELINE_ROWS, STATUS_ROWS, TablesMut, missing, seal, unseal,
+};
+use super::state::{Identity, STATE, State};
+use super::view::{Decoded, View};
+use crate::error::Result;
+use crate::instant;
+use crate::sample::{Sample, Status};
+use crate::storage::StoreReport;
+
+/// One write transaction on every table.
+pub(super) struct Transaction<'t> {
+    tables: TablesMut<'t>,
+    identity: Identity,
+    state: State,
+    base: Decoded,
+    /// The newest chunk before this transaction.
+    base_newest: u64,
+    dictionary: Arc<Dictionary>,
+    status: Leaves,
+    created: Leaves,
+    pipeline_column: Leaves,
+    heads: BTreeMap<u64, Head>,
+    entries: HashMap<u32, pipelines::Entry>,
+    moved: BTreeMap<u64, RoaringBitmap>,
+    pipeline_rows: BTreeMap<(u64, u32), RoaringBitmap>,
+    /// Chunks whose time run this transaction makes.
+    new_runs: Vec<u64>,
+    new_pairs: Vec<Pair>,
+    /// The same pairs, to be found by hash.
+    fresh: Pairs,
+    /// Whether a row that the newest chunk had before has changed.
+    newest_changed: bool,
+}
+
+/// What a finished transaction makes of the state, to be published once it is committed.
+pub(super) struct Outcome {
+    pub(super) state: State,
+    pub(super) decoded: Decoded,
+    new_pairs: Vec<Pair>,
+}
+
+impl Outcome {
+    /// Takes note, after the commit, of what readers find in memory.
+    pub(super) fn publish(&self) {
+        self.decoded.gathered.add(&self.new_pairs);
+    }
+}
+
+impl<'t> Transaction<'t> {
+    /// Opens every table, at the commit that `view` shows.
+    pub(super) fn begin(transaction: &'t WriteTransaction, view: &View) -> Result<Self> {
+        let base = view.decoded()?;
+        Ok(Self {
+            tables: TablesMut::open(transaction)?,
+            identity: view.identity,
+            state: view.state.clone(),
+            base_newest: view.full_chunks(),
+            dictionary: Arc::clone(&base.dictionary),
+            base,
+            status: Leaves::new(Kind::Status, STATUS_ROWS),
+            created: Leaves::new(Kind::CreatedColumn, CREATED_ROWS),
+            pipeline_column: Leaves::new(Kind::PipelineColumn, PIPELINE_ROWS),
+            heads: BTreeMap::new(),
+            entries: HashMap::new(),
+            moved: BTreeMap::new(),
+            pipeline_rows: BTreeMap::new(),
+            new_runs: Vec::new(),
+            new_pairs: Vec::new(),
+            fresh: Pairs::default(),
+            newest_changed: false,
+        })
+    }
+
+    /// Stores a batch whose samples were checked.
+    pub(super) fn store(&mut self, batch: &[Sample]) -> Result<StoreReport> {
+        let mut report = StoreReport::default();
+        for sample in batch {
+            let hash = self.identity.hash(sample.id());
+            match self.locate(sample.id(), hash)? {
+                None => {
+                    self.insert(sample, hash)?;
+                    report.inserted += 1;
+                }
+                Some((row, pipeline)) => {
+                    self.replace(sample, row, pipeline)?;
+                    report.replaced += 1;
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// The row of an id and the pipeline of its record.
+    fn locate(&self, id: &str, hash: u64) -> Result<Option<(u64, u32)>> {
+        let mut rows = Vec::new();
+        self.fresh.find(hash, &mut rows);
+        self.base.gathered.find(hash, &mut rows);
+        for row in rows {
+            if let Some(pipeline) = self.record_of(row, id)? {
+                return Ok(Some((row, pipeline)));
+            }
+        }
+        let Some(row) = self.tables.ids.get(hash).context("look up an id")? else {
+            return Ok(None);
+        };
+        let row = row.value();
+        if let Some(pipeline) = self.record_of(row, id)? {
+            return Ok(Some((row, pipeline)));
+        }
+        let shared = self.tables.ids_shared.range(shared_range(hash));
+        for entry in shared.context("look up an id")? {
+            let row = entry.context("look up an id")?.0.value() as u64;
+            if let Some(pipeline) = self.record_of(row, id)? {
+                return Ok(Some((row, pipeline)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The pipeline of the record of a row, if it is of this id.
+    fn record_of(&self, row: u64, id: &str) -> Result<Option<u32>> {
+        let Some(sealed) = self.tables.rows.get(row).context("read a record")? else {
+            return Ok(None);
+        };
+        let header = record::header(unseal(Kind::Row, row, sealed.value())?)?;
+        Ok((header.id == id).then_some(header.pipeline))
+    }
+
+    fn write_record(&mut self, row: u64, sample: &Sample, pipeline: u32) -> Result<()> {
+        let mut bytes = record::encode(sample, pipeline)?;
+        seal(Kind::Row, row, &mut bytes);
+        self.tables
+            .rows
+            .insert(row, bytes.as_slice())
+            .context("write a record")?;
+        Ok(())
+    }
+
+    fn insert(&mut self, sample: &Sample, hash: u64) -> Result<()> {
+        let row = self.state.next_row;
+        self.state.next_row += 1;
+        let pipeline = self.pipeline(sample)?;
+        let micros = instant::floor_micros(sample.created_at());
+        self.write_record(row, sample, pipeline)?;
+        self.set_code(row, status_code(sample.status()))?;
+        self.created
+            .set_entry(&self.tables.created_column, row, micros.to_le_bytes())?;
+        self.pipeline_column.set_entry(
+            &self.tables.pipeline_column,
+            row,
+            pipeline.to_le_bytes(),
+        )?;
+        self.head(row / CHUNK_ROWS).widen(micros);
+        self.count(row / CHUNK_ROWS, pipeline, sample.status(), 1)?;
+        self.new_pairs.push((hash, row));
+        self.fresh.add((hash, row));
+        if self.state.next_row.is_multiple_of(CHUNK_ROWS) {
+            self.fill_chunk(row / CHUNK_ROWS)?;
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, sample: &Sample, row: u64, old_pipeline: u32) -> Result<()> {
+        let chunk = row / CHUNK_ROWS;
+        let pipeline = self.pipeline(sample)?;
+        let micros = instant::floor_micros(sample.created_at());
+        self.write_record(row, sample, pipeline)?;
+
+        let old_code = self.status.code(&self.tables.status, row)?;
+        let old_status = super::view::live_status(row, old_code)?;
+        self.count(chunk, old_pipeline, old_status, -1)?;
+        self.count(chunk, pipeline, sample.status(), 1)?;
+        if old_status != sample.status() {
+            self.set_code(row, status_code(sample.status()))?;
+        }
+
+        let old_micros: [u8; 8] = self.created.entry(&self.tables.created_column, row)?;
+        if i64::from_le_bytes(old_micros) != micros {
+            self.created
+                .set_entry(&self.tables.created_column, row, micros.to_le_bytes())?;
+            self.head(chunk).widen(micros);
+            if self.is_full(chunk) {
+                self.moved_of(chunk)?.insert((row % CHUNK_ROWS) as u32);
+            } else {
+                self.newest_changed = true;
+            }
+        }
+
+        if old_pipeline != pipeline {
+            self.pipeline_column.set_entry(
+                &self.tables.pipeline_column,
+                row,
+                pipeline.to_le_bytes(),
+            )?;
+            if self.is_full(chunk) {
+                let place = (row % CHUNK_ROWS) as u32;
+                self.rows_of(chunk, old_pipeline)?.remove(place);
+                self.rows_of(chunk, pipeline)?.insert(place);
+                self.entry(pipeline)?.chunks.insert(chunk as u32);
+            } else {
+                self.newest_changed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves to the status `to` the rows of a chunk, all of which have a sample.
+    pub(super) fn set_status(
+        &mut self,
+        chunk: u64,
+        rows: &RoaringBitmap,
+        to: Status,
+    ) -> Result<()> {
+        let code = status_code(to);
+        let mask = Mask::of_bitmap(rows);
+        let words = mask.leaves().iter().enumerate();
+        for (index, words) in words.filter(|(_, words)| words.iter().any(|word| *word != 0)) {
+            let leaf = chunk * CHUNK_LEAVES as u64 + index as u64;
+            let planes = self.status.planes(&self.tables.status, leaf)?;
+            let first = index as u32 * STATUS_ROWS as u32;
+            let in_leaf = rows.range(first..first + STATUS_ROWS as u32);
+            self.count_moves(chunk, in_leaf, &planes, to)?;
+            self.status
+                .set_codes(&self.tables.status, leaf, words, code)?;
+        }
+        Ok(())
+    }
+
+    /// Counts the moves of rows of one status leaf, by pipeline and old status.
+    fn count_moves(
+        &mut self,
+        chunk: u64,
+        places: impl Iterator<Item = u32>,
+        planes: &Planes,
+        to: Status,
+    ) -> Result<()> {
+        let mut moves: BTreeMap<(u32, u8), i64> = BTreeMap::new();
+        let mut last = None;
+        for place in places {
+            let row = first_row(chunk) + u64::from(place);
+            let pipeline = self.pipeline_of(row)?;
+            let key = (pipeline, planes.code(row));
+            // Rows of one pipeline and status often follow each other.
+            match &mut last {
+                Some((last_key, count)) if *last_key == key => *count += 1,
+                _ => {
+                    if let Some((key, count)) = last.replace((key, 1)) {
+                        *moves.entry(key).or_default() += count;
+                    }
+                }
+            }
+        }
+        if let Some((key, count)) = last {
+            *moves.entry(key).or_default() += count;
+        }
+        for ((pipeline, code), count) in moves {
+            let from = super::view::live_status(first_row(chunk), code)?;
+            self.count(chunk, pipeline, from, -count)?;
+            self.count(chunk, pipeline, to, count)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the samples of these rows of a chunk. Columns, runs and bitmaps keep what they say of a
+    /// row without a sample: it is its status code of 0 that counts.
+    pub(super) fn delete(&mut self, chunk: u64, rows: &RoaringBitmap) -> Result<()> {
+        for place in rows {
+            let row = first_row(chunk) + u64::from(place);
+            let hash = {
+                let removed = self.tables.rows.remove(row).context("remove a record")?;
+                let sealed = removed.ok_or_else(|| missing(Kind::Row, row))?;
+                let header = record::header(unseal(Kind::Row, row, sealed.value())?)?;
+                self.identity.hash(header.id)
+            };
+            let pipeline = self.pipeline_of(row)?;
+            let code = self.status.code(&self.tables.status, row)?;
+            self.count(chunk, pipeline, super::view::live_status(row, code)?, -1)?;
+            self.set_code(row, 0)?;
+            self.id_tables().remove((hash, row))?;
+        }
+        Ok(())
+    }
+
+    fn id_tables(&mut self) -> IdTables<'_, 't> {
+        IdTables {
+            ids: &mut self.tables.ids,
+            ids_shared: &mut self.tables.ids_shared,
+            ids_gathered: &mut self.tables.ids_gathered,
+        }
+    }
+
+    fn pipeline_of(&mut self, row: u64) -> Result<u32> {
+        let number = self
+            .pipeline_column
+            .entry(&self.tables.pipeline_column, row)?;
+        Ok(u32::from_le_bytes(number))
+    }
+
+    fn set_code(&mut self, row: u64, code: u8) -> Result<()> {
+        self.status.set_code(&self.tables.status, row, code)
+    }
+
+    fn is_full(&self, chunk: u64) -> bool {
+        chunk < self.state.next_row / CHUNK_ROWS
+    }
+
+    fn head(&mut self, chunk: u64) -> &mut Head {
+        let base = &self.base.chunks;
+        self.heads.entry(chunk).or_insert_with(|| {
+            base.get(chunk as usize)
+                .map_or(Head::EMPTY, |chunk| chunk.head)
+        })
+    }
+
+    /// Adds to every counter of a pipeline and a status.
+    fn count(&mut self, chunk: u64, pipeline: u32, status: Status, by: i64) -> Result<()> {
+        let at = status.index();
+        let head = self.head(chunk);
+        head.counts[at] = head.counts[at].wrapping_add_signed(by as i32);
+        self.state.totals[at] = self.state.totals[at].wrapping_add_signed(by);
+        let entry = self.entry(pipeline)?;
+        entry.counts[at] = entry.counts[at].wrapping_add_signed(by);
+        Ok(())
+    }
+
+    /// The number of a sample's pipeline, a new one unless it is known.
+    fn pipeline(&mut self, sample: &Sample) -> Result<u32> {
+        if let Some(number) = self.dictionary.number(sample.pipeline()) {
+            return Ok(number);
+        }
+        let name: Arc<str> = sample.pipeline().into();
+        let number = Arc::make_mut(&mut self.dictionary).add(Arc::clone(&name));
+        self.state.next_pipeline = u64::from(number) + 1;
+        self.entries.insert(number, pipelines::Entry::new(name));
+        Ok(number)
+    }
+
+    fn entry(&mut self, pipeline: u32) -> Result<&mut pipelines::Entry> {
+        match self.entries.entry(pipeline) {
+            std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                Ok(entry.insert(pipelines::Entry::read(&self.tables.pipelines, pipeline)?))
+            }
+        }
+    }
+
+    fn moved_of(&mut self, chunk: u64) -> Result<&mut RoaringBitmap> {
+        match self.moved.entry(chunk) {
+            btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            btree_map::Entry::Vacant(entry) => {
+                Ok(entry.insert(read_moved(&self.tables.created_moved, chunk)?))
+            }
+        }
+    }
+
+    fn rows_of(&mut self, chunk: u64, pipeline: u32) -> Result<&mut RoaringBitmap> {
+        match self.pipeline_rows.entry((chunk, pipeline)) {
+            btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            btree_map::Entry::Vacant(entry) => {
+                let rows = read_rows(&self.tables.pipeline_rows, chunk, pipeline)?;
+                Ok(entry.insert(rows))
+            }
+        }
+    }
+
+    /// Writes what a chunk gets once, when its last row is given out: its time run and its bitmaps.
+    fn fill_chunk(&mut self, chunk: u64) -> Result<()> {
+        self.make_run(chunk)?;
+        let mut rows: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
+        for place in 0..CHUNK_ROWS {
+            let pipeline = self.pipeline_of(first_row(chunk) + place)?;
+            rows.entry(pipeline).or_default().insert(place as u32);
+        }
+        for (pipeline, mut rows) in rows {
+            rows.optimize();
+            self.entry(pipeline)?.chunks.insert(chunk as u32);
+            self.pipeline_rows.insert((chunk, pipeline), rows);
+        }
+        Ok(())
+    }
+
+    fn make_run(&mut self, chunk: u64) -> Result<()> {
+        let mut instants = Vec::with_capacity(CHUNK_ROWS as usize);
+        let first = first_row(chunk) / CREATED_ROWS;
+        for leaf in first..first + CHUNK_ROWS / CREATED_ROWS {
+            let bytes = self.created.bytes(&self.tables.created_column, leaf)?;
+            let leaf = bytes.as_chunks::<8>().0.iter();
+            instants.extend(leaf.map(|micros| i64::from_le_bytes(*micros)));
+        }
+        write_run(&mut self.tables.created_runs, chunk, &instants)?;
+        self.new_runs.push(chunk);
+        Ok(())
+    }
+
+    /// Writes every index, and says what the database is like once this is committed.
+    pub(super) fn finish(mut self) -> Result<Outcome> {
+        let gathered = self.finish_ids()?;
+        self.finish_moved()?;
+        self.status.flush(&mut self.tables.status)?;
+        self.created.flush(&mut self.tables.created_column)?;
+        self.pipeline_column
+            .flush(&mut self.tables.pipeline_column)?;
+        for ((chunk, pipeline), rows) in &self.pipeline_rows {
+            write_rows(&mut self.tables.pipeline_rows, *chunk, *pipeline, rows)?;
+        }
+        for (number, entry) in &self.entries {
+            entry.write(&mut self.tables.pipelines, *number)?;
+        }
+        for (chunk, head) in &self.heads {
+            head.write(&mut self.tables.chunks, *chunk)?;
+        }
+        self.state.epoch += 1;
+        self.tables
+            .meta
+            .insert(STATE, self.state.encode().as_slice())
+            .context("write the state")?;
+        let chunks = self.publish_chunks();
+        let is_same_chunk = self.state.next_row / CHUNK_ROWS == self.base_newest;
+        let keeps_newest = is_same_chunk && !self.newest_changed;
+        Ok(Outcome {
+            state: self.state,
+            decoded: Decoded {
+                dictionary: self.dictionary,
+                chunks: Arc::new(chunks),
+                gathered,
+                newest: self.base.newest.filter(|_| keeps_newest),
+            },
+            new_pairs: self.new_pairs,
+        })
+    }
+
+    fn finish_ids(&mut self) -> Result<Gathered> {
+        let mut ids = IdTables {
+            ids: &mut self.tables.ids,
+            ids_shared: &mut self.tables.ids_shared,
+            ids_gathered: &mut self.tables.ids_gathered,
+        };
+        let (status, table) = (&mut self.status, &self.tables.status);
+        let mut is_live = |row| Ok(status.code(table, row)? != 0);
+        let new_pairs = self.new_pairs.len();
+        let advanced = ids.advance(
+            &self.base.gathered,
+            &mut self.state,
+            new_pairs,
+            &mut is_live,
+        )?;
+        append_runs(ids.ids_gathered, &mut self.state, &mut self.new_pairs)?;
+        Ok(advanced.unwrap_or_else(|| self.base.gathered.clone()))
+    }
+
+    fn finish_moved(&mut self) -> Result<()> {
+        let mut moved = std::mem::take(&mut self.moved);
+        for (chunk, rows) in &mut moved {
+            if rows.len() > MOVED_ROWS_MAX {
+                self.make_run(*chunk)?;
+                rows.clear();
+            }
+            // At most 61,440.
+            self.head(*chunk).moved = rows.len() as u32;
+            write_moved(&mut self.tables.created_moved, *chunk, rows)?;
+        }
+        Ok(())
+    }
+
+    /// The chunks after the commit; those that it leaves alone are shared.
+    fn publish_chunks(&self) -> Vec<Arc<Chunk>> {
+        let mut leaves: BTreeMap<u64, Vec<(usize, Planes)>> = BTreeMap::new();
+        for (leaf, planes) in self.status.changed_planes() {
+            let chunk = leaf / CHUNK_LEAVES as u64;
+            let in_chunk = leaf as usize % CHUNK_LEAVES;
+            leaves.entry(chunk).or_default().push((in_chunk, planes));
+        }
+        let mut chunks = (*self.base.chunks).clone();
+        for (number, head) in &self.heads {
+            let changed = leaves.remove(number).unwrap_or_default();
+            let mut chunk = match chunks.get(*number as usize) {
+                Some(chunk) => chunk.changed(*head, &changed),
+                None => Chunk::new(*head).changed(*head, &changed),
+            };
+            if self.new_runs.contains(number) {
+                chunk.forget_run();
+            }
+            match chunks.get_mut(*number as usize) {
+                Some(old) => *old = Arc::new(chunk),
+                None => chunks.push(Arc::new(chunk)),
+            }
+        }
+        chunks
+    }
+}
