@@ -11,7 +11,6 @@ mod input;
 mod opening;
 mod output;
 mod progress;
-mod standin;
 mod verb;
 
 use std::process::ExitCode;

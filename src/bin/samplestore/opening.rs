@@ -2,31 +2,39 @@
 
 use std::path::Path;
 
-use samplestore::{ErrorKind, Result};
+use samplestore::{Database, ErrorKind, Options, Storage};
 
 use crate::failure::Failure;
 use crate::progress::RepairProgress;
-use crate::standin::{Database, Options};
 
 /// Opens a database that must be there, to read it.
 ///
-/// After its last writer was killed a file must be repaired before it can be read; that is done here,
-/// where the file may be written.
+/// While another process writes it, that works when the writer shares it with readers. After its last
+/// writer was killed a file must be repaired before it can be read; that is done here, where the file
+/// may be written.
 pub(crate) fn read(path: &Path) -> Result<Database, Failure> {
-    match reading().open(path) {
-        Err(error) if error.kind() == ErrorKind::NeedsRepair => {
-            let repaired = with_progress(Database::options().create(false)).open(path);
-            match repaired {
-                Ok(repaired) => drop(repaired),
+    let error = match reading().open(path) {
+        Ok(database) => return Ok(database),
+        Err(error) => error,
+    };
+    match error.kind() {
+        ErrorKind::Locked => match reading().shared_readers(true).open(path) {
+            Ok(database) => Ok(database),
+            Err(_) => Err(error.into()),
+        },
+        ErrorKind::NeedsRepair => {
+            match with_progress(Database::options().create(false)).open(path) {
+                Ok(repaired) => repaired.close()?,
+                // It may only be read, so that it needs repair is all there is to say.
                 Err(cause) if cause.kind() == ErrorKind::ReadOnly => return Err(error.into()),
                 Err(cause) => return Err(cause.into()),
             }
             Ok(reading().open(path)?)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        ErrorKind::NotFound => {
             Err(Failure::from(error).with_hint("samplestore import creates a database"))
         }
-        opened => Ok(opened?),
+        _ => Err(error.into()),
     }
 }
 

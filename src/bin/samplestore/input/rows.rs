@@ -85,8 +85,12 @@ impl<R: BufRead> RowReader<R> {
 
 /// How many bytes at the beginning are line ends, and how many lines they end.
 fn line_ends(bytes: &[u8]) -> (usize, u64) {
-    let ends = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    ends.fold((0, 0), |(count, lines), byte| (count + 1, lines + u64::from(*byte == b'\n')))
+    let ends = bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    ends.fold((0, 0), |(count, lines), byte| {
+        (count + 1, lines + u64::from(*byte == b'\n'))
+    })
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -138,7 +142,9 @@ mod tests {
         assert_eq!(rows.header(), ["a", "b"]);
         let mut found = Vec::new();
         while let Some((place, Record::Row(row))) = rows.next().unwrap() {
-            let cells = row.iter().map(|cell| String::from_utf8_lossy(cell).into_owned());
+            let cells = row
+                .iter()
+                .map(|cell| String::from_utf8_lossy(cell).into_owned());
             found.push((place, cells.collect::<Vec<_>>()));
         }
         found

@@ -28,7 +28,8 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) fn run(self, db: &Path) -> Outcome {
-        let snapshot = opening::read(db)?.snapshot()?;
+        let database = opening::read(db)?;
+        let snapshot = database.snapshot()?;
         let mut output = Output::new();
         let mut missing = Vec::new();
         let mut found = Vec::new();

@@ -21,10 +21,10 @@ use crate::failure::{Code, Failure, Outcome, words};
 use crate::input::{InputFormat, Records, Source};
 use crate::opening;
 use crate::progress::{ImportProgress, pace};
-use crate::standin::Database;
 use batch::{Batch, OnConflict};
 use mapping::{Columns, Mapping};
 use rejects::Rejects;
+use samplestore::Database;
 
 const EXAMPLES: &str = "\
 Examples:

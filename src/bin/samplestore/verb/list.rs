@@ -9,7 +9,7 @@ use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Outcome, words};
 use crate::opening;
 use crate::output::{Columns, Format, Output, SampleWriter};
-use crate::standin::Snapshot;
+use samplestore::Snapshot;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +47,8 @@ impl List {
         if is_glance {
             query = query.limit(LIMIT_ON_TERMINAL);
         }
-        let snapshot = opening::read(db)?.snapshot()?;
+        let database = opening::read(db)?;
+        let snapshot = database.snapshot()?;
         let mut listing = Listing::new(&snapshot, &query)?;
         let columns = || Columns::of(Listing::new(&snapshot, &query)?);
         let mut writer = SampleWriter::begin(&mut output, format, columns)?;

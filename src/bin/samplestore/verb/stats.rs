@@ -12,7 +12,7 @@ use crate::opening;
 use crate::output::{
     Align, Cell, Column, Output, ReportFormat, Table, escape, facets_json, facets_table,
 };
-use crate::standin::Stats as Figures;
+use samplestore::Stats as Figures;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -7,7 +7,7 @@ use samplestore::{Sample, Storage, StoreReport};
 
 use crate::failure::{Code, Failure};
 use crate::input::Place;
-use crate::standin::Database;
+use samplestore::Database;
 
 /// A batch is stored before its samples take more than this many bytes, however few they are.
 const BATCH_BYTES_MAX: usize = 64 << 20;
