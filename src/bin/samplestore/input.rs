@@ -9,6 +9,7 @@ mod array;
 mod lines;
 mod rows;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -65,7 +66,7 @@ impl Source {
         let Self::File(path) = self else {
             return Ok(InputFormat::Jsonl);
         };
-        let extension = path.extension().map(|text| text.to_ascii_lowercase());
+        let extension = path.extension().map(OsStr::to_ascii_lowercase);
         match extension.as_ref().and_then(|text| text.to_str()) {
             Some("csv") => Ok(InputFormat::Csv),
             Some("jsonl" | "ndjson") => Ok(InputFormat::Jsonl),

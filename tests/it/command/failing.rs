@@ -134,7 +134,7 @@ fn a_killed_import_leaves_whole_batches_and_the_next_reader_repairs() {
     import.wait().unwrap();
 
     let count: u64 = shell.data(["count"]).trim().parse().unwrap();
-    assert!(count > 0 && count % 10 == 0, "{count}");
+    assert!(count > 0 && count.is_multiple_of(10), "{count}");
     let database = Database::options()
         .read_only(true)
         .open(shell.db())

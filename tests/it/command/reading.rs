@@ -66,6 +66,29 @@ fn json_lines_come_back_as_they_went_in() {
     }
 }
 
+#[test]
+fn every_kind_of_value_comes_back() {
+    let values = r#"{"bytes":{"$binary":{"base64":"AAEC","subType":"00"}},"nan":{"$numberDouble":"NaN"},
+        "low":{"$numberDouble":"-Infinity"},"map":{"$$binary":null},"zero":-0.0,"float":1.0,
+        "max":18446744073709551615,"min":-9223372036854775808,"list":[null,true,"\u0000x",{"a":[]}]}"#
+        .replace('\n', "");
+    let line = format!(
+        r#"{{"created_at":"1969-12-31T23:59:59.000001Z","data":{values},"id":"x\ny","measured_at":"2013-01-01T00:00:00.5Z","measurements":{values},"pipeline":"p,q","status":"pending"}}"#
+    );
+    let shell = Shell::new();
+    assert_eq!(shell.run_with(["import"], &line).code, 0);
+    let listed = shell.data(["list"]);
+    let other = Shell::new();
+    assert_eq!(other.run_with(["import"], &listed).code, 0);
+    assert_eq!(other.data(["list"]), listed);
+    assert!(listed.contains(r#""zero":-0.0"#), "{listed}");
+    assert!(listed.contains(r#""max":18446744073709551615"#), "{listed}");
+    let read = samplestore::Sample::from_json_text;
+    assert_eq!(read(listed.trim()).unwrap(), read(&line).unwrap());
+    let csv = other.data(["list", "--pipeline", "p\\,q", "-f", "csv"]);
+    assert!(csv.contains(",NaN,"), "{csv}");
+}
+
 fn sorted_keys(jsonl: &str) -> Vec<serde_json::Value> {
     jsonl
         .lines()

@@ -72,7 +72,7 @@ impl<R: BufRead> RowReader<R> {
     fn line(&mut self) -> io::Result<u64> {
         let (at, line) = (self.reader.position().byte(), self.reader.position().line());
         let bounded = self.reader.get_mut();
-        let unread = usize::try_from(bounded.given_end - at).unwrap_or(0);
+        let unread = usize::try_from(bounded.given_end.saturating_sub(at)).unwrap_or(0);
         let begin = bounded.given.len().saturating_sub(unread);
         let (given, mut lines) = line_ends(&bounded.given[begin..]);
         if given == bounded.given.len() - begin {

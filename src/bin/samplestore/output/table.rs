@@ -12,9 +12,16 @@ use super::{Output, escape};
 
 /// How many rows are held back.
 const ROWS_HELD_MAX: usize = 256;
-/// Columns are narrowed to these widths, first all that may be to the first one, then to the next:
-/// fields lose their ends before ids do.
-const FLOORS: [usize; 2] = [16, 8];
+/// How a table too wide for its terminal is narrowed: step by step, columns that shrink first or last,
+/// to this width. Fields lose their ends long before ids do.
+const STEPS: [(Shrinks, usize); 4] = [
+    (Shrinks::First, 16),
+    (Shrinks::First, WIDTH_MIN),
+    (Shrinks::Last, 16),
+    (Shrinks::Last, WIDTH_MIN),
+];
+/// No column is narrowed below this.
+const WIDTH_MIN: usize = 6;
 /// The space between columns.
 const GAP: &str = "  ";
 
@@ -28,7 +35,7 @@ pub(crate) enum Align {
 }
 
 /// How soon a column is narrowed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shrinks {
     First,
     Last,
@@ -193,7 +200,7 @@ fn fit(
                     let widest = widest.max(measure_text_width(&column.name));
                     // A column that shrinks need not start wider than all there is.
                     let bound = width_max.filter(|_| column.shrinks.is_some());
-                    Some(widest.min(bound.unwrap_or(usize::MAX).max(FLOORS[0])))
+                    Some(widest.min(bound.unwrap_or(usize::MAX).max(WIDTH_MIN)))
                 }
             }
         })
@@ -201,18 +208,13 @@ fn fit(
     let Some(width_max) = width_max else {
         return widths;
     };
-    for (shrinks, floor) in [
-        (Shrinks::First, FLOORS[0]),
-        (Shrinks::Last, FLOORS[0]),
-        (Shrinks::Last, FLOORS[1]),
-    ] {
+    for (shrinks, floor) in STEPS {
         narrow(columns, &mut widths, shrinks, floor, width_max);
     }
     widths
 }
 
-/// Narrows columns of this rank and of those before it to `floor` at least, the widest ones first,
-/// until the line fits.
+/// Narrows columns of this rank to `floor` at least, the widest ones first, until the line fits.
 fn narrow(
     columns: &[Column],
     widths: &mut [Option<usize>],
@@ -227,12 +229,50 @@ fn narrow(
         let widest = columns
             .iter()
             .zip(widths.iter_mut())
-            .filter(|(column, _)| column.shrinks.is_some_and(|rank| rank <= shrinks))
+            .filter(|(column, _)| column.shrinks == Some(shrinks))
             .filter_map(|(_, width)| width.as_mut())
             .filter(|width| **width > floor)
             .max();
         let Some(width) = widest else { return };
         *width -= 1;
         excess -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn widths(width_max: Option<usize>) -> Vec<Option<usize>> {
+        let columns = [
+            Column::new("id", Align::Left).shrinking(Shrinks::Last),
+            Column::new("status", Align::Left),
+            Column::new("none", Align::Left).optional(),
+            Column::new("data", Align::Left).shrinking(Shrinks::First),
+        ];
+        let texts = [
+            "x".repeat(24),
+            "ready".to_owned(),
+            String::new(),
+            "y".repeat(50),
+        ];
+        let rows = [texts.iter().map(Cell::new).collect()];
+        fit(&columns, &rows, true, width_max)
+    }
+
+    #[test]
+    fn fields_give_way_before_ids() {
+        for (width_max, id, data) in [
+            (None, 24, 50),
+            (Some(100), 24, 50),
+            (Some(80), 24, 46),
+            (Some(50), 24, 16),
+            (Some(41), 24, 7),
+            (Some(30), 14, 6),
+            (Some(1), 6, 6),
+        ] {
+            let expected = vec![Some(id), Some(6), None, Some(data)];
+            assert_eq!(widths(width_max), expected, "{width_max:?}");
+        }
     }
 }

@@ -156,7 +156,11 @@ impl Transfer<'_> {
             match sample {
                 Ok(sample) => batch.add(place, sample)?,
                 Err(reason) => {
-                    rejects.add(place, &reason, record, header.as_deref(), self.progress)?;
+                    let header = header.as_deref();
+                    let kept = rejects.add(place, &reason, record, header, self.progress);
+                    if let Err(failure) = kept {
+                        break Err(failure);
+                    }
                 }
             }
         };

@@ -40,7 +40,7 @@ impl<'a> Batch<'a> {
             db,
             samples_max,
             on_conflict,
-            samples: Vec::with_capacity(samples_max),
+            samples: Vec::new(),
             bytes: 0,
             stored: StoreReport::default(),
             skipped: 0,
