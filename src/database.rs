@@ -149,7 +149,7 @@ impl Database {
         Options::default()
     }
 
-    fn new(path: PathBuf, options: Options, handle: Handle, view: View) -> Self {
+    fn new(path: PathBuf, options: &Options, handle: Handle, view: View) -> Self {
         let open = Open {
             handle: Arc::new(handle),
             view: Arc::new(view),

@@ -1,6 +1,7 @@
 //! An embedded database for the samples of data and ML pipelines.
 
 mod database;
+pub mod docs;
 mod error;
 mod instant;
 mod memory;

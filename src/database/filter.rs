@@ -257,7 +257,7 @@ impl Filter {
             let mut outside = Mask::empty();
             timeline.places(&mut reader, 0..first, |place| outside.insert(place))?;
             timeline.places(&mut reader, end..timeline.len(), |place| {
-                outside.insert(place)
+                outside.insert(place);
             })?;
             mask.and_not(&outside);
         }

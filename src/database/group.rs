@@ -2,7 +2,7 @@
 //!
 //! Whoever finds nobody storing leads: it stores its own batch and those that wait, and tells them what
 //! became of theirs. Those that come meanwhile wait for the next round, so that sixteen threads that
-//! store one sample each need two commits and not sixteen. The idea is as old as durable logs (DeWitt
+//! store one sample each need two commits and not sixteen. The idea is as old as durable logs (`DeWitt`
 //! et al. 1984, "Implementation techniques for main memory database systems").
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

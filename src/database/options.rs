@@ -194,7 +194,7 @@ impl Options {
                 database,
                 is_shared: self.shared_readers,
             };
-            return Ok(Database::new(path, self, handle, view));
+            return Ok(Database::new(path, &self, handle, view));
         }
         builder.set_check_integrity_on_open(self.verify_on_open);
         if let Some(progress) = self.on_repair.clone() {
@@ -216,7 +216,12 @@ impl Options {
         let transaction = database.begin_read().context(OPERATION)?;
         let view = View::read(&transaction)?;
         tracing::info!(samples = view.state.samples(), is_new, "opened");
-        Ok(Database::new(path, self, Handle::Writes { database }, view))
+        Ok(Database::new(
+            path,
+            &self,
+            Handle::Writes { database },
+            view,
+        ))
     }
 }
 

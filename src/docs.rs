@@ -1,0 +1,11 @@
+//! Chapters: how the database is built, what its file looks like byte by byte, and what every backend
+//! promises. The code is the last word; where a chapter says something else, that is a bug.
+
+#[doc = include_str!("docs/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("docs/file_format.md")]
+pub mod file_format {}
+
+#[doc = include_str!("docs/contract.md")]
+pub mod contract {}
