@@ -5,7 +5,9 @@
 
 use std::error::Error as StdError;
 use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use samplestore::{Error, ErrorKind};
 
@@ -133,6 +135,27 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Runs the command, and makes a failure of a panic: that is a bug, and is told as one.
+///
+/// A panic that the library catches itself, on a damaged file, is an error like any other, so nothing
+/// is written when one happens. With `RUST_BACKTRACE` in the environment it is, with its stack.
+pub(crate) fn catching(run: impl FnOnce() -> Outcome) -> Outcome {
+    static LAST: Mutex<String> = Mutex::new(String::new());
+    let wants_stack = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
+    if !wants_stack {
+        panic::set_hook(Box::new(|panic| {
+            if let Ok(mut last) = LAST.lock() {
+                *last = panic.to_string().replace('\n', " ");
+            }
+        }));
+    }
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let last = LAST.lock().map(|last| last.clone()).unwrap_or_default();
+        let failure = Failure::new(Code::Error, format!("this is a bug in samplestore: {last}"));
+        Err(failure.with_hint("RUST_BACKTRACE=1 shows the stack; please report it"))
+    })
 }
 
 /// Tells an outcome on stderr, and as the process's exit code.

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match arguments::parse() {
-        Ok(arguments) => failure::report(arguments.run()),
+        Ok(arguments) => failure::report(failure::catching(|| arguments.run())),
         Err(answer) => failure::report_usage(&answer),
     }
 }
