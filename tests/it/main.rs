@@ -3,6 +3,9 @@
 // A test ends where something is not as it should be, and shows its reports when it is asked to.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+/// The command, from outside.
+#[cfg(feature = "cli")]
+mod command;
 /// Opening and reopening files, also bad ones.
 mod files;
 /// Processes killed in the middle of a load.

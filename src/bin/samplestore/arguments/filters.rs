@@ -1,0 +1,195 @@
+//! [`Filters`]: the flags that say which samples, the same for every verb that has them.
+//!
+//! They are made from the library's table [`FILTERS`] and read through [`Query::with_filter`], so a
+//! filter that is added there is known to every verb and ignored by none (rule R10).
+
+use chrono::Utc;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use samplestore::{FILTERS, Filter, Query, Result};
+
+/// How values of filters may be given more than once. Filters not named here take one value, and a
+/// second one is an error and not ignored.
+const SEVERAL: &[(&str, Several)] = &[
+    ("pipeline", Several::Commas),
+    ("status", Several::Commas),
+    // An id may hold any character, so only repeating is unambiguous.
+    ("id", Several::Repeated),
+];
+
+/// The part of the help texts that says how instants are written.
+pub(crate) const INSTANTS: &str = "\
+WHEN is an instant: 2013-06-01T12:00:00Z, 2013-06-01 12:00 (UTC), a plain date for its first
+moment, or a span of time ago: 90s, 15m, 2h, 3d, 1w.
+A comma in the name of a pipeline is written \\,.";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Several {
+    Repeated,
+    Commas,
+}
+
+/// Filters as given, by name and value.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filters {
+    words: Vec<(&'static str, String)>,
+}
+
+impl Filters {
+    /// The query they stand for.
+    ///
+    /// # Errors
+    /// Those of [`Query::with_filter`].
+    pub(crate) fn query(&self) -> Result<Query> {
+        let now = Utc::now();
+        self.words
+            .iter()
+            .try_fold(Query::new(), |query, (name, value)| {
+                query.with_filter(name, value, now)
+            })
+    }
+}
+
+impl Args for Filters {
+    fn augment_args(command: Command) -> Command {
+        command.args(FILTERS.iter().map(argument))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Filters {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let mut words = Vec::new();
+        for filter in FILTERS {
+            let name = filter.name;
+            if filter.value.is_none() {
+                if matches.get_flag(name) {
+                    words.push((name, String::new()));
+                }
+                continue;
+            }
+            for value in matches.get_many::<String>(name).into_iter().flatten() {
+                match several(name) {
+                    Some(Several::Commas) => {
+                        words.extend(split(value).into_iter().map(|value| (name, value)));
+                    }
+                    Some(Several::Repeated) | None => words.push((name, value.clone())),
+                }
+            }
+        }
+        Ok(Self { words })
+    }
+
+    fn update_from_arg_matches(
+        &mut self,
+        matches: &ArgMatches,
+    ) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn several(name: &str) -> Option<Several> {
+    SEVERAL
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, several)| *several)
+}
+
+fn argument(filter: &Filter) -> Arg {
+    let argument = Arg::new(filter.name)
+        .long(filter.name)
+        .help_heading("Filters");
+    let Some(value) = filter.value else {
+        return argument.action(ArgAction::SetTrue).help(filter.help);
+    };
+    let argument = argument.value_name(value);
+    match several(filter.name) {
+        Some(Several::Commas) => argument.action(ArgAction::Append).help(format!(
+            "{}; several by repeating it or with commas",
+            filter.help
+        )),
+        Some(Several::Repeated) => argument
+            .action(ArgAction::Append)
+            .help(format!("{}; several by repeating it", filter.help)),
+        None => argument.action(ArgAction::Set).help(filter.help),
+    }
+}
+
+/// Splits at commas; `\,` is a comma within a value.
+fn split(value: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut chars = value.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            ',' => parts.push(std::mem::take(&mut part)),
+            '\\' => part.push(chars.next_if_eq(&',').unwrap_or('\\')),
+            char => part.push(char),
+        }
+    }
+    parts.push(part);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use samplestore::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn commas_split_unless_escaped() {
+        for (value, parts) in [
+            ("a", vec!["a"]),
+            ("a,b", vec!["a", "b"]),
+            (r"a\,b,c", vec!["a,b", "c"]),
+            (r"a\b", vec![r"a\b"]),
+            (",", vec!["", ""]),
+            ("", vec![""]),
+        ] {
+            assert_eq!(split(value), parts, "{value}");
+        }
+    }
+
+    #[test]
+    fn every_name_here_is_a_filter_that_takes_a_value() {
+        for (name, _) in SEVERAL {
+            let filter = FILTERS.iter().find(|filter| filter.name == *name);
+            assert!(
+                filter.is_some_and(|filter| filter.value.is_some()),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_filter_of_the_table_is_a_flag_that_reaches_the_query() {
+        for filter in FILTERS {
+            let value = match filter.name {
+                "status" => "ready",
+                "after" | "before" | "since" | "until" => "2013-06-01",
+                "limit" => "5",
+                _ => "x",
+            };
+            let cursor = Cursor::new(1, &Query::new(), b"place");
+            let value = match filter.name {
+                "cursor" => cursor.as_str(),
+                _ => value,
+            };
+            let mut words = vec!["x".to_owned(), format!("--{}", filter.name)];
+            words.extend(filter.value.map(|_| value.to_owned()));
+            let matches = Filters::augment_args(Command::new("x"))
+                .try_get_matches_from(words)
+                .unwrap();
+            let query = Filters::from_arg_matches(&matches)
+                .unwrap()
+                .query()
+                .unwrap();
+            let shown = query.to_string();
+            assert!(shown.starts_with(&format!("--{}", filter.name)), "{shown}");
+        }
+    }
+}

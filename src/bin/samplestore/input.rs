@@ -1,0 +1,199 @@
+//! [`Records`]: what is imported, record by record, in constant memory.
+//!
+//! Readers here split their input and know where each record stands; what a record means is
+//! `verb/import/mapping.rs`. Input is not trusted: a record longer than [`RECORD_BYTES_MAX`] is never
+//! held whole, and what cannot be read is one record rejected and not the end, wherever the next one
+//! can be found.
+
+mod array;
+mod lines;
+mod rows;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use samplestore::Error;
+
+use crate::failure::Failure;
+use crate::progress::ImportProgress;
+use array::ArrayReader;
+use lines::LineReader;
+use rows::RowReader;
+
+/// The longest record, in bytes: four times what a sample may be.
+pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
+/// How many bytes are read at a time.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// What the input is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// Comma separated values under a header
+    Csv,
+    /// One JSON object on each line
+    Jsonl,
+    /// One JSON array of objects, or what `list -f json` writes
+    Json,
+}
+
+/// Where input comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The source that an argument names.
+    pub(crate) fn named(name: &Path) -> Self {
+        match name.as_os_str() == "-" {
+            true => Self::Stdin,
+            false => Self::File(name.to_owned()),
+        }
+    }
+
+    /// The format that its name tells; standard input has JSON Lines, as `list` writes into a pipe.
+    ///
+    /// # Errors
+    /// A usage failure for a name that tells nothing.
+    pub(crate) fn format(&self) -> Result<InputFormat, Failure> {
+        let Self::File(path) = self else {
+            return Ok(InputFormat::Jsonl);
+        };
+        let extension = path.extension().map(OsStr::to_ascii_lowercase);
+        match extension.as_ref().and_then(|text| text.to_str()) {
+            Some("csv") => Ok(InputFormat::Csv),
+            Some("jsonl" | "ndjson") => Ok(InputFormat::Jsonl),
+            Some("json") => Ok(InputFormat::Json),
+            _ => Err(Failure::usage(format!(
+                "the name {:?} does not tell the format",
+                path.display().to_string()
+            ))
+            .with_hint("give --format csv, jsonl or json")),
+        }
+    }
+
+    /// Opens it and reads the header, if the format has one.
+    pub(crate) fn open(&self, format: InputFormat) -> Result<(Records, ImportProgress), Failure> {
+        let (reader, bytes): (Box<dyn Read>, _) = match self {
+            Self::Stdin => (Box::new(io::stdin().lock()), None),
+            Self::File(path) => {
+                let file = File::open(path).map_err(|cause| self.failed(cause))?;
+                let metadata = file.metadata().map_err(|cause| self.failed(cause))?;
+                let bytes = metadata.is_file().then_some(metadata.len());
+                (Box::new(file), bytes)
+            }
+        };
+        let progress = ImportProgress::new(bytes);
+        let reader: Box<dyn Read> = Box::new(progress.wrap(reader));
+        let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
+        let split = match format {
+            InputFormat::Csv => RowReader::new(reader, RECORD_BYTES_MAX).map(Split::Rows),
+            InputFormat::Jsonl => Ok(Split::Lines(LineReader::new(reader, RECORD_BYTES_MAX))),
+            InputFormat::Json => ArrayReader::new(reader, RECORD_BYTES_MAX).map(Split::Array),
+        };
+        let records = Records {
+            source: self.clone(),
+            split: split.map_err(|cause| self.failed(cause))?,
+        };
+        Ok((records, progress))
+    }
+
+    fn failed(&self, cause: io::Error) -> Failure {
+        Error::io("read the input", self, cause).into()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("standard input"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Where in the input a record stands, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The line it begins on.
+    Line(u64),
+    /// Its number in the array.
+    Record(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(number) => write!(f, "line {number}"),
+            Self::Record(number) => write!(f, "record {number}"),
+        }
+    }
+}
+
+/// One record, as it was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Record<'a> {
+    /// The cells of a row, under the header's columns.
+    Row(&'a csv::ByteRecord),
+    /// One JSON text.
+    Json(&'a [u8]),
+    /// More than [`RECORD_BYTES_MAX`] bytes, which were passed over.
+    TooLong,
+}
+
+/// Records of an open source.
+pub(crate) struct Records {
+    source: Source,
+    split: Split,
+}
+
+enum Split {
+    Rows(RowReader<Input>),
+    Lines(LineReader<Input>),
+    Array(ArrayReader<Input>),
+}
+
+type Input = BufReader<Box<dyn Read>>;
+
+impl Records {
+    /// The names of the columns, if the format has them.
+    pub(crate) fn header(&self) -> Option<&[String]> {
+        match &self.split {
+            Split::Rows(rows) => Some(rows.header()),
+            Split::Lines(_) | Split::Array(_) => None,
+        }
+    }
+
+    /// The next record, or none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(Place, Record<'_>)>, Failure> {
+        let next = match &mut self.split {
+            Split::Rows(rows) => rows.next(),
+            Split::Lines(lines) => lines.next(),
+            Split::Array(array) => array.next(),
+        };
+        next.map_err(|cause| self.source.failed(cause))
+    }
+}
+
+/// Input that cannot be read on from here.
+fn malformed(message: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message.into())
+}
+
+/// The next byte, left where it is.
+fn peek(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
+    loop {
+        match reader.fill_buf() {
+            Ok(bytes) => return Ok(bytes.first().copied()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The command `samplestore`: samples of pipelines from the shell, by the library's public API alone.
+//!
+//! `arguments.rs` says what can be asked, one module in `verb` does each of it, `input` reads what is
+//! imported, `output` writes what is found, `failure.rs` turns what went wrong into words and an exit
+//! code. Arguments are checked whole before anything is opened, and files are opened before anything
+//! is written.
+
+mod arguments;
+mod failure;
+mod input;
+mod opening;
+mod output;
+mod progress;
+mod verb;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match arguments::parse() {
+        Ok(arguments) => failure::report(failure::catching(|| arguments.run())),
+        Err(answer) => failure::report_usage(&answer),
+    }
+}

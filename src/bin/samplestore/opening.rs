@@ -1,0 +1,53 @@
+//! Opening the database: for reading, which creates nothing, and for writing.
+
+use std::path::Path;
+
+use samplestore::{Database, ErrorKind, Options, Storage};
+
+use crate::failure::Failure;
+use crate::progress::RepairProgress;
+
+/// Opens a database that must be there, to read it.
+///
+/// While another process writes it, that works when the writer shares it with readers. After its last
+/// writer was killed a file must be repaired before it can be read; that is done here, where the file
+/// may be written.
+pub(crate) fn read(path: &Path) -> Result<Database, Failure> {
+    let error = match reading().open(path) {
+        Ok(database) => return Ok(database),
+        Err(error) => error,
+    };
+    match error.kind() {
+        ErrorKind::Locked => match reading().shared_readers(true).open(path) {
+            Ok(database) => Ok(database),
+            Err(_) => Err(error.into()),
+        },
+        ErrorKind::NeedsRepair => {
+            match with_progress(Database::options().create(false)).open(path) {
+                Ok(repaired) => repaired.close()?,
+                // It may only be read, so that it needs repair is all there is to say.
+                Err(cause) if cause.kind() == ErrorKind::ReadOnly => return Err(error.into()),
+                Err(cause) => return Err(cause.into()),
+            }
+            Ok(reading().open(path)?)
+        }
+        ErrorKind::NotFound => {
+            Err(Failure::from(error).with_hint("samplestore import creates a database"))
+        }
+        _ => Err(error.into()),
+    }
+}
+
+/// Opens a database to write it, and creates it when it is not there.
+pub(crate) fn write(path: &Path) -> Result<Database, Failure> {
+    Ok(with_progress(Database::options().create(true)).open(path)?)
+}
+
+fn reading() -> Options {
+    Database::options().create(false).read_only(true)
+}
+
+fn with_progress(options: Options) -> Options {
+    let progress = RepairProgress::new();
+    options.on_repair(move |fraction| progress.set(fraction))
+}

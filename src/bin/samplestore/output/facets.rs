@@ -1,0 +1,53 @@
+//! Counts per pipeline and status, as a table and as JSON.
+
+use std::io;
+
+use console::Style;
+use samplestore::{Facets, Status};
+use serde_json::{Value as Json, json};
+
+use super::{Align, Cell, Column, Output, Shrinks, Table};
+
+/// One line for each pipeline, one column for each status that any sample has, and the sums.
+pub(crate) fn facets_table(output: &mut Output, facets: &Facets) -> io::Result<()> {
+    let by_status = facets.by_status();
+    let statuses: Vec<Status> = by_status.keys().copied().collect();
+    let mut columns = vec![Column::new("pipeline", Align::Left).shrinking(Shrinks::Last)];
+    columns.extend(
+        statuses
+            .iter()
+            .map(|status| Column::new(status.as_str(), Align::Right)),
+    );
+    columns.push(Column::new("total", Align::Right));
+    let mut table = Table::new(columns);
+    for (pipeline, total) in facets.by_pipeline() {
+        let mut row = vec![Cell::new(pipeline)];
+        row.extend(
+            statuses
+                .iter()
+                .map(|status| Cell::new(facets.get(pipeline, *status).to_string())),
+        );
+        row.push(Cell::new(total.to_string()));
+        table.row(output, row)?;
+    }
+    let bold = |text: String| Cell::styled(text, Style::new().bold());
+    let mut sums = vec![bold("total".to_owned())];
+    sums.extend(by_status.values().map(|count| bold(count.to_string())));
+    sums.push(bold(facets.total().to_string()));
+    table.row(output, sums)?;
+    table.finish(output)
+}
+
+/// The same as one object: `total`, `pipelines`, `statuses`, and `facets` for both.
+pub(crate) fn facets_json(facets: &Facets) -> Json {
+    let statuses = facets.by_status();
+    let statuses = statuses
+        .into_iter()
+        .map(|(status, count)| (status.as_str().to_owned(), count.into()));
+    json!({
+        "total": facets.total(),
+        "pipelines": facets.by_pipeline(),
+        "statuses": statuses.collect::<serde_json::Map<_, _>>(),
+        "facets": facets.iter().collect::<Vec<_>>(),
+    })
+}

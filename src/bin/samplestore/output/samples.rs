@@ -1,0 +1,253 @@
+//! Samples in every format, one after the other.
+//!
+//! JSON Lines and JSON hold the whole sample in its text form and read back equal. CSV has a column for
+//! each field of `data` (`data.temp`), `measurements` and `reason`; nested values are JSON texts in their
+//! cell, and NaN and the infinities their words. A table is for the eye: its last columns are cut to fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use console::Style;
+use samplestore::{Cursor, Sample, Status};
+use serde::de::IgnoredAny;
+use serde_json::{Map as JsonMap, Value as Json};
+
+use super::{Align, Cell, Column, Format, Output, Shrinks, Table};
+use crate::failure::Failure;
+
+/// The columns that every CSV begins with.
+const CSV_FIXED: [&str; 5] = ["id", "pipeline", "status", "created_at", "measured_at"];
+/// The columns of a reason, when any sample has one.
+const CSV_REASON: [&str; 4] = ["stage", "message", "attempts", "at"];
+
+/// Writes samples in one format.
+pub(crate) enum SampleWriter {
+    Table(Table),
+    Jsonl,
+    /// How many were written.
+    Json(u64),
+    Csv(Columns),
+}
+
+/// The columns of a CSV behind the fixed ones: a group and a field each.
+pub(crate) struct Columns(Vec<(&'static str, String)>);
+
+impl SampleWriter {
+    /// Begins. Only a CSV needs its columns, and asks for them.
+    pub(crate) fn begin(
+        output: &mut Output,
+        format: Format,
+        columns: impl FnOnce() -> samplestore::Result<Columns>,
+    ) -> Result<Self, Failure> {
+        Ok(match format {
+            Format::Table => Self::Table(Table::new(vec![
+                Column::new("id", Align::Left).shrinking(Shrinks::Last),
+                Column::new("pipeline", Align::Left).shrinking(Shrinks::Last),
+                Column::new("status", Align::Left),
+                Column::new("created_at", Align::Left),
+                Column::new("reason", Align::Left)
+                    .shrinking(Shrinks::First)
+                    .optional(),
+                Column::new("measurements", Align::Left)
+                    .shrinking(Shrinks::First)
+                    .optional(),
+                Column::new("data", Align::Left)
+                    .shrinking(Shrinks::First)
+                    .optional(),
+            ])),
+            Format::Jsonl => Self::Jsonl,
+            Format::Json => {
+                output.write_all(b"{\"samples\":[")?;
+                Self::Json(0)
+            }
+            Format::Csv => {
+                let columns = columns()?;
+                columns.write_header(output)?;
+                Self::Csv(columns)
+            }
+        })
+    }
+
+    /// Writes one sample.
+    pub(crate) fn write(&mut self, output: &mut Output, sample: &Sample) -> Result<(), Failure> {
+        let json = sample.to_json()?;
+        match self {
+            Self::Jsonl => writeln!(output, "{json}")?,
+            Self::Json(count) => {
+                let comma = if *count == 0 { "" } else { "," };
+                *count += 1;
+                write!(output, "{comma}\n{json}")?;
+            }
+            Self::Csv(columns) => columns.write_row(output, &json)?,
+            Self::Table(table) => table.row(output, table_row(sample, &json))?,
+        }
+        Ok(())
+    }
+
+    /// Ends. Only JSON has room for the place where the next page starts.
+    pub(crate) fn finish(self, output: &mut Output, next: Option<&Cursor>) -> io::Result<()> {
+        match self {
+            Self::Table(table) => table.finish(output),
+            Self::Json(_) => {
+                let next = next.map_or(Json::Null, |cursor| cursor.as_str().into());
+                writeln!(output, "\n],\"next\":{next}}}")
+            }
+            Self::Jsonl | Self::Csv(_) => Ok(()),
+        }
+    }
+}
+
+impl Columns {
+    /// The fields that any of `samples` has, by name within their group.
+    pub(crate) fn of(
+        samples: impl Iterator<Item = samplestore::Result<Sample>>,
+    ) -> samplestore::Result<Self> {
+        let mut data = BTreeSet::new();
+        let mut measurements = BTreeSet::new();
+        let mut has_reason = false;
+        for sample in samples {
+            let sample = sample?;
+            gather(&mut data, sample.data_as()?);
+            gather(&mut measurements, sample.measurements_as()?);
+            has_reason |= sample.reason().is_some();
+        }
+        let reason = CSV_REASON.iter().filter(|_| has_reason);
+        let columns = reason
+            .map(|field| ("reason", (*field).to_owned()))
+            .chain(measurements.into_iter().map(|name| ("measurements", name)))
+            .chain(data.into_iter().map(|name| ("data", name)));
+        Ok(Self(columns.collect()))
+    }
+
+    fn write_header(&self, output: &mut Output) -> io::Result<()> {
+        let fixed = CSV_FIXED.iter().map(|name| (*name).to_owned());
+        let others = self.0.iter().map(|(group, name)| format!("{group}.{name}"));
+        csv_record(output, fixed.chain(others))
+    }
+
+    fn write_row(&self, output: &mut Output, json: &Json) -> io::Result<()> {
+        let fixed = CSV_FIXED.iter().map(|name| json.get(name));
+        let others = self
+            .0
+            .iter()
+            .map(|(group, name)| json.get(group).and_then(|fields| fields.get(name)));
+        csv_record(output, fixed.chain(others).map(plain))
+    }
+}
+
+fn gather(names: &mut BTreeSet<String>, fields: BTreeMap<&str, IgnoredAny>) {
+    for name in fields.into_keys() {
+        if !names.contains(name) {
+            names.insert(name.to_owned());
+        }
+    }
+}
+
+/// One line of CSV, quoted where need be.
+pub(crate) fn csv_record(
+    output: &mut Output,
+    fields: impl Iterator<Item = String>,
+) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for field in fields {
+        writer.write_field(field).map_err(io::Error::from)?;
+    }
+    writer
+        .write_record(None::<&[u8]>)
+        .map_err(io::Error::from)?;
+    let line = writer
+        .into_inner()
+        .map_err(csv::IntoInnerError::into_error)?;
+    output.write_all(&line)
+}
+
+/// A value as people would write it in a cell.
+fn plain(value: Option<&Json>) -> String {
+    match value {
+        None | Some(Json::Null) => String::new(),
+        Some(Json::String(text)) => text.clone(),
+        Some(Json::Object(object)) if object.len() == 1 => match object.get("$numberDouble") {
+            Some(Json::String(word)) => word.clone(),
+            _ => Json::Object(object.clone()).to_string(),
+        },
+        Some(other) => other.to_string(),
+    }
+}
+
+fn table_row(sample: &Sample, json: &Json) -> Vec<Cell> {
+    let text = |name| Cell::new(plain(json.get(name)));
+    let fields = |name| Cell::new(assignments(json.get(name)));
+    vec![
+        Cell::new(sample.id()),
+        Cell::new(sample.pipeline()),
+        Cell::styled(sample.status().as_str(), status_style(sample.status())),
+        text("created_at"),
+        Cell::new(sample.reason().map_or_else(String::new, |reason| {
+            format!("{}: {}", reason.stage(), reason.message())
+        })),
+        fields("measurements"),
+        fields("data"),
+    ]
+}
+
+/// `temp=71.6 wind_dir=270`.
+fn assignments(fields: Option<&Json>) -> String {
+    let empty = JsonMap::new();
+    let fields = fields.and_then(Json::as_object).unwrap_or(&empty);
+    let parts = fields.iter().map(|(name, value)| {
+        let value = match value {
+            Json::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
+                value.to_string()
+            }
+            Json::Null => "null".to_owned(),
+            value => plain(Some(value)),
+        };
+        format!("{name}={value}")
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+fn status_style(status: Status) -> Style {
+    match status {
+        Status::Ready | Status::Labeled => Style::new().green(),
+        Status::Measured => Style::new().cyan(),
+        Status::Skipped => Style::new().yellow(),
+        Status::Dlq => Style::new().red(),
+        Status::Pending => Style::new(),
+    }
+}
+
+/// Writes one sample as lines of field and value.
+pub(crate) fn write_details(output: &mut Output, sample: &Sample) -> Result<(), Failure> {
+    let json = sample.to_json()?;
+    let mut table = Table::new(vec![
+        Column::new("field", Align::Left),
+        Column::new("value", Align::Left),
+    ]);
+    for name in CSV_FIXED {
+        if let Some(value) = json.get(name) {
+            let cell = match name {
+                "status" => Cell::styled(sample.status().as_str(), status_style(sample.status())),
+                _ => Cell::new(plain(Some(value))),
+            };
+            table.row(output, vec![Cell::new(name), cell])?;
+        }
+    }
+    for group in ["reason", "measurements", "data"] {
+        for (name, value) in json
+            .get(group)
+            .and_then(Json::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let value = match value {
+                Json::Null => "null".to_owned(),
+                value => plain(Some(value)),
+            };
+            let row = vec![Cell::new(format!("{group}.{name}")), Cell::new(value)];
+            table.row(output, row)?;
+        }
+    }
+    table.finish(output)?;
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! Texts from samples, made safe for a terminal.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// The same text with control characters, and those that turn the direction of writing, written as
+/// `\n` or `\u{1b}`: data cannot move the cursor, change colours or pretend to be other text.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for char in text.chars() {
+        match char {
+            '\n' => safe.push_str("\\n"),
+            '\r' => safe.push_str("\\r"),
+            '\t' => safe.push_str("\\t"),
+            char if is_unsafe(char) => {
+                let _ = write!(safe, "\\u{{{:x}}}", u32::from(char)); // a String takes it
+            }
+            char => safe.push(char),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+fn is_unsafe(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_moves_a_terminal_passes() {
+        for (text, safe) in [
+            ("plain, grün 日本", "plain, grün 日本"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("a\nb\tc\r", "a\\nb\\tc\\r"),
+            ("\u{9b}2J\u{7f}", "\\u{9b}2J\\u{7f}"),
+            ("\u{202e}evil", "\\u{202e}evil"),
+        ] {
+            assert_eq!(escape(text), safe);
+        }
+    }
+}

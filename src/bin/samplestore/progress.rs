@@ -1,0 +1,90 @@
+//! Progress on stderr, for people: nothing of it is written unless stderr is a terminal.
+
+use std::io::{IsTerminal, Read};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often a second the bar is drawn.
+const DRAWS_PER_S: u8 = 10;
+/// Steps of a bar that is about a fraction.
+const STEPS: u64 = 1_000;
+
+/// How far an import is.
+pub(crate) struct ImportProgress(ProgressBar);
+
+impl ImportProgress {
+    /// A bar over this many bytes of input, or only their count when it is not known.
+    pub(crate) fn new(bytes: Option<u64>) -> Self {
+        let (bar, template) = match bytes {
+            Some(bytes) => (
+                ProgressBar::new(bytes),
+                "{wide_bar} {percent:>3} %  {bytes}/{total_bytes}  {msg}  {eta} left",
+            ),
+            None => (ProgressBar::no_length(), "{spinner} {bytes}  {msg}"),
+        };
+        Self(drawn(bar, template))
+    }
+
+    /// Counts what is read through it.
+    pub(crate) fn wrap<R: Read>(&self, reader: R) -> impl Read + use<R> {
+        self.0.wrap_read(reader)
+    }
+
+    /// Shows how many records are done.
+    pub(crate) fn records(&self, count: u64) {
+        let count = indicatif::HumanCount(count);
+        self.0.set_message(format!("{count} records"));
+    }
+
+    /// Lets go of the line, so that words can be written.
+    pub(crate) fn suspend(&self, words: impl FnOnce()) {
+        self.0.suspend(words);
+    }
+}
+
+impl Drop for ImportProgress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// How far a repair is.
+pub(crate) struct RepairProgress(ProgressBar);
+
+impl RepairProgress {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new(STEPS).with_message("repairing");
+        Self(drawn(bar, "{msg} {wide_bar} {percent:>3} %"))
+    }
+
+    /// Shows a fraction from 0 to 1.
+    pub(crate) fn set(&self, fraction: f64) {
+        self.0
+            .set_position((fraction.clamp(0.0, 1.0) * STEPS as f64) as u64);
+    }
+}
+
+impl Drop for RepairProgress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn drawn(bar: ProgressBar, template: &str) -> ProgressBar {
+    bar.set_draw_target(match std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S),
+        false => ProgressDrawTarget::hidden(),
+    });
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// A time as people read it, and what was done in each second of it.
+pub(crate) fn pace(count: u64, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    let rate = (count as f64 / seconds.max(1e-6)) as u64;
+    format!("in {seconds:.2} s ({}/s)", indicatif::HumanCount(rate))
+}

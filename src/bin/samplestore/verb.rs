@@ -1,0 +1,11 @@
+//! What the command does: one module for each verb, with its flags, its help and its work.
+//!
+//! A verb first reads its arguments whole, then opens, then writes.
+
+pub(crate) mod count;
+pub(crate) mod explain;
+pub(crate) mod facets;
+pub(crate) mod get;
+pub(crate) mod import;
+pub(crate) mod list;
+pub(crate) mod stats;

@@ -1,0 +1,43 @@
+//! `count`: how many samples the filters leave.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::arguments::{Filters, INSTANTS};
+use crate::failure::{Code, Outcome};
+use crate::opening;
+use crate::output::{Format, Output, ReportFormat};
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db count --status ready --pipeline JFK
+  samplestore -d weather.db count --status skipped,dlq --since 2h";
+
+/// Count samples, exactly and without reading them
+#[derive(Debug, Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+pub(crate) struct Count {
+    #[command(flatten)]
+    filters: Filters,
+    /// How to write the count: a plain number as table and jsonl
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
+}
+
+impl Count {
+    pub(crate) fn run(self, db: &Path) -> Outcome {
+        let query = self.filters.query()?;
+        let count = opening::read(db)?.snapshot()?.count(&query)?;
+        let mut output = Output::new();
+        match output.format(self.format) {
+            Format::Table | Format::Jsonl => writeln!(output, "{count}")?,
+            Format::Json => output.json(ReportFormat::Json, &json!({ "count": count }))?,
+            Format::Csv => writeln!(output, "count\n{count}")?,
+        }
+        output.finish()?;
+        Ok(Code::Fine)
+    }
+}

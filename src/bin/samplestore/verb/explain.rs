@@ -1,0 +1,45 @@
+//! `explain`: how the database would find what the filters ask for.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+
+use crate::arguments::{Filters, INSTANTS};
+use crate::failure::{Code, Failure, Outcome};
+use crate::opening;
+use crate::output::{Output, ReportFormat};
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db explain --status ready --after 2013-06-01
+  samplestore -d weather.db explain --pipeline JFK --newest --limit 50 -f json";
+
+/// Show the plan for a query: which indexes it uses and what it would read
+#[derive(Debug, Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    filters: Filters,
+    /// How to write the plan [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<ReportFormat>,
+}
+
+impl Explain {
+    pub(crate) fn run(self, db: &Path) -> Outcome {
+        let query = self.filters.query()?;
+        let explain = opening::read(db)?.explain(&query)?;
+        let mut output = Output::new();
+        match output.report_format(self.format) {
+            ReportFormat::Table => writeln!(output, "{}", explain.to_string().trim_end())?,
+            format => {
+                let json = serde_json::to_value(&explain)
+                    .map_err(|cause| Failure::new(Code::Error, cause.to_string()))?;
+                output.json(format, &json)?;
+            }
+        }
+        output.finish()?;
+        Ok(Code::Fine)
+    }
+}

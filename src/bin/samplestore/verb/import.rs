@@ -1,0 +1,186 @@
+//! `import`: samples from CSV, JSON Lines and JSON arrays.
+//!
+//! The input is read record by record (`input`), each record becomes a sample or is rejected
+//! (`mapping`, `cell`, `rejects`), and samples are stored in batches (`batch`), so memory is bounded by
+//! one batch. What is stored stays stored when the import ends early.
+
+mod batch;
+mod cell;
+mod mapping;
+mod rejects;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::HumanCount;
+use samplestore::Storage;
+
+use crate::failure::{Code, Failure, Outcome, words};
+use crate::input::{InputFormat, Records, Source};
+use crate::opening;
+use crate::progress::{ImportProgress, pace};
+use batch::{Batch, OnConflict};
+use mapping::{Columns, Mapping};
+use rejects::Rejects;
+use samplestore::Database;
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db import nyc-weather.csv --id-field origin --id-field time_hour \\
+      --pipeline-field origin --created-at-field time_hour --status ready \\
+      --measurement temp,humid,pressure --null NA
+  samplestore -d a.db list --status ready | samplestore -d b.db import -
+  samplestore -d events.db import events.json --pipeline clicks --rejects rejects.jsonl
+
+A number in a CSV is what JSON would take for one: 0012, +1 and nan stay texts.
+With none of the flags under Fields, a JSON record is a sample in the form that list writes.";
+
+/// Progress is told each so many records.
+const PROGRESS_RECORDS: u64 = 256;
+
+/// Import samples from CSV, JSON Lines or a JSON array; creates the database if need be
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Import {
+    /// The file to read; - is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// The format [default: by the file's extension; jsonl from standard input]
+    #[arg(long, value_enum)]
+    format: Option<InputFormat>,
+    /// How many samples are stored in one transaction
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    batch: u32,
+    /// What to do when an id is stored already
+    #[arg(long, value_enum, default_value_t = OnConflict::Replace)]
+    on_conflict: OnConflict,
+    /// Keep each rejected record in this file, as JSON Lines with its place and the reason
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    #[command(flatten)]
+    mapping: Mapping,
+}
+
+impl Import {
+    pub(crate) fn run(self, db: &Path) -> Outcome {
+        let source = Source::named(&self.file);
+        if matches!(source, Source::Stdin) && std::io::stdin().is_terminal() {
+            return Err(Failure::usage("there is nothing to import")
+                .with_hint("name a file, or pipe records into standard input"));
+        }
+        let format = self.format.map_or_else(|| source.format(), Ok)?;
+        self.mapping.check(format == InputFormat::Csv)?;
+        if let Some(rejects) = &self.rejects {
+            check_distinct(rejects, &self.file)?;
+            check_distinct(rejects, db)?;
+        }
+
+        let (mut records, progress) = source.open(format)?;
+        let columns = records
+            .header()
+            .map(|header| self.mapping.columns(header))
+            .transpose()?;
+        let db = opening::write(db)?;
+        let mut rejects = Rejects::create(self.rejects.as_deref())?;
+        let mut batch = Batch::new(&db, self.batch as usize, self.on_conflict);
+
+        let started = Instant::now();
+        let transfer = Transfer {
+            mapping: &self.mapping,
+            columns: columns.as_ref(),
+            progress: &progress,
+            sample_bytes_max: db.capabilities().sample_bytes_max,
+        };
+        let ended = transfer.run(&mut records, &mut batch, &mut rejects);
+        // What is stored is to be durable, and the rejects to be kept, however it ended.
+        let closed = close(&db);
+        drop(progress);
+        let told = rejects.finish();
+        let elapsed = started.elapsed();
+        let stored = batch.stored();
+        words(&format!(
+            "inserted {}, replaced {}, skipped {}, rejected {} {}",
+            HumanCount(stored.inserted),
+            HumanCount(stored.replaced),
+            HumanCount(batch.skipped()),
+            HumanCount(rejects.count()),
+            pace(stored.stored() + batch.skipped() + rejects.count(), elapsed),
+        ));
+        ended.and(closed).and(told)?;
+        Ok(match rejects.count() {
+            0 => Code::Fine,
+            _ => Code::Partly,
+        })
+    }
+}
+
+/// What turns records into stored samples.
+struct Transfer<'a> {
+    mapping: &'a Mapping,
+    columns: Option<&'a Columns>,
+    progress: &'a ImportProgress,
+    sample_bytes_max: usize,
+}
+
+impl Transfer<'_> {
+    fn run(
+        &self,
+        records: &mut Records,
+        batch: &mut Batch<'_>,
+        rejects: &mut Rejects,
+    ) -> Result<(), Failure> {
+        let header = records.header().map(<[String]>::to_vec);
+        let mut count = 0_u64;
+        let ended = loop {
+            let (place, record) = match records.next() {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
+                Err(failure) => break Err(failure),
+            };
+            count += 1;
+            if count.is_multiple_of(PROGRESS_RECORDS) {
+                self.progress.records(count);
+            }
+            let sample = self
+                .mapping
+                .sample(record, self.columns)
+                .and_then(|sample| match sample.encoded_len() {
+                    bytes if bytes > self.sample_bytes_max => Err(format!(
+                        "the sample is {bytes} bytes; at most {} are allowed",
+                        self.sample_bytes_max
+                    )),
+                    _ => Ok(sample),
+                });
+            match sample {
+                Ok(sample) => batch.add(place, sample)?,
+                Err(reason) => {
+                    let header = header.as_deref();
+                    let kept = rejects.add(place, &reason, record, header, self.progress);
+                    if let Err(failure) = kept {
+                        break Err(failure);
+                    }
+                }
+            }
+        };
+        // Good records before one that cannot be read are stored.
+        batch.store().and(ended)
+    }
+}
+
+fn close(db: &Database) -> Result<(), Failure> {
+    db.flush()?;
+    Ok(db.close()?)
+}
+
+/// Refuses a file of rejects that would overwrite what is read or written otherwise.
+fn check_distinct(rejects: &Path, other: &Path) -> Result<(), Failure> {
+    match (rejects.canonicalize(), other.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => Err(Failure::usage(format!(
+            "--rejects names {}, which it would overwrite",
+            rejects.display()
+        ))),
+        _ => Ok(()),
+    }
+}

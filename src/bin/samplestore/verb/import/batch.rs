@@ -1,0 +1,113 @@
+//! [`Batch`]: samples gathered to be stored together, and what happens to ids that are there already.
+
+use std::collections::HashSet;
+
+use clap::ValueEnum;
+use samplestore::{Sample, Storage, StoreReport};
+
+use crate::failure::{Code, Failure};
+use crate::input::Place;
+use samplestore::Database;
+
+/// A batch is stored before its samples take more than this many bytes, however few they are.
+const BATCH_BYTES_MAX: usize = 64 << 20;
+
+/// What to do with a sample whose id is stored already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnConflict {
+    /// The new sample replaces the whole old one
+    Replace,
+    /// The old sample stays
+    Skip,
+    /// The import ends there; what came before it is stored
+    Error,
+}
+
+/// Samples on their way into the database.
+pub(super) struct Batch<'a> {
+    db: &'a Database,
+    samples_max: usize,
+    on_conflict: OnConflict,
+    samples: Vec<(Place, Sample)>,
+    bytes: usize,
+    stored: StoreReport,
+    skipped: u64,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(db: &'a Database, samples_max: usize, on_conflict: OnConflict) -> Self {
+        Self {
+            db,
+            samples_max,
+            on_conflict,
+            samples: Vec::new(),
+            bytes: 0,
+            stored: StoreReport::default(),
+            skipped: 0,
+        }
+    }
+
+    /// What was stored so far.
+    pub(super) fn stored(&self) -> StoreReport {
+        self.stored
+    }
+
+    /// How many were left out because their id is there.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Adds one sample, and stores all when they are enough.
+    pub(super) fn add(&mut self, place: Place, sample: Sample) -> Result<(), Failure> {
+        let bytes = sample.encoded_len();
+        if self.bytes + bytes > BATCH_BYTES_MAX {
+            self.store()?;
+        }
+        self.bytes += bytes;
+        self.samples.push((place, sample));
+        match self.samples.len() < self.samples_max {
+            true => Ok(()),
+            false => self.store(),
+        }
+    }
+
+    /// Stores what there is.
+    pub(super) fn store(&mut self) -> Result<(), Failure> {
+        self.bytes = 0;
+        let samples = std::mem::take(&mut self.samples);
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Vec::with_capacity(samples.len());
+        let mut conflict = None;
+        if self.on_conflict == OnConflict::Replace {
+            batch.extend(samples.into_iter().map(|(_, sample)| sample));
+        } else {
+            // This process alone writes, so what the snapshot lacks is not there.
+            let snapshot = self.db.snapshot()?;
+            let mut ids = HashSet::new();
+            for (place, sample) in samples {
+                let is_new =
+                    !ids.contains(sample.id()) && snapshot.retrieve(sample.id())?.is_none();
+                if is_new {
+                    ids.insert(sample.id().to_owned());
+                    batch.push(sample);
+                } else if self.on_conflict == OnConflict::Skip {
+                    self.skipped += 1;
+                } else {
+                    conflict = Some((place, sample));
+                    break;
+                }
+            }
+        }
+        self.stored += self.db.store(&batch)?;
+        match conflict {
+            None => Ok(()),
+            Some((place, sample)) => Err(Failure::new(
+                Code::Error,
+                format!("{place}: the id {:?} is stored already", sample.id()),
+            )
+            .with_hint("what came before it is stored; --on-conflict skip or replace goes on")),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! [`Mapping`]: which field of a record becomes what of a sample.
+//!
+//! Without any of its flags, a JSON record is a sample in its text form, as `list` writes it. With one,
+//! and for CSV always, records are plain: one field each for what the flags name, and all others are
+//! `data`. A field is taken out of the data when the sample holds its value whole: as the pipeline, as
+//! the status, as `created_at`, or as the id unless that is joined from several. Of a plain JSON record,
+//! values may use the extended JSON of the text form.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::Args;
+use csv::ByteRecord;
+use samplestore::{Sample, Status, parse_instant};
+use serde::{Serialize, Serializer};
+use serde_json::{Map as JsonMap, Value as Json};
+
+use super::cell::Cell;
+use crate::failure::{Failure, chain};
+use crate::input::{RECORD_BYTES_MAX, Record};
+
+/// What joins the parts of an id.
+const ID_JOINT: &str = "-";
+
+/// The flags.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Fields")]
+pub(crate) struct Mapping {
+    /// The field that holds the id; several by repeating it are joined with - [default: a new UUIDv7]
+    #[arg(long = "id-field", value_name = "FIELD")]
+    id_fields: Vec<String>,
+    /// The pipeline of all samples
+    #[arg(long, value_name = "NAME", conflicts_with = "pipeline_field")]
+    pipeline: Option<String>,
+    /// The field that holds the pipeline
+    #[arg(long, value_name = "FIELD")]
+    pipeline_field: Option<String>,
+    /// The field that holds the instant of creation, RFC 3339 or a date, cut to microseconds
+    /// [default: now]
+    #[arg(long, value_name = "FIELD")]
+    created_at_field: Option<String>,
+    /// The status of all samples [default: pending]
+    #[arg(long, value_name = "STATUS", conflicts_with = "status_field", value_parser = status)]
+    status: Option<Status>,
+    /// The field that holds the status
+    #[arg(long, value_name = "FIELD")]
+    status_field: Option<String>,
+    /// A field that is a measurement and not data; several by repeating it or with commas
+    #[arg(long = "measurement", value_name = "FIELD", value_delimiter = ',')]
+    measurements: Vec<String>,
+    /// A text that means that there is no value, such as NA; several by repeating it. Empty cells of
+    /// CSV always mean that
+    #[arg(long = "null", value_name = "TEXT")]
+    nulls: Vec<String>,
+}
+
+/// A mapping of plain rows, its fields found in the header.
+pub(super) struct Columns {
+    names: Vec<String>,
+    id: Vec<usize>,
+    pipeline: Option<usize>,
+    created_at: Option<usize>,
+    status: Option<usize>,
+    data: Vec<usize>,
+    measurements: Vec<usize>,
+}
+
+fn status(word: &str) -> Result<Status, String> {
+    word.parse()
+        .map_err(|error: samplestore::Error| chain(&error))
+}
+
+impl Mapping {
+    /// Whether no flag is given: JSON records are samples in their text form.
+    fn is_text_form(&self) -> bool {
+        self.id_fields.is_empty()
+            && self.pipeline.is_none()
+            && self.pipeline_field.is_none()
+            && self.created_at_field.is_none()
+            && self.status.is_none()
+            && self.status_field.is_none()
+            && self.measurements.is_empty()
+            && self.nulls.is_empty()
+    }
+
+    /// Checks that plain records have all they need.
+    pub(super) fn check(&self, has_rows: bool) -> Result<(), Failure> {
+        let has_pipeline = self.pipeline.is_some() || self.pipeline_field.is_some();
+        if has_pipeline || (self.is_text_form() && !has_rows) {
+            return Ok(());
+        }
+        let what = if has_rows { "a CSV" } else { "a plain record" };
+        Err(
+            Failure::usage(format!("{what} does not say the pipeline of its samples"))
+                .with_hint("give --pipeline NAME or --pipeline-field FIELD"),
+        )
+    }
+
+    /// Finds the fields among the columns of a CSV.
+    pub(super) fn columns(&self, header: &[String]) -> Result<Columns, Failure> {
+        let find = |name: &String| {
+            let found = header.iter().position(|column| column == name);
+            found.ok_or_else(|| {
+                let failure = Failure::usage(format!("the CSV has no column {name:?}"));
+                match nearest(name, header) {
+                    Some(near) => failure.with_hint(format!("did you mean {near:?}?")),
+                    None => failure.with_hint(format!("it has {}", header.join(", "))),
+                }
+            })
+        };
+        let all = |names: &[String]| names.iter().map(find).collect::<Result<Vec<_>, _>>();
+        let one = |name: &Option<String>| name.as_ref().map(find).transpose();
+        let measurements = all(&self.measurements)?;
+        let kept = |index: &usize| !self.is_taken(&header[*index]) && !measurements.contains(index);
+        Ok(Columns {
+            names: header.to_vec(),
+            id: all(&self.id_fields)?,
+            pipeline: one(&self.pipeline_field)?,
+            created_at: one(&self.created_at_field)?,
+            status: one(&self.status_field)?,
+            data: (0..header.len()).filter(kept).collect(),
+            measurements,
+        })
+    }
+
+    /// The sample that a record stands for, or the reason why it is none. `columns` are those of a CSV.
+    pub(super) fn sample(
+        &self,
+        record: Record<'_>,
+        columns: Option<&Columns>,
+    ) -> Result<Sample, String> {
+        match (record, columns) {
+            (Record::Row(row), Some(columns)) => self.sample_of_row(row, columns),
+            (Record::Row(_), None) => Err("it has no header".to_owned()),
+            (Record::Json(text), _) => {
+                let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8".to_owned())?;
+                match self.is_text_form() {
+                    true => Sample::from_json_text(text).map_err(|error| chain(&error)),
+                    false => self.sample_of_object(text),
+                }
+            }
+            (Record::TooLong, _) => {
+                Err(format!("it is longer than {} MiB", RECORD_BYTES_MAX >> 20))
+            }
+        }
+    }
+
+    /// Whether a sample holds the value of this field whole, outside its data.
+    fn is_taken(&self, name: &str) -> bool {
+        let is = |field: &Option<String>| field.as_deref() == Some(name);
+        is(&self.pipeline_field)
+            || is(&self.created_at_field)
+            || is(&self.status_field)
+            || (self.id_fields.len() == 1 && self.id_fields[0] == name)
+    }
+
+    fn is_null(&self, text: &str) -> bool {
+        self.nulls.iter().any(|null| null == text)
+    }
+
+    fn sample_of_row(&self, row: &ByteRecord, columns: &Columns) -> Result<Sample, String> {
+        let names = &columns.names;
+        if row.len() != names.len() {
+            let (found, expected) = (row.len(), names.len());
+            return Err(format!("it has {found} cells, the header has {expected}"));
+        }
+        let cell = |index: usize| -> Result<Option<&str>, String> {
+            let text = std::str::from_utf8(&row[index])
+                .map_err(|_| format!("field {:?} is no UTF-8", names[index]))?;
+            Ok((!text.is_empty() && !self.is_null(text)).then_some(text))
+        };
+        let needed = |index: usize| cell(index)?.ok_or_else(|| absent(&names[index]));
+        let fields = |indices: &[usize]| -> Result<Fields<'_>, String> {
+            let mut fields = Vec::with_capacity(indices.len());
+            for index in indices {
+                if let Some(text) = cell(*index)? {
+                    fields.push((names[*index].as_str(), Cell::read(text)));
+                }
+            }
+            Ok(Fields(fields))
+        };
+
+        let pipeline = match columns.pipeline {
+            Some(index) => needed(index)?,
+            None => self.pipeline.as_deref().unwrap_or_default(),
+        };
+        let mut sample = Sample::builder(pipeline)
+            .data(fields(&columns.data)?)
+            .measurements(fields(&columns.measurements)?)
+            .status(self.status.unwrap_or_default());
+        if !columns.id.is_empty() {
+            let parts = columns.id.iter().map(|index| needed(*index));
+            sample = sample.id(parts.collect::<Result<Vec<_>, _>>()?.join(ID_JOINT));
+        }
+        if let Some(index) = columns.created_at {
+            sample = sample.created_at(instant(&names[index], needed(index)?)?);
+        }
+        if let Some(index) = columns.status {
+            let word = needed(index)?;
+            sample = sample.status(status(word)?);
+        }
+        sample.build().map_err(|error| chain(&error))
+    }
+
+    fn sample_of_object(&self, text: &str) -> Result<Sample, String> {
+        let mut object: JsonMap<String, Json> =
+            serde_json::from_str(text).map_err(|cause| format!("it is no JSON object: {cause}"))?;
+        object.retain(|_, value| !value.as_str().is_some_and(|text| self.is_null(text)));
+
+        let mut parts = JsonMap::new();
+        let mut measurements = JsonMap::new();
+        for name in &self.measurements {
+            if let Some(value) = object.get(name) {
+                measurements.insert(name.clone(), value.clone());
+            }
+        }
+        let id = match self.id_fields.is_empty() {
+            true => uuid::Uuid::now_v7().to_string(),
+            false => {
+                let texts = self.id_fields.iter().map(|name| text_of(&object, name));
+                texts.collect::<Result<Vec<_>, _>>()?.join(ID_JOINT)
+            }
+        };
+        parts.insert("id".to_owned(), id.into());
+        let pipeline = match &self.pipeline_field {
+            Some(name) => text_of(&object, name)?,
+            None => self.pipeline.clone().unwrap_or_default(),
+        };
+        parts.insert("pipeline".to_owned(), pipeline.into());
+        if let Some(name) = &self.created_at_field {
+            let at = instant(name, &text_of(&object, name)?)?;
+            let text = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            parts.insert("created_at".to_owned(), text.into());
+        }
+        let status = match &self.status_field {
+            Some(name) => text_of(&object, name)?,
+            None => self.status.unwrap_or_default().to_string(),
+        };
+        parts.insert("status".to_owned(), status.into());
+        object.retain(|name, _| !self.is_taken(name) && !self.measurements.contains(name));
+        parts.insert("data".to_owned(), object.into());
+        parts.insert("measurements".to_owned(), measurements.into());
+        Sample::from_json(parts.into()).map_err(|error| chain(&error))
+    }
+}
+
+/// Cells by name, as a map.
+struct Fields<'a>(Vec<(&'a str, Cell<'a>)>);
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, cell)| (name, cell)))
+    }
+}
+
+/// The text of a field that must be there; numbers and bools as JSON writes them.
+fn text_of(object: &JsonMap<String, Json>, name: &str) -> Result<String, String> {
+    match object.get(name) {
+        None | Some(Json::Null) => Err(absent(name)),
+        Some(Json::String(text)) => Ok(text.clone()),
+        Some(value @ (Json::Number(_) | Json::Bool(_))) => Ok(value.to_string()),
+        Some(Json::Array(_)) => Err(format!("field {name:?} is a list and no text")),
+        Some(Json::Object(_)) => Err(format!("field {name:?} is a map and no text")),
+    }
+}
+
+fn absent(name: &str) -> String {
+    format!("field {name:?} is absent")
+}
+
+/// Reads an instant of a record: as on the command line, but in records `2h` is no instant.
+fn instant(name: &str, text: &str) -> Result<DateTime<Utc>, String> {
+    let now = DateTime::UNIX_EPOCH;
+    let at = parse_instant(text, now).ok().filter(|_| text.contains('-'));
+    at.ok_or_else(|| {
+        format!("field {name:?} is {text:?}, which is no instant such as 2013-06-01T12:00:00Z")
+    })
+}
+
+/// The column most like `name`, if one is.
+fn nearest<'a>(name: &str, header: &'a [String]) -> Option<&'a String> {
+    let likeness = |column: &&String| {
+        let likeness = strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase());
+        (likeness * 1e6) as u64
+    };
+    let near = header.iter().max_by_key(likeness)?;
+    (likeness(&near) > 800_000).then_some(near)
+}

@@ -1,0 +1,100 @@
+//! `stats`: what is in the file, and what takes its space.
+
+use std::io::Write;
+use std::path::Path;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::Args;
+use serde_json::json;
+
+use crate::failure::{Code, Failure, Outcome};
+use crate::opening;
+use crate::output::{
+    Align, Cell, Column, Output, ReportFormat, Table, escape, facets_json, facets_table,
+};
+use samplestore::Stats as Figures;
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db stats
+  samplestore -d weather.db stats -f json";
+
+/// Show what a database holds: samples, time span, bytes per table, format version
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Stats {
+    /// How to write the figures [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<ReportFormat>,
+}
+
+impl Stats {
+    pub(crate) fn run(self, db: &Path) -> Outcome {
+        let figures = opening::read(db)?.stats()?;
+        let mut output = Output::new();
+        match output.report_format(self.format) {
+            ReportFormat::Table => table(&mut output, db, &figures)?,
+            format => output.json(format, &report(&figures))?,
+        }
+        output.finish()?;
+        Ok(Code::Fine)
+    }
+}
+
+fn report(figures: &Figures) -> serde_json::Value {
+    let tables = figures.tables.iter().map(|table| {
+        json!({
+            "name": table.name,
+            "entries": table.entries,
+            "used_bytes": table.used_bytes,
+            "allocated_bytes": table.allocated_bytes,
+        })
+    });
+    let facets = facets_json(&figures.facets);
+    json!({
+        "samples": figures.samples,
+        "pipelines": facets["pipelines"],
+        "statuses": facets["statuses"],
+        "facets": facets["facets"],
+        "first": figures.first.map(instant),
+        "last": figures.last.map(instant),
+        "format_version": figures.format_version,
+        "file_bytes": figures.file_bytes,
+        "tables": tables.collect::<Vec<_>>(),
+    })
+}
+
+fn table(output: &mut Output, db: &Path, figures: &Figures) -> Result<(), Failure> {
+    let or_none = |at: Option<DateTime<Utc>>| at.map_or_else(|| "none".to_owned(), instant);
+    for (name, value) in [
+        ("file", escape(&db.display().to_string()).into_owned()),
+        ("format version", figures.format_version.to_string()),
+        ("file bytes", figures.file_bytes.to_string()),
+        ("samples", figures.samples.to_string()),
+        ("first", or_none(figures.first)),
+        ("last", or_none(figures.last)),
+    ] {
+        writeln!(output, "{name:<14}  {value}")?;
+    }
+    writeln!(output)?;
+    facets_table(output, &figures.facets)?;
+    writeln!(output)?;
+    let mut table = Table::new(vec![
+        Column::new("table", Align::Left),
+        Column::new("entries", Align::Right),
+        Column::new("used bytes", Align::Right),
+        Column::new("allocated bytes", Align::Right),
+    ]);
+    for stats in &figures.tables {
+        let figures = [stats.entries, stats.used_bytes, stats.allocated_bytes];
+        let mut row = vec![Cell::new(stats.name)];
+        row.extend(figures.iter().map(|figure| Cell::new(figure.to_string())));
+        table.row(output, row)?;
+    }
+    table.finish(output)?;
+    Ok(())
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}

@@ -1,0 +1,288 @@
+//! What goes wrong with files, disks and pipes, and the exit code of each.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+
+use samplestore::{Database, Query, Sample, Storage};
+
+use super::{Shell, six};
+
+const READS: [&[&str]; 6] = [
+    &["list"],
+    &["get", "a"],
+    &["count"],
+    &["facets"],
+    &["stats"],
+    &["explain"],
+];
+
+/// The command as a plain process, its standard streams in our hands.
+fn process(shell: &Shell, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_samplestore"));
+    command.args(words).env("SAMPLESTORE_DB", shell.db());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn many() -> String {
+    let filler = "x".repeat(1_000);
+    (0..2_000).fold(String::new(), |text, n| {
+        text + &format!("{{\"id\":\"{n}\",\"pipeline\":\"p\",\"data\":{{\"x\":\"{filler}\"}}}}\n")
+    })
+}
+
+#[test]
+fn a_missing_file_is_1_and_is_not_made() {
+    let shell = Shell::new();
+    for words in READS {
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, 1, "{words:?} {answer:?}");
+        assert!(answer.words.contains("samples.db"), "{answer:?}");
+        assert!(
+            answer.words.contains("hint: samplestore import"),
+            "{answer:?}"
+        );
+        assert!(!shell.db().exists(), "{words:?}");
+    }
+    let shell = Shell::new();
+    let nowhere = shell.path("no/such/folder.db");
+    let answer = shell.run_with(["import", "-d", nowhere.to_str().unwrap()], &six());
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.words.contains("folder.db"), "{answer:?}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_5_and_stays_as_it_is() {
+    for content in ["no database at all\n", "", "{\"id\":\"a\"}"] {
+        let shell = Shell::new();
+        fs::write(shell.db(), content).unwrap();
+        for words in READS {
+            let answer = shell.run(words.iter().copied());
+            assert_eq!(answer.code, 5, "{content:?} {words:?} {answer:?}");
+        }
+        assert_eq!(fs::read_to_string(shell.db()).unwrap(), content);
+        if !content.is_empty() {
+            let answer = shell.run_with(["import"], &six());
+            assert_eq!(answer.code, 5, "{answer:?}");
+            assert_eq!(fs::read_to_string(shell.db()).unwrap(), content);
+        }
+    }
+}
+
+#[test]
+fn a_cut_off_file_is_5_and_never_a_panic() {
+    let shell = Shell::new();
+    assert_eq!(shell.run_with(["import"], &many()).code, 0);
+    let whole = fs::read(shell.db()).unwrap();
+    for bytes in [1, 100, 512, 4_096, whole.len() / 2, whole.len() - 1] {
+        fs::write(shell.db(), &whole[..bytes]).unwrap();
+        for words in READS {
+            let answer = shell.run(words.iter().copied());
+            assert_eq!(answer.code, 5, "{bytes} {words:?} {answer:?}");
+            assert!(answer.words.contains("error: "), "{answer:?}");
+            assert!(!answer.words.contains("RUST_BACKTRACE"), "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_file_is_an_error_or_reads_as_before_and_never_panics() {
+    let shell = Shell::with_six();
+    assert_eq!(shell.run_with(["import"], &many()).code, 0);
+    let whole = fs::read(shell.db()).unwrap();
+    let expected = READS.map(|words| shell.data(words.iter().copied()));
+    // Numbers at random, but the same each time: Knuth's MMIX generator.
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for turn in 0..16 {
+        let mut damaged = whole.clone();
+        for _ in 0..[1, 30, 1_000][turn % 3] {
+            let at = random([whole.len(), 8_192][turn % 2]);
+            damaged[at] = random(256) as u8;
+        }
+        fs::write(shell.db(), &damaged).unwrap();
+        for (words, expected) in READS.iter().zip(&expected) {
+            let output = process(&shell, words)
+                .env_remove("RUST_BACKTRACE")
+                .output()
+                .unwrap();
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert!(!told.contains("panicked at"), "{turn} {words:?} {told}");
+            assert!(!told.contains("bug"), "{turn} {words:?} {told}");
+            match output.status.code() {
+                // What it read was not damaged.
+                Some(0) => assert_eq!(
+                    &String::from_utf8(output.stdout).unwrap(),
+                    expected,
+                    "{turn} {words:?}"
+                ),
+                // 1 where the library takes a read beyond the end for a failing disk.
+                code => assert!(matches!(code, Some(1 | 5)), "{turn} {words:?} {told}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_locked_file_is_4_unless_its_writer_shares_it() {
+    let shell = Shell::with_six();
+    let writer = Database::open(shell.db()).unwrap();
+    for words in READS {
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, 4, "{words:?} {answer:?}");
+        assert!(answer.words.contains("hint:"), "{answer:?}");
+    }
+    assert_eq!(shell.run_with(["import"], &six()).code, 4);
+    drop(writer);
+
+    let writer = Database::options()
+        .shared_readers(true)
+        .open(shell.db())
+        .unwrap();
+    writer
+        .store(&[Sample::builder("p").build().unwrap()])
+        .unwrap();
+    assert_eq!(shell.data(["count"]), "7\n");
+    assert_eq!(shell.run_with(["import"], &six()).code, 4);
+    writer.close().unwrap();
+    assert_eq!(shell.data(["count"]), "7\n");
+}
+
+#[test]
+fn a_killed_import_leaves_whole_batches_and_the_next_reader_repairs() {
+    let shell = Shell::new();
+    let mut import = process(
+        &shell,
+        &["import", "--batch", "10", "--format", "jsonl", "-"],
+    )
+    .stdin(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut input = import.stdin.take().unwrap();
+    input.write_all(many().as_bytes()).unwrap();
+    input.flush().unwrap(); // and left open: the import waits for more
+    while fs::metadata(shell.db()).map_or(0, |metadata| metadata.len()) < 1 << 20 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    import.kill().unwrap();
+    import.wait().unwrap();
+
+    let count: u64 = shell.data(["count"]).trim().parse().unwrap();
+    assert!(count > 0 && count.is_multiple_of(10), "{count}");
+    let database = Database::options()
+        .read_only(true)
+        .open(shell.db())
+        .unwrap();
+    assert_eq!(
+        database.count(&Query::new()).unwrap(),
+        count,
+        "it is repaired for good"
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let shell = Shell::new();
+    assert_eq!(shell.run_with(["import"], &many()).code, 0);
+    for format in ["jsonl", "json", "csv", "table"] {
+        let mut list = process(&shell, &["list", "-f", format]).spawn().unwrap();
+        let mut first = String::new();
+        let mut reader = BufReader::new(list.stdout.take().unwrap());
+        reader.read_line(&mut first).unwrap();
+        drop(reader);
+        assert!(!first.is_empty());
+        let mut words = String::new();
+        list.stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut words)
+            .unwrap();
+        assert_eq!(list.wait().unwrap().code(), Some(0), "{format}");
+        assert_eq!(words, "", "{format}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_1_with_words() {
+    let shell = Shell::with_six();
+    for words in READS {
+        let full = fs::File::create("/dev/full").unwrap();
+        let output = process(&shell, words).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?} {told}");
+        assert!(told.contains("No space left"), "{told}");
+    }
+    let bad = shell.run_with(["import", "--rejects", "/dev/full"], "x\n");
+    assert_eq!(bad.code, 1, "{bad:?}");
+    assert!(bad.words.contains("/dev/full"), "{bad:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_written_is_1() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let shell = Shell::new();
+    let folder = shell.path("locked");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(folder.join("probe"), "").is_ok() {
+        eprintln!("SKIPPED: file modes do not bind this user (root); run as another one");
+        return;
+    }
+    let db = folder.join("a.db");
+    let answer = shell.run_with(["import", "-d", db.to_str().unwrap()], &six());
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.words.contains("read-only"), "{answer:?}");
+}
+
+#[test]
+fn a_record_without_end_is_not_held_in_memory() {
+    let shell = Shell::new();
+    let long = "x".repeat(65 << 20);
+    let lines =
+        format!("{{\"id\":\"a\",\"pipeline\":\"{long}\"}}\n{{\"id\":\"b\",\"pipeline\":\"p\"}}\n");
+    let answer = shell.run_with(["import"], &lines);
+    assert_eq!(answer.code, 3, "{answer:?}");
+    assert!(
+        answer.words.contains("line 1: it is longer than 64 MiB"),
+        "{answer:?}"
+    );
+    assert_eq!(shell.data(["count"]), "1\n");
+
+    let quote = shell.file("open.csv", format!("id\nc\n\"{long}"));
+    let answer = shell.run(["import", &quote, "--pipeline", "p", "--id-field", "id"]);
+    assert_eq!(answer.code, 1, "{:?}", answer.words);
+    assert!(
+        answer.words.contains("is a quote not closed?"),
+        "{:?}",
+        answer.words
+    );
+    assert_eq!(shell.data(["count"]), "2\n");
+}
+
+#[test]
+fn a_sample_beyond_the_limit_is_rejected() {
+    let shell = Shell::new();
+    let large = format!(
+        "{{\"id\":\"a\",\"pipeline\":\"p\",\"data\":{{\"x\":\"{}\"}}}}",
+        "x".repeat(17 << 20)
+    );
+    let answer = shell.run_with(["import"], &large);
+    assert_eq!(answer.code, 3, "{:?}", answer.words);
+    assert!(
+        answer.words.contains("at most 16777216"),
+        "{:?}",
+        answer.words
+    );
+}
