@@ -1,5 +1,7 @@
 //! An embedded database for the samples of data and ML pipelines.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod instant;
 mod memory;
