@@ -1,4 +1,8 @@
 //! The integration tests, one binary: everything here goes through the public API.
 
-/// The conformance suite on each of our own backends.
+/// The conformance suite on each of our own backends, and the suite's own promises.
 mod conformance;
+/// The storage of `examples/custom_storage.rs` keeps all of the contract that it promises.
+mod custom_storage;
+/// Storages that break one rule each: the suite must fail, and name that rule.
+mod mutants;
