@@ -11,7 +11,7 @@
 //!
 //! A file is named by the sample's rank, its place in the order of first storing, and not by its id:
 //! an id may hold slashes and NULs and be 512 bytes long, which no file name may. Which rank an id has
-//! is kept in memory and found again when the folder is opened, by reading every file. That, and two
+//! is kept in memory and found again when the folder is opened, by reading every file. That, and one
 //! `fsync` per sample, is what the simplicity costs. One process may open a folder at a time; nothing
 //! here keeps a second one out.
 
@@ -27,7 +27,7 @@ use samplestore::{
 
 /// A folder of samples.
 #[derive(Debug)]
-pub struct FolderStorage {
+pub(crate) struct FolderStorage {
     folder: PathBuf,
     /// Tells this folder's cursors from those of others.
     identity: u64,
@@ -62,6 +62,9 @@ impl Storage for FolderStorage {
             })?;
             state.ranks.insert(sample.id().to_owned(), rank);
             report += StoreReport::new(known.is_none().into(), known.is_some().into());
+        }
+        if !batch.is_empty() {
+            self.sync_names()?;
         }
         Ok(report)
     }
@@ -101,7 +104,7 @@ impl FolderStorage {
     ///
     /// # Errors
     /// When the folder cannot be read or written, or holds a file that is no sample.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
         let folder = folder.to_owned();
         let failed = |cause| Error::io("open a folder of samples", folder.display(), cause);
         fs::create_dir_all(&folder).map_err(failed)?;
@@ -161,6 +164,16 @@ impl FolderStorage {
         write_whole(&path, sample.to_json_text()?.as_bytes())
             .map_err(|cause| Error::io("write a sample", path.display(), cause))
     }
+
+    /// Makes the names of new files durable. Folders can be synced on Unix; elsewhere the file system
+    /// sees to it.
+    fn sync_names(&self) -> Result<()> {
+        if cfg!(unix) {
+            let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|cause| Error::io("sync a folder", self.folder.display(), cause))?;
+        }
+        Ok(())
+    }
 }
 
 /// Writes a file so that after a crash it is there whole, or as it was before.
@@ -169,10 +182,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
-    #[cfg(unix)] // the name is kept by the folder, which elsewhere cannot be synced
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok(())
+    fs::rename(&new, path)
 }
 
 /// The error of a batch of which these samples are stored, and the next one is not (rule W1).

@@ -65,33 +65,17 @@ const THEMES: &[&[Case]] = &[
 /// storage and come back to it:
 ///
 /// ```
-/// # use samplestore::{Capabilities, Error, MemoryStorage, Result, Sample, StoreReport};
-/// use samplestore::{Storage, conformance::Suite};
+/// use std::path::Path;
+/// use samplestore::{Result, Storage, conformance::Suite};
 ///
-/// # struct Log;
-/// # impl Storage for Log {
-/// #     fn capabilities(&self) -> Capabilities {
-/// #         Capabilities { durable: false, ..Capabilities::write_only("log") }
-/// #     }
-/// #     fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
-/// #         if self.closed() { return Err(Error::closed("store a batch")); }
-/// #         samplestore::check_batch(batch, self.capabilities().sample_bytes_max)?;
-/// #         Ok(StoreReport::new(batch.len() as u64, 0))
-/// #     }
-/// #     fn close(&self) -> Result<()> { Ok(()) }
-/// # }
-/// # impl Log {
-/// #     fn open(_: &std::path::Path) -> Result<Self> { Ok(Self) }
-/// #     fn closed(&self) -> bool { false }
-/// # }
-/// let report = Suite::reopening(
-///     || tempfile::tempdir().expect("a folder for one case"),
-///     |folder| Log::open(&folder.path().join("samples.log")),
-/// )
-/// .only(["W4", "W6", "L3"])
-/// .run();
-/// println!("{report}");
-/// report.assert_passed();
+/// /// `open` opens a file, or creates it.
+/// fn keeps_the_contract<S: Storage + 'static>(open: fn(&Path) -> Result<S>) {
+///     let suite = Suite::reopening(
+///         || tempfile::tempdir().expect("a folder for one case"),
+///         move |folder| open(&folder.path().join("samples")),
+///     );
+///     suite.run().assert_passed();
+/// }
 /// ```
 #[must_use = "a suite does nothing until it is run"]
 pub struct Suite {
@@ -131,8 +115,16 @@ impl Suite {
     }
 
     /// Only the cases of these rules, such as `"R6"`.
+    ///
+    /// # Panics
+    /// When there is no case of one of them.
     pub fn only<R: Into<String>>(mut self, rules: impl IntoIterator<Item = R>) -> Self {
-        self.rules = Some(rules.into_iter().map(Into::into).collect());
+        let rules: Vec<String> = rules.into_iter().map(Into::into).collect();
+        for rule in &rules {
+            let known = cases().any(|case| case.rule == rule);
+            assert!(known, "there is no case of a rule {rule:?}");
+        }
+        self.rules = Some(rules);
         self
     }
 
@@ -145,7 +137,6 @@ impl Suite {
     /// Runs the cases one after the other and says how each went.
     ///
     /// A storage that cannot be opened at all is a failure of rule L1, and no case is run.
-    #[must_use]
     pub fn run(&self) -> Report {
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let storage = (self.subject)()?;
@@ -158,11 +149,9 @@ impl Suite {
             Err(panic) => return Report::not_opened(case::panic_text(&*panic)),
         };
         let trial = Trial::new(&self.subject, capabilities, self.seed);
-        let entries = THEMES
-            .iter()
-            .flat_map(|cases| cases.iter())
-            .filter(|case| self.asks_for(case.rule))
-            .map(|case| case.try_on(&trial, reopens));
+        let mut cases: Vec<_> = cases().filter(|case| self.asks_for(case.rule)).collect();
+        cases.sort_by_key(|case| place_in_contract(case.rule));
+        let entries = cases.iter().map(|case| case.try_on(&trial, reopens));
         Report::new(capabilities.name, entries.collect())
     }
 
@@ -170,6 +159,16 @@ impl Suite {
         let rules = self.rules.as_ref();
         rules.is_none_or(|rules| rules.iter().any(|asked| asked == rule))
     }
+}
+
+fn cases() -> impl Iterator<Item = &'static Case> {
+    THEMES.iter().flat_map(|cases| cases.iter())
+}
+
+/// Sorts rules as the contract has them: M, W, R, L, and each by its numbers.
+fn place_in_contract(rule: &str) -> (Option<usize>, usize, &str) {
+    let theme = rule.chars().next().and_then(|theme| "MWRL".find(theme));
+    (theme, rule.len(), rule)
 }
 
 impl std::fmt::Debug for Suite {

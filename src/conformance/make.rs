@@ -1,6 +1,6 @@
 //! What the cases store: samples by hand and at random, and values of every class.
 //!
-//! The random ones come from SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
+//! The random ones come from `SplitMix64` (Steele, Lea, Flood: Fast splittable pseudorandom number
 //! generators, OOPSLA 2014), which is a few lines, and the same everywhere.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -94,7 +94,7 @@ pub(super) fn every_class() -> Map {
     }
 }
 
-/// SplitMix64.
+/// `SplitMix64`.
 pub(super) struct Random(u64);
 
 impl Random {

@@ -451,7 +451,7 @@ fn counts(trial: &Trial<'_>) -> Verdict {
 }
 
 fn long_iterator(trial: &Trial<'_>) -> Verdict {
-    let mut samples = series("a", 2_500)?;
+    let mut samples = series("a", 1_200)?;
     let storage = trial.open_with(&samples)?;
     let found: Vec<_> = storage.iterate(&Query::new())?.collect::<Result<_, _>>()?;
     same_samples(&found, &samples, "oldest first")?;

@@ -119,12 +119,12 @@ fn batches_seen_whole(trial: &Trial<'_>) -> Verdict {
     beside(200, write, || {
         let count = storage.count(&Query::new())?;
         ensure!(
-            count % SIZE == 0,
+            count.is_multiple_of(SIZE),
             "{count} samples are seen, of batches of {SIZE}"
         );
         let listed = storage.list(&Query::new().newest_first())?.samples.len() as u64;
         ensure!(
-            listed % SIZE == 0,
+            listed.is_multiple_of(SIZE),
             "{listed} samples are listed, of batches of {SIZE}"
         );
         Ok(())

@@ -19,7 +19,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "W1",
-        "a batch of a thousand is stored whole",
+        "a batch of three hundred is stored whole",
         &[Queries],
         large_batch,
     ),
@@ -80,7 +80,7 @@ fn refused_whole(trial: &Trial<'_>) -> Verdict {
 }
 
 fn large_batch(trial: &Trial<'_>) -> Verdict {
-    let batch = series("a", 1_000)?;
+    let batch = series("a", 300)?;
     let storage = trial.open_with(&batch)?;
     same_samples(
         &storage.list(&Query::new())?.samples,

@@ -103,3 +103,9 @@ fn a_failure_ends_a_test_with_the_report() {
     let closed = || Err::<MemoryStorage, _>(Error::closed("open"));
     Suite::new(closed).run().assert_passed();
 }
+
+#[test]
+#[should_panic(expected = "no case of a rule \"r6\"")]
+fn a_rule_that_is_not_known_is_refused() {
+    let _ = Suite::new(|| Ok(MemoryStorage::new())).only(["R6", "r6"]);
+}
