@@ -1,9 +1,9 @@
 //! A storage of your own: one JSON file per sample in a folder, in about fifty lines.
 //!
-//! It implements the five methods `capabilities`, `store`, `close`, `retrieve` and `scan` (and `flush`,
-//! to answer `Closed` when it must), and inherits everything else: queries, pages, counts, facets,
-//! moving samples from status to status. Its `main` stores and queries a few samples, and then lets
-//! the conformance suite say what it keeps of the contract:
+//! It implements the five methods `capabilities`, `store`, `close`, `retrieve` and `scan`, and inherits
+//! everything else: queries, pages, counts, facets, moving samples from status to status. Its `main`
+//! stores and queries a few samples, and then lets the conformance suite say what it keeps of the
+//! contract:
 //!
 //! ```text
 //! cargo run --example custom_storage
@@ -67,10 +67,6 @@ impl Storage for FolderStorage {
             self.sync_names()?;
         }
         Ok(report)
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.lock("flush").map(drop)
     }
 
     fn close(&self) -> Result<()> {

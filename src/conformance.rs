@@ -21,11 +21,12 @@
 //! opening creates nothing when it is told not to (L1). Nothing here measures time; a writer that waits
 //! for a reader for a whole minute is taken to wait for ever.
 //!
-//! The themes, one file each: `samples` (M), `writing` and `selecting` (W), `reading` (R1–R5, R8–R10),
-//! `paging` (R6), `random` (W2, R2–R8 against `MemoryStorage`), `threads` (W1, W8, R7, L4) and
-//! `lifecycle` (W7, L).
+//! The themes, one file each: `samples` (M), `writing` and `selecting` (W), `reading` (R1–R5),
+//! `counting` (R8–R10), `paging` (R6), `random` (W2, R2–R8 against `MemoryStorage`), `threads` (W1,
+//! W8, R7, L4) and `lifecycle` (W7, L).
 
 mod case;
+mod counting;
 mod lifecycle;
 mod make;
 mod paging;
@@ -52,6 +53,7 @@ const THEMES: &[&[Case]] = &[
     writing::CASES,
     selecting::CASES,
     reading::CASES,
+    counting::CASES,
     paging::CASES,
     random::CASES,
     threads::CASES,

@@ -48,6 +48,20 @@ pub(super) fn sample_of_bytes(id: &str, bytes: usize) -> Verdict<Sample> {
     Ok(with(guess + missing)?)
 }
 
+/// A sample for each pipeline and status, five instants among them.
+pub(super) fn grid() -> Verdict<Vec<Sample>> {
+    let pairs = PIPELINES
+        .iter()
+        .flat_map(|pipeline| Status::ALL.map(|status| (*pipeline, status)));
+    pairs
+        .enumerate()
+        .map(|(n, (pipeline, status))| {
+            let sample = sample(&format!("g-{n}")).pipeline(pipeline).status(status);
+            Ok(sample.created_at(at(n as i64 * 7 % 5)).build()?)
+        })
+        .collect()
+}
+
 /// A payload with every class of value, and keys that are easily got wrong.
 pub(super) fn every_class() -> Map {
     let deepest = (0..DEPTH_MAX - 1).fold(Value::from("here"), |inner, level| match level % 2 {

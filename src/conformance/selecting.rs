@@ -34,6 +34,12 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "W8",
+        "a cursor may go with `from`",
+        &[SetStatus, Queries],
+        move_from_behind_cursor,
+    ),
+    case(
+        "W8",
         "nothing but the status is changed",
         &[SetStatus, Queries],
         move_changes_nothing_else,
@@ -192,6 +198,26 @@ fn move_by_query(trial: &Trial<'_>) -> Verdict {
         "lldlsdprr",
         "initials, those behind the cursor moved"
     );
+    Ok(())
+}
+
+fn move_from_behind_cursor(trial: &Trial<'_>) -> Verdict {
+    let storage = trial.open_with(&nine()?)?;
+    let page = storage.list(&Query::new().limit(4))?;
+    let cursor = page.next;
+    let cursor = cursor.ok_or_else(|| Failure::new("a page of 4 of 9 has no cursor"))?;
+    let rest = Query::new().cursor(cursor);
+    let first = Selection::from(rest.clone().limit(1));
+    let moved = storage.set_status(&first, Some(Status::Dlq), Status::Ready)?;
+    ensure_eq!(
+        moved,
+        1,
+        "moved behind a cursor, of the first that is in `from`"
+    );
+    let moved = storage.set_status(&rest.into(), Some(Status::Pending), Status::Labeled)?;
+    ensure_eq!(moved, 1, "moved behind a cursor, of those in `from`");
+    let listed = storage.list(&Query::new())?.samples;
+    ensure_eq!(statuses(&listed), "prdprrlrd", "initials of the statuses");
     Ok(())
 }
 

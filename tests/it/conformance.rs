@@ -11,7 +11,8 @@ fn passes(report: &Report) {
     report.assert_passed();
 }
 
-// ---- Backends: one test each. ----------------------------------------------------------------------
+// ---- Backends: one test each, in full. A new backend adds its own here; one that lasts is opened by
+// `Suite::reopening`, with a temporary folder as its place. -------------------------------------------
 
 #[test]
 fn memory() {

@@ -3,11 +3,13 @@
 //! M7 and R10 have no mutant: what they are about, the text forms of samples and queries, is this
 //! crate's own and no backend's, and is property-tested beside them.
 
+mod fault;
 mod faulty;
 
 use samplestore::conformance::{Report, Suite};
 
-use faulty::{Fault, Place};
+use fault::Fault;
+use faulty::Place;
 
 fn suite(fault: Fault) -> Suite {
     Suite::reopening(move || Place::new(fault), Place::open)
@@ -73,6 +75,7 @@ mutants! {
     unclosed_lost: UnclosedLost breaks "W7";
     set_status_ignores_from: SetStatusIgnoresFrom breaks "W8";
     set_status_ignores_limit: SetStatusIgnoresLimit breaks "W8";
+    set_status_ties_cursor_to_from: SetStatusTiesCursorToFrom breaks "W8";
     set_status_drops_reason: SetStatusDropsReason breaks "W8";
     set_status_one_by_one: SetStatusOneByOne breaks "W8";
     set_status_in_two_steps: SetStatusInTwoSteps breaks "W8";

@@ -15,72 +15,7 @@ use samplestore::{
     Result, Sample, Samples, Selection, Status, Storage, StoreReport, Value, check_batch,
 };
 
-/// What is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Nothing,
-
-    IdCutAtNul,
-    PipelineInLowerCase,
-    DlqBecomesSkipped,
-    MicrosCut,
-    NegativeZeroLost,
-    NanBecomesNull,
-    ReasonLost,
-    TooLargeTaken,
-
-    BatchOneByOne,
-    ReplaceKeepsPipeline,
-    ReplaceKeepsCreatedAt,
-    ReplaceMerges,
-    FirstOfTwoWins,
-    EmptyBatchRefused,
-    AllCountedAsInserted,
-    PositionOffByOne,
-    UnclosedLost,
-    SetStatusIgnoresFrom,
-    SetStatusIgnoresLimit,
-    SetStatusDropsReason,
-    SetStatusOneByOne,
-    SetStatusInTwoSteps,
-    DeleteLeavesFacets,
-    DeleteIgnoresLimit,
-
-    NotFoundIsAnError,
-    StatusesAnded,
-    PipelinesByPrefix,
-    AfterInclusive,
-    BeforeInclusive,
-    EmptyRangeRefused,
-    TiesById,
-    NewestKeepsTies,
-    ReplaceMovesToEnd,
-    LimitBeforeFilter,
-    LimitZeroIsNone,
-    IteratorSeesWrites,
-    CountIgnoresLimit,
-    FacetsIgnoreFilter,
-    IteratorStopsAtThousand,
-
-    CursorRepeatsRow,
-    CursorSkipsTies,
-    CursorNeedsItsRow,
-    CursorForgetsOrder,
-    CursorOfAnyStorage,
-    CursorEndsWithHandle,
-    DamagedCursorAccepted,
-    NoCursor,
-
-    OpeningAnewForgets,
-    CloseForgets,
-    CloseTwiceRefused,
-    ReadAfterClose,
-    UnsupportedTooLate,
-    PromisesTooMuch,
-    WritersRefused,
-    PanicsOnOddId,
-    CauseLost,
-}
+use super::fault::Fault;
 
 /// What outlives the handles.
 #[derive(Debug)]
@@ -474,6 +409,9 @@ impl Storage for Faulty {
         };
         if self.has(Fault::SetStatusIgnoresLimit) {
             query = query.limit(u64::MAX);
+        }
+        if let (Some(from), true) = (from, self.has(Fault::SetStatusTiesCursorToFrom)) {
+            query = query.status(from);
         }
         let mut guard = Some(self.lock()?);
         let (selected, _) = self.select(&query, from)?;
