@@ -1,5 +1,7 @@
 //! An embedded database for the samples of data and ML pipelines.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod database;
 pub mod docs;
 mod error;

@@ -178,10 +178,10 @@ impl Storage for MemoryStorage {
 
     fn set_status(&self, selection: &Selection, from: Option<Status>, to: Status) -> Result<u64> {
         let mut shared = self.write("set a status")?;
-        let Some(query) = selection.to_query().and_status(from) else {
-            return Ok(0);
-        };
-        let selected = self.select(&shared, &query)?;
+        let query = selection.to_query();
+        let all = self.select(&shared, &query.clone().limit(u64::MAX))?;
+        let selected = storage::in_status(all.into_iter().map(Ok), from, &query);
+        let selected = selected.collect::<Result<Vec<_>>>()?;
         let samples = Arc::make_mut(&mut shared.samples);
         let count = selected.len() as u64;
         for sample in selected {

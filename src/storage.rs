@@ -13,8 +13,8 @@ use crate::error::{Error, Limit, Result};
 use crate::query::{Facets, Page, Query, Selection};
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 
-pub(crate) use scan::iterate as iterate_scan;
 pub use scan::{Ranked, Scan};
+pub(crate) use scan::{in_status, iterate as iterate_scan};
 
 /// Samples one by one, each read when it is asked for.
 pub type Samples<'a> = Box<dyn Iterator<Item = Result<Sample>> + Send + 'a>;
@@ -62,10 +62,13 @@ pub trait Storage: Send + Sync {
 
     /// Makes durable what was stored under a deferred durability, and waits for accepted writes.
     ///
+    /// Unless a backend has something to make durable this stores an empty batch, which touches
+    /// nothing but is refused by a closed storage.
+    ///
     /// # Errors
     /// Those of the backend.
     fn flush(&self) -> Result<()> {
-        Ok(())
+        self.store(&[]).map(drop)
     }
 
     /// Waits for accepted writes and lets go of the storage. Deletes nothing. Closing again is fine;
@@ -131,9 +134,13 @@ pub trait Storage: Send + Sync {
         scan::facets(self.scan()?, query)
     }
 
-    /// Moves the selected samples to the status `to`, of them only those now in `from` when it is
-    /// given, all or none, and says how many were moved. Those already in `to` are counted, unless
-    /// `from` leaves them out. Nothing else of a sample changes.
+    /// Moves the selected samples to the status `to`, all or none, and says how many were moved. When
+    /// `from` is given, it is one more filter of the selection: only samples now in it are moved, and
+    /// only they count against a limit. Those already in `to` are counted, unless `from` leaves them
+    /// out. Nothing else of a sample changes.
+    ///
+    /// What is inherited reads and then stores: another writer may come between the two. A backend of
+    /// atomic batches that has several writers does it in one transaction of its own.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) unless the backend offers
@@ -142,11 +149,9 @@ pub trait Storage: Send + Sync {
         if !self.capabilities().set_status {
             return Err(self.unsupported("set a status"));
         }
-        let Some(query) = selection.to_query().and_status(from) else {
-            return Ok(0);
-        };
-        let moved = self
-            .iterate(&query)?
+        let query = selection.to_query();
+        let selected = self.iterate(&query.clone().limit(u64::MAX))?;
+        let moved = in_status(selected, from, &query)
             .map(|sample| Ok(sample?.with_status(to)))
             .collect::<Result<Vec<_>>>()?;
         self.store(&moved)?;

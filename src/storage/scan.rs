@@ -8,7 +8,7 @@ use super::Samples;
 use crate::error::Result;
 use crate::instant;
 use crate::query::{Cursor, Facets, Order, Page, Query};
-use crate::sample::Sample;
+use crate::sample::{Sample, Status};
 
 /// All samples of a storage in order of rank, from one consistent snapshot.
 #[allow(missing_debug_implementations)] // holds an iterator
@@ -105,6 +105,20 @@ pub(crate) fn iterate<'a>(scan: Scan<'_>, query: &Query) -> Result<Samples<'a>> 
             .take(limit(query))
             .map(|ranked| Ok(ranked.sample)),
     ))
+}
+
+/// Of what `query` gives without its limit, the samples in `from`, as many as the limit allows.
+///
+/// `from` is not made part of the query itself, since a cursor is tied to the filters of its query.
+pub(crate) fn in_status<'a>(
+    selected: impl Iterator<Item = Result<Sample>> + 'a,
+    from: Option<Status>,
+    query: &Query,
+) -> impl Iterator<Item = Result<Sample>> + 'a {
+    let wanted = move |sample: &Sample| from.is_none_or(|from| sample.status() == from);
+    selected
+        .filter(move |sample| sample.as_ref().map_or(true, wanted))
+        .take(limit(query))
 }
 
 pub(super) fn count(scan: Scan<'_>, query: &Query) -> Result<u64> {

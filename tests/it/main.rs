@@ -6,10 +6,16 @@
 /// The command, from outside.
 #[cfg(feature = "cli")]
 mod command;
+/// The conformance suite on each of our own backends, and the suite's own promises.
+mod conformance;
+/// The storage of `examples/custom_storage.rs` keeps all of the contract that it promises.
+mod custom_storage;
 /// Opening and reopening files, also bad ones.
 mod files;
 /// Processes killed in the middle of a load.
 mod kill;
+/// Storages that break one rule each: the suite must fail, and name that rule.
+mod mutants;
 /// Runs of pipelines, rule by rule.
 mod pipeline;
 /// Every filter combination is answered by an index.

@@ -1,0 +1,112 @@
+//! The conformance suite on each of our own backends, and what it says where it cannot say all.
+
+use std::collections::BTreeSet;
+
+use samplestore::conformance::{Report, Suite};
+use samplestore::{Capabilities, Error, MemoryStorage, Result, Sample, Storage, StoreReport};
+
+/// Prints the report, which `cargo test` shows when the test fails or is run with `--nocapture`.
+fn passes(report: &Report) {
+    println!("{report}");
+    report.assert_passed();
+}
+
+// ---- Backends: one test each, in full. A new backend adds its own here; one that lasts is opened by
+// `Suite::reopening`, with a temporary folder as its place. -------------------------------------------
+
+#[test]
+fn memory() {
+    passes(&Suite::new(|| Ok(MemoryStorage::new())).run());
+}
+
+#[test]
+fn memory_behind_a_box() {
+    let open = || Ok(Box::new(MemoryStorage::new()) as Box<dyn Storage>);
+    passes(&Suite::new(open).only(["W8", "W9", "R8", "L3"]).run());
+}
+
+// ---- The suite itself. -----------------------------------------------------------------------------
+
+#[test]
+fn every_rule_of_the_contract_has_a_case() {
+    let report = Suite::new(|| Ok(MemoryStorage::new())).run();
+    let found: BTreeSet<_> = report
+        .entries()
+        .iter()
+        .map(|entry| entry.rule.to_owned())
+        .collect();
+    let rules = [('M', 8), ('W', 9), ('R', 10), ('L', 5)];
+    let expected: BTreeSet<_> = rules
+        .into_iter()
+        .flat_map(|(theme, last)| (1..=last).map(move |number| format!("{theme}{number}")))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn other_random_choices_pass_too() {
+    for seed in [1, 2013, u64::MAX] {
+        let suite = Suite::new(|| Ok(MemoryStorage::new())).seed(seed);
+        passes(&suite.only(["M5", "W2", "R2", "R6"]).run());
+    }
+}
+
+/// Takes samples and gives nothing back, as a stream does.
+struct WriteOnly(MemoryStorage);
+
+impl Storage for WriteOnly {
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::write_only("sink");
+        capabilities.durable = false;
+        capabilities
+    }
+    fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
+        self.0.store(batch)
+    }
+    fn flush(&self) -> Result<()> {
+        self.0.flush()
+    }
+    fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+}
+
+#[test]
+fn a_write_only_backend_is_tried_as_far_as_it_goes() {
+    let report = Suite::new(|| Ok(WriteOnly(MemoryStorage::new()))).run();
+    passes(&report);
+    let passed: BTreeSet<_> = report.passed().map(|entry| entry.rule).collect();
+    assert!(
+        passed.is_superset(&["M8", "W4", "W5", "W6", "L2", "L3", "L4", "L5"].into()),
+        "{report}"
+    );
+    let text = report.to_string();
+    for reason in ["sink does not offer queries", "sink is not durable"] {
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn a_storage_that_does_not_open_is_a_failure() {
+    let closed = || Err::<MemoryStorage, _>(Error::closed("open"));
+    let report = Suite::new(closed).run();
+    assert_eq!(report.failed_rules(), ["L1"].into());
+    let panicking = Suite::new(|| -> Result<MemoryStorage> { panic!("no disk") }).run();
+    assert!(
+        panicking.to_string().contains("panicked: no disk"),
+        "{panicking}"
+    );
+}
+
+#[test]
+#[should_panic(expected = "FAILED   L1")]
+fn a_failure_ends_a_test_with_the_report() {
+    let closed = || Err::<MemoryStorage, _>(Error::closed("open"));
+    Suite::new(closed).run().assert_passed();
+}
+
+#[test]
+#[should_panic(expected = "no case of a rule \"r6\"")]
+fn a_rule_that_is_not_known_is_refused() {
+    let _ = Suite::new(|| Ok(MemoryStorage::new())).only(["R6", "r6"]);
+}
