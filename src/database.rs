@@ -184,7 +184,7 @@ impl Database {
             .forced
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        Ok(Snapshot::new(view, forced))
+        Ok(Snapshot::new(view, self.clone(), forced))
     }
 
     /// How a query is answered; see [`Snapshot::explain`].
@@ -203,7 +203,7 @@ impl Database {
     pub fn stats(&self) -> Result<Stats> {
         const OPERATION: &str = "measure the database";
         let view = self.inner.view(OPERATION)?;
-        let snapshot = Snapshot::new(Arc::clone(&view), None);
+        let snapshot = Snapshot::new(Arc::clone(&view), self.clone(), None);
         let file = std::fs::metadata(&self.inner.path)
             .map_err(|cause| Error::io(OPERATION, self.inner.path.display(), cause))?;
         guard(OPERATION, || stats::stats(&view, &snapshot, file.len()))
@@ -418,31 +418,46 @@ impl Storage for Database {
     }
 
     fn set_status(&self, selection: &Selection, from: Option<Status>, to: Status) -> Result<u64> {
-        let Some(query) = selection.to_query().and_status(from) else {
-            self.inner.opened("set a status")?;
-            return Ok(0);
-        };
-        let moved = self.inner.write("set a status", |transaction, view| {
-            let selected = Snapshot::new(Arc::clone(view), None).select(&query)?;
-            for (chunk, rows) in &selected {
-                transaction.set_status(*chunk, rows, to)?;
-            }
-            let count: u64 = selected.values().map(roaring::RoaringBitmap::len).sum();
-            Ok((count > 0).then_some(count))
-        })?;
-        Ok(moved.unwrap_or(0))
+        self.change(
+            "set a status",
+            selection,
+            from,
+            |transaction, chunk, rows| transaction.set_status(chunk, rows, to),
+        )
     }
 
+    // The method itself is bound to one lifetime of the transaction.
+    #[allow(clippy::redundant_closure_for_method_calls)]
     fn delete(&self, selection: &Selection) -> Result<u64> {
-        let deleted = self.inner.write("delete samples", |transaction, view| {
-            let selected = Snapshot::new(Arc::clone(view), None).select(&selection.to_query())?;
+        self.change(
+            "delete samples",
+            selection,
+            None,
+            |transaction, chunk, rows| transaction.delete(chunk, rows),
+        )
+    }
+}
+
+impl Database {
+    /// Changes the selected rows, chunk by chunk, in one transaction, and says how many there were.
+    fn change(
+        &self,
+        operation: &'static str,
+        selection: &Selection,
+        from: Option<Status>,
+        change: impl Fn(&mut Transaction<'_>, u64, &roaring::RoaringBitmap) -> Result<()>,
+    ) -> Result<u64> {
+        let query = selection.to_query();
+        let changed = self.inner.write(operation, |transaction, view| {
+            let snapshot = Snapshot::new(Arc::clone(view), self.clone(), None);
+            let selected = snapshot.select(&query, from)?;
             for (chunk, rows) in &selected {
-                transaction.delete(*chunk, rows)?;
+                change(transaction, *chunk, rows)?;
             }
             let count: u64 = selected.values().map(roaring::RoaringBitmap::len).sum();
             Ok((count > 0).then_some(count))
         })?;
-        Ok(deleted.unwrap_or(0))
+        Ok(changed.unwrap_or(0))
     }
 }
 

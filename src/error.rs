@@ -113,10 +113,15 @@ pub enum Limit {
         bytes: usize,
     },
     /// A status is one of six words.
-    #[error("{found:?} is no status; it must be pending, measured, ready, labeled, skipped or dlq")]
+    #[error(
+        "{found:?} is no status{}; it must be pending, measured, ready, labeled, skipped or dlq",
+        .nearest.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default()
+    )]
     UnknownStatus {
         /// What was given.
         found: String,
+        /// The status that it is most like, if it is like one.
+        nearest: Option<&'static str>,
     },
     /// `data` and `measurements` must be maps from string to value.
     #[error("{field} must be a map, not {found}")]

@@ -241,17 +241,6 @@ impl Query {
                 .contains(instant::floor_micros(sample.created_at()))
     }
 
-    /// The same query for samples that are also of status `from`; `None` when there can be none.
-    pub(crate) fn and_status(mut self, from: Option<Status>) -> Option<Self> {
-        if let Some(from) = from {
-            if !self.statuses.is_empty() && !self.statuses.contains(&from) {
-                return None;
-            }
-            self.statuses = BTreeSet::from([from]);
-        }
-        Some(self)
-    }
-
     /// A hash of the filters and the order, which ties a cursor to its query. XXH3, 64 bits; stable,
     /// since cursors outlive the process.
     fn fingerprint(&self) -> u64 {

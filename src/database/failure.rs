@@ -24,6 +24,9 @@ impl<T, E: Into<redb::Error>> Context<T> for Result<T, E> {
 pub(super) fn wrap(error: redb::Error, operation: &'static str) -> Error {
     use redb::Error as Redb;
     match error {
+        Redb::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            damaged(operation, "the file is cut off").with_cause(io)
+        }
         Redb::Io(io) => Error::io(operation, "database file", io),
         Redb::Corrupted(message) => damaged(operation, message),
         Redb::DatabaseClosed => Error::closed(operation),
@@ -74,12 +77,9 @@ pub(super) fn open_failure(error: redb::DatabaseError, path: &Path) -> Error {
                 .with_message("it has other content")
                 .with_cause(io)
         }
-        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            damaged(OPERATION, "it is cut off")
-                .with_subject(subject)
-                .with_cause(io)
+        redb::Error::Io(io) if io.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Error::io(OPERATION, subject, io)
         }
-        redb::Error::Io(io) => Error::io(OPERATION, subject, io),
         other => wrap(other, OPERATION).with_subject(subject),
     }
 }

@@ -106,6 +106,7 @@ impl Filter {
     /// Whether no sample can match, whatever the database holds.
     pub(super) fn is_nothing(&self) -> bool {
         self.limit == 0
+            || self.codes == 0
             || self.range.is_empty()
             || self.pipelines.as_ref().is_some_and(Vec::is_empty)
             || self.ids.as_ref().is_some_and(Vec::is_empty)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+use super::Database;
 use super::chunk::Overlap;
 use super::columns::read_pipelines;
 use super::explain::Explain;
@@ -42,13 +43,19 @@ use crate::storage::Samples;
 #[derive(Clone)]
 pub struct Snapshot {
     view: Arc<View>,
+    /// Keeps the file open when every other handle is dropped; `close` closes it all the same.
+    database: Database,
     /// Overrides the planner, in tests.
     forced: Option<Access>,
 }
 
 impl Snapshot {
-    pub(super) fn new(view: Arc<View>, forced: Option<Access>) -> Self {
-        Self { view, forced }
+    pub(super) fn new(view: Arc<View>, database: Database, forced: Option<Access>) -> Self {
+        Self {
+            view,
+            database,
+            forced,
+        }
     }
 
     fn stream(&self, query: &Query) -> Result<Stream> {
@@ -101,14 +108,14 @@ impl Snapshot {
     /// As [`list`](Self::list).
     pub fn iterate(&self, query: &Query) -> Result<Samples<'static>> {
         let mut stream = guard("iterate over samples", || self.stream(query))?;
-        let view = Arc::clone(&self.view);
+        let snapshot = self.clone();
         let mut is_over = false;
         Ok(Box::new(std::iter::from_fn(move || {
             if is_over {
                 return None;
             }
             let next = guard("iterate over samples", || match stream.next()? {
-                Some(place) => view.sample(place.row).map(Some),
+                Some(place) => snapshot.view.sample(place.row).map(Some),
                 None => Ok(None),
             });
             is_over = !matches!(next, Ok(Some(_)));
@@ -273,9 +280,16 @@ impl Snapshot {
         Ok(self.stream(query)?.next()?.map(|place| place.micros))
     }
 
-    /// The rows that a selection means, by chunk.
-    pub(super) fn select(&self, query: &Query) -> Result<BTreeMap<u64, RoaringBitmap>> {
-        let filter = Filter::resolve(&self.view, query)?;
+    /// The rows that a selection means, by chunk; of them only those in `from` when it is given.
+    pub(super) fn select(
+        &self,
+        query: &Query,
+        from: Option<Status>,
+    ) -> Result<BTreeMap<u64, RoaringBitmap>> {
+        let mut filter = Filter::resolve(&self.view, query)?;
+        if let Some(from) = from {
+            filter.codes &= 1 << status_code(from);
+        }
         let mut selected = BTreeMap::new();
         if filter.is_nothing() {
             return Ok(selected);
@@ -292,7 +306,7 @@ impl Snapshot {
             }
             return Ok(selected);
         }
-        let mut stream = self.stream(query)?;
+        let mut stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
         while let Some(place) = stream.next()? {
             let chunk = place.row / CHUNK_ROWS;
             let in_chunk = (place.row - first_row(chunk)) as u32;
@@ -325,6 +339,7 @@ fn count_plan(filter: &Filter) -> &'static str {
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Snapshot")
+            .field("path", &self.database.path())
             .field("samples", &self.view.state.samples())
             .finish_non_exhaustive()
     }

@@ -22,47 +22,69 @@ pub struct Filter {
     pub name: &'static str,
     /// What its value is called in help texts; `None` when it takes none.
     pub value: Option<&'static str>,
+    /// Whether it may be given several times.
+    pub is_repeatable: bool,
+    /// Whether one value may hold several, joined by commas. A comma within one is written `\,`.
+    pub is_list: bool,
     /// One line of help.
     pub help: &'static str,
 }
 
+impl Filter {
+    const fn flag(name: &'static str, help: &'static str) -> Self {
+        Self {
+            name,
+            value: None,
+            is_repeatable: false,
+            is_list: false,
+            help,
+        }
+    }
+
+    const fn one(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            value: Some(value),
+            ..Self::flag(name, help)
+        }
+    }
+
+    const fn several(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            is_repeatable: true,
+            ..Self::one(name, value, help)
+        }
+    }
+
+    const fn list(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            is_list: true,
+            ..Self::several(name, value, help)
+        }
+    }
+}
+
 /// Every filter that text interfaces know, in the order in which they are written.
 pub const FILTERS: &[Filter] = &[
-    filter("pipeline", Some("NAME"), "Only samples of this pipeline"),
-    filter("status", Some("STATUS"), "Only samples of this status"),
-    filter("id", Some("ID"), "Only the sample of this id"),
-    filter(
-        "after",
-        Some("WHEN"),
-        "Only samples created later than this",
-    ),
-    filter(
-        "before",
-        Some("WHEN"),
-        "Only samples created earlier than this",
-    ),
-    filter(
+    Filter::list("pipeline", "NAME", "Only samples of this pipeline"),
+    Filter::list("status", "STATUS", "Only samples of this status"),
+    // An id may hold any character, so commas do not part it.
+    Filter::several("id", "ID", "Only the sample of this id"),
+    Filter::one("after", "WHEN", "Only samples created later than this"),
+    Filter::one("before", "WHEN", "Only samples created earlier than this"),
+    Filter::one(
         "since",
-        Some("WHEN"),
+        "WHEN",
         "Only samples created at this instant or later",
     ),
-    filter(
+    Filter::one(
         "until",
-        Some("WHEN"),
+        "WHEN",
         "Only samples created at this instant or earlier",
     ),
-    filter("newest", None, "Newest first"),
-    filter("limit", Some("N"), "At most so many samples"),
-    filter(
-        "cursor",
-        Some("TOKEN"),
-        "Go on behind the end of an earlier page",
-    ),
+    Filter::flag("newest", "Newest first"),
+    Filter::one("limit", "N", "At most so many samples"),
+    Filter::one("cursor", "TOKEN", "Go on behind the end of an earlier page"),
 ];
-
-const fn filter(name: &'static str, value: Option<&'static str>, help: &'static str) -> Filter {
-    Filter { name, value, help }
-}
 
 impl Query {
     /// Adds a filter by its name in [`FILTERS`]. `newest` takes `true` or the empty text, and
@@ -75,8 +97,10 @@ impl Query {
         let when =
             || parse_instant(value, now).map_err(|error| error.with_subject(format!("--{name}")));
         Ok(match name {
-            "pipeline" => self.pipeline(value),
-            "status" => self.status(parse_status(value)?),
+            "pipeline" => split(value).into_iter().fold(self, Self::pipeline),
+            "status" => split(value).iter().try_fold(self, |query, word| {
+                Ok::<_, Error>(query.status(parse_status(word)?))
+            })?,
             "id" => self.id(value),
             "after" => self.after(when()?),
             "before" => self.before(when()?),
@@ -97,14 +121,26 @@ impl Query {
     }
 }
 
+/// Splits at commas; `\,` is a comma within a value.
+fn split(value: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut chars = value.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            ',' => parts.push(std::mem::take(&mut part)),
+            '\\' => part.push(chars.next_if_eq(&',').unwrap_or('\\')),
+            char => part.push(char),
+        }
+    }
+    parts.push(part);
+    parts
+}
+
 fn parse_status(word: &str) -> Result<Status> {
-    word.parse().map_err(|cause: Error| {
-        let hint = nearest(word, Status::ALL.map(Status::as_str))
-            .map(|near| format!(", did you mean {near}?"))
-            .unwrap_or_default();
-        invalid(format!("{word:?} is no status{hint}"))
-            .with_subject("--status")
-            .with_cause(cause)
+    word.parse().map_err(|cause: Error| match cause.limit() {
+        Some(limit) => invalid(limit).with_subject("--status"),
+        None => cause,
     })
 }
 
@@ -114,7 +150,7 @@ impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words: Vec<(&str, String)> = Vec::new();
         for pipeline in &self.pipelines {
-            words.push(("pipeline", pipeline.clone()));
+            words.push(("pipeline", pipeline.replace(',', "\\,")));
         }
         for status in &self.statuses {
             words.push(("status", status.to_string()));
@@ -332,6 +368,20 @@ mod tests {
         fn any_text_is_read_without_a_panic(text: String) {
             let _ = text.parse::<Query>();
             let _ = parse_instant(&text, instant::now());
+        }
+    }
+
+    #[test]
+    fn commas_split_unless_escaped() {
+        for (value, parts) in [
+            ("a", vec!["a"]),
+            ("a,b", vec!["a", "b"]),
+            (r"a\,b,c", vec!["a,b", "c"]),
+            (r"a\b", vec![r"a\b"]),
+            (",", vec!["", ""]),
+            ("", vec![""]),
+        ] {
+            assert_eq!(split(value), parts, "{value}");
         }
     }
 

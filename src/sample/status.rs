@@ -72,14 +72,10 @@ impl FromStr for Status {
             .into_iter()
             .find(|status| status.as_str() == word)
             .ok_or_else(|| {
-                let limit = Limit::UnknownStatus {
+                Error::invalid_sample(Limit::UnknownStatus {
                     found: word.to_owned(),
-                };
-                let error = Error::invalid_sample(limit);
-                match crate::query::nearest(word, Self::ALL.map(Self::as_str)) {
-                    Some(near) => error.with_message(format!("did you mean {near}?")),
-                    None => error,
-                }
+                    nearest: crate::query::nearest(word, Self::ALL.map(Self::as_str)),
+                })
             })
     }
 }
@@ -99,6 +95,7 @@ mod tests {
             assert_eq!(error.limit().unwrap().field(), "status");
         }
         let error = "reday".parse::<Status>().unwrap_err();
-        assert!(error.to_string().contains("did you mean ready?"));
+        let limit = error.limit().unwrap().to_string();
+        assert!(limit.contains("did you mean ready?"), "{limit}");
     }
 }

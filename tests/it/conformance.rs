@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use samplestore::conformance::{Report, Suite};
-use samplestore::{Capabilities, Error, MemoryStorage, Result, Sample, Storage, StoreReport};
+use samplestore::{
+    Capabilities, Database, Durability, Error, MemoryStorage, Result, Sample, Storage, StoreReport,
+    Writer,
+};
+use tempfile::TempDir;
 
 /// Prints the report, which `cargo test` shows when the test fails or is run with `--nocapture`.
 fn passes(report: &Report) {
@@ -17,6 +21,43 @@ fn passes(report: &Report) {
 #[test]
 fn memory() {
     passes(&Suite::new(|| Ok(MemoryStorage::new())).run());
+}
+
+#[test]
+fn database() {
+    passes(&Suite::reopening(place, open_database).run());
+}
+
+#[test]
+fn database_that_defers() {
+    let open = |folder: &TempDir| {
+        Database::options()
+            .durability(Durability::Deferred)
+            .open(folder.path().join("samples.redb"))
+    };
+    passes(&Suite::reopening(place, open).run());
+}
+
+#[test]
+fn background_writer_over_memory() {
+    passes(&Suite::new(|| Writer::new(MemoryStorage::new())).run());
+}
+
+#[test]
+fn background_writer_over_the_database() {
+    let open = |folder: &TempDir| open_database(folder).and_then(Writer::new);
+    passes(&Suite::reopening(place, open).run());
+}
+
+fn open_database(folder: &TempDir) -> Result<Database> {
+    Database::open(folder.path().join("samples.redb"))
+}
+
+/// A folder for a storage that lasts; in memory where the machine has that, so that syncs cost nothing.
+fn place() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 #[test]

@@ -7,26 +7,11 @@ use chrono::Utc;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use samplestore::{FILTERS, Filter, Query, Result};
 
-/// How values of filters may be given more than once. Filters not named here take one value, and a
-/// second one is an error and not ignored.
-const SEVERAL: &[(&str, Several)] = &[
-    ("pipeline", Several::Commas),
-    ("status", Several::Commas),
-    // An id may hold any character, so only repeating is unambiguous.
-    ("id", Several::Repeated),
-];
-
 /// The part of the help texts that says how instants are written.
 pub(crate) const INSTANTS: &str = "\
 WHEN is an instant: 2013-06-01T12:00:00Z, 2013-06-01 12:00 (UTC), a plain date for its first
 moment, or a span of time ago: 90s, 15m, 2h, 3d, 1w.
 A comma in the name of a pipeline is written \\,.";
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Several {
-    Repeated,
-    Commas,
-}
 
 /// Filters as given, by name and value.
 #[derive(Clone, Debug, Default)]
@@ -71,12 +56,7 @@ impl FromArgMatches for Filters {
                 continue;
             }
             for value in matches.get_many::<String>(name).into_iter().flatten() {
-                match several(name) {
-                    Some(Several::Commas) => {
-                        words.extend(split(value).into_iter().map(|value| (name, value)));
-                    }
-                    Some(Several::Repeated) | None => words.push((name, value.clone())),
-                }
+                words.push((name, value.clone()));
             }
         }
         Ok(Self { words })
@@ -91,13 +71,6 @@ impl FromArgMatches for Filters {
     }
 }
 
-fn several(name: &str) -> Option<Several> {
-    SEVERAL
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, several)| *several)
-}
-
 fn argument(filter: &Filter) -> Arg {
     let argument = Arg::new(filter.name)
         .long(filter.name)
@@ -106,32 +79,17 @@ fn argument(filter: &Filter) -> Arg {
         return argument.action(ArgAction::SetTrue).help(filter.help);
     };
     let argument = argument.value_name(value);
-    match several(filter.name) {
-        Some(Several::Commas) => argument.action(ArgAction::Append).help(format!(
+    match (filter.is_repeatable, filter.is_list) {
+        (_, true) => argument.action(ArgAction::Append).help(format!(
             "{}; several by repeating it or with commas",
             filter.help
         )),
-        Some(Several::Repeated) => argument
+        (true, false) => argument
             .action(ArgAction::Append)
             .help(format!("{}; several by repeating it", filter.help)),
-        None => argument.action(ArgAction::Set).help(filter.help),
+        // A second value is an error and not ignored.
+        (false, false) => argument.action(ArgAction::Set).help(filter.help),
     }
-}
-
-/// Splits at commas; `\,` is a comma within a value.
-fn split(value: &str) -> Vec<String> {
-    let mut parts = Vec::new();
-    let mut part = String::new();
-    let mut chars = value.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            ',' => parts.push(std::mem::take(&mut part)),
-            '\\' => part.push(chars.next_if_eq(&',').unwrap_or('\\')),
-            char => part.push(char),
-        }
-    }
-    parts.push(part);
-    parts
 }
 
 #[cfg(test)]
@@ -139,31 +97,6 @@ mod tests {
     use samplestore::Cursor;
 
     use super::*;
-
-    #[test]
-    fn commas_split_unless_escaped() {
-        for (value, parts) in [
-            ("a", vec!["a"]),
-            ("a,b", vec!["a", "b"]),
-            (r"a\,b,c", vec!["a,b", "c"]),
-            (r"a\b", vec![r"a\b"]),
-            (",", vec!["", ""]),
-            ("", vec![""]),
-        ] {
-            assert_eq!(split(value), parts, "{value}");
-        }
-    }
-
-    #[test]
-    fn every_name_here_is_a_filter_that_takes_a_value() {
-        for (name, _) in SEVERAL {
-            let filter = FILTERS.iter().find(|filter| filter.name == *name);
-            assert!(
-                filter.is_some_and(|filter| filter.value.is_some()),
-                "{name}"
-            );
-        }
-    }
 
     #[test]
     fn every_filter_of_the_table_is_a_flag_that_reaches_the_query() {
