@@ -1,4 +1,45 @@
 //! An embedded database for the samples of data and ML pipelines.
+//!
+//! A pipeline makes [`Sample`]s: each has an id, a pipeline, a [`Status`], the instant it was created, and
+//! two maps, its data and its measurements. A [`Database`] keeps them in one file and finds them again by
+//! id, pipeline, status and time, by index and never by scanning.
+//!
+//! ```
+//! use samplestore::{Database, Query, Sample, Status, Storage, data};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let database = Database::open(folder.path().join("samples.redb"))?;
+//! let sample = Sample::builder("weather")
+//!     .status(Status::Ready)
+//!     .data(data! { "station" => "JFK", "temp" => 71.6 })
+//!     .build()?;
+//! database.store(&[sample])?;
+//!
+//! let ready = Query::new().pipeline("weather").status(Status::Ready).newest_first().limit(10);
+//! for sample in database.iterate(&ready)? {
+//!     assert_eq!(sample?.data().get("temp")?.unwrap().as_f64(), Some(71.6));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to go from here
+//!
+//! - [`Sample`], [`Payload`], [`Value`]: what is stored, from maps or from your own types.
+//! - [`Query`]: which samples, in which order.
+//! - [`Storage`]: what every backend does, and [`docs::contract`]: the rules that it keeps.
+//! - [`Database`], [`Options`], [`Snapshot`], [`Explain`]: the embedded file. [`MemoryStorage`]: the
+//!   reference, for tests.
+//! - [`Pipeline`]: from a source through stages and measurements into a storage. [`Writer`]: writing in the
+//!   background.
+//! - `conformance` (feature of that name): the contract as test cases, for a backend of your own.
+//! - [`docs::architecture`] and [`docs::file_format`]: how it works, and the file byte by byte.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `cli` | yes | the command `samplestore`; the library alone needs none of its crates |
+//! | `conformance` | no | the conformance suite |
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -33,3 +74,8 @@ pub use sample::{
 pub use storage::{Capabilities, Ranked, Samples, Scan, Storage, StoreReport, check_batch};
 pub use value::{DEPTH_MAX, Integer, Map, Value};
 pub use writer::{Receipt, Refused, Ticket, Writer, WriterBuilder};
+
+/// The README's code, compiled by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

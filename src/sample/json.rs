@@ -4,6 +4,8 @@
 //! and `reason` where there is something to say. Instants are RFC 3339 in UTC; payload values are
 //! written as `value/json.rs` says.
 
+use std::fmt::Write;
+
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{Reason, Sample};
@@ -12,6 +14,7 @@ use crate::instant;
 use crate::payload::Payload;
 use crate::value;
 
+/// The fields, in the order in which they are written.
 const FIELDS: [&str; 8] = [
     "id",
     "pipeline",
@@ -29,34 +32,32 @@ impl Sample {
     /// # Errors
     /// [`Decode`](ErrorKind::Decode) when a payload is damaged.
     pub fn to_json(&self) -> Result<Json> {
-        let mut object = JsonMap::new();
-        object.insert("id".into(), self.id().into());
-        object.insert("pipeline".into(), self.pipeline().into());
-        object.insert("status".into(), self.status().as_str().into());
-        object.insert(
-            "created_at".into(),
-            instant::to_text(self.created_at()).into(),
-        );
-        if let Some(at) = self.measured_at() {
-            object.insert("measured_at".into(), instant::to_text(at).into());
-        }
-        for (name, payload) in [("data", self.data()), ("measurements", self.measurements())] {
-            if !payload.is_empty() {
-                let map = payload
-                    .to_map()
-                    .map_err(|error| error.with_sample_id(self.id()))?;
-                object.insert(name.into(), value::map_to_json(&map));
+        Ok(Json::Object(self.json_fields()?.collect()))
+    }
+
+    /// The fields of the text form that say something, in the order in which they are written.
+    fn json_fields(&self) -> Result<impl Iterator<Item = (String, Json)>> {
+        let payload = |payload: &Payload| {
+            if payload.is_empty() {
+                return Ok(None);
             }
-        }
-        if let Some(reason) = self.reason() {
-            let mut inner = JsonMap::new();
-            inner.insert("stage".into(), reason.stage().into());
-            inner.insert("message".into(), reason.message().into());
-            inner.insert("attempts".into(), reason.attempts().into());
-            inner.insert("at".into(), instant::to_text(reason.at()).into());
-            object.insert("reason".into(), inner.into());
-        }
-        Ok(object.into())
+            let map = payload
+                .to_map()
+                .map_err(|error| error.with_sample_id(self.id()))?;
+            Ok(Some(value::map_to_json(&map)))
+        };
+        let fields = [
+            Some(self.id().into()),
+            Some(self.pipeline().into()),
+            Some(self.status().as_str().into()),
+            Some(instant::to_text(self.created_at()).into()),
+            self.measured_at().map(|at| instant::to_text(at).into()),
+            payload(self.data())?,
+            payload(self.measurements())?,
+            self.reason().map(write_reason),
+        ];
+        let named = FIELDS.into_iter().zip(fields);
+        Ok(named.filter_map(|(name, field)| Some((name.to_owned(), field?))))
     }
 
     /// Reads the JSON text form.
@@ -115,12 +116,19 @@ impl Sample {
         builder.build()
     }
 
-    /// The JSON text form on one line, without a line end.
+    /// The JSON text form on one line, without a line end, its fields in the order that this page has.
     ///
     /// # Errors
     /// [`Decode`](ErrorKind::Decode) when a payload is damaged.
     pub fn to_json_text(&self) -> Result<String> {
-        Ok(self.to_json()?.to_string())
+        let mut text = String::with_capacity(2 * self.encoded_len());
+        for (name, field) in self.json_fields()? {
+            let before = if text.is_empty() { '{' } else { ',' };
+            // Both texts are JSON of their own: a name is a plain word.
+            write!(text, "{before}\"{name}\":{field}").map_err(malformed)?;
+        }
+        text.push('}');
+        Ok(text)
     }
 
     /// Reads one sample from its JSON text form. Nesting is bounded, so hostile text is an error.
@@ -130,6 +138,15 @@ impl Sample {
     pub fn from_json_text(text: &str) -> Result<Self> {
         Self::from_json(value::parse_json(text)?)
     }
+}
+
+fn write_reason(reason: &Reason) -> Json {
+    let mut inner = JsonMap::new();
+    inner.insert("stage".into(), reason.stage().into());
+    inner.insert("message".into(), reason.message().into());
+    inner.insert("attempts".into(), reason.attempts().into());
+    inner.insert("at".into(), instant::to_text(reason.at()).into());
+    inner.into()
 }
 
 fn read_reason(mut object: JsonMap<String, Json>) -> Result<Reason> {

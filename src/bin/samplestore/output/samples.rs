@@ -70,16 +70,15 @@ impl SampleWriter {
 
     /// Writes one sample.
     pub(crate) fn write(&mut self, output: &mut Output, sample: &Sample) -> Result<(), Failure> {
-        let json = sample.to_json()?;
         match self {
-            Self::Jsonl => writeln!(output, "{json}")?,
+            Self::Jsonl => writeln!(output, "{}", sample.to_json_text()?)?,
             Self::Json(count) => {
                 let comma = if *count == 0 { "" } else { "," };
                 *count += 1;
-                write!(output, "{comma}\n{json}")?;
+                write!(output, "{comma}\n{}", sample.to_json_text()?)?;
             }
-            Self::Csv(columns) => columns.write_row(output, &json)?,
-            Self::Table(table) => table.row(output, table_row(sample, &json))?,
+            Self::Csv(columns) => columns.write_row(output, &sample.to_json()?)?,
+            Self::Table(table) => table.row(output, table_row(sample, &sample.to_json()?))?,
         }
         Ok(())
     }
