@@ -9,7 +9,8 @@ use crate::samples::{Data, Measurements, Row};
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Cache of every engine that has one of its own.
+/// Cache of every engine that has one of its own (LMDB has none). Pages are of 4,096 bytes everywhere: by option in
+/// SQLite, and in the others because they are of that size there.
 pub const CACHE_BYTES: usize = 256 << 20;
 
 /// The engines by the names they have in tables and files.
