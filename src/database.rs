@@ -3,13 +3,14 @@
 //! The files below, from the bottom up: `schema.rs` (tables and keys) and `failure.rs` (redb's errors as ours);
 //! `record.rs`, `state.rs`, `columns.rs`, `runs.rs`, `pipelines.rs` and `ids.rs` (what each table holds);
 //! `chunk.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
-//! `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs` and `group.rs` (writing);
+//! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs` and `group.rs` (writing);
 //! `options.rs` (opening).
 
 mod chunk;
 mod columns;
 mod explain;
 mod failure;
+mod fetch;
 mod filter;
 mod group;
 mod ids;

@@ -53,6 +53,7 @@ mod payload;
 mod pipeline;
 mod query;
 mod sample;
+mod slice;
 mod storage;
 mod value;
 mod writer;

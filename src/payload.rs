@@ -8,11 +8,12 @@
 mod wire;
 
 use std::fmt;
+use std::sync::LazyLock;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind, Limit, Result};
+use crate::slice::Slice;
 use crate::value::{DEPTH_MAX, Map, TOO_DEEP, Value};
 use wire::{Fault, Reader};
 
@@ -36,7 +37,7 @@ const EMPTY: &[u8] = &[0x80];
 /// # Ok::<(), samplestore::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Payload(Bytes);
+pub struct Payload(Slice);
 
 impl Payload {
     /// The payload of a map.
@@ -63,11 +64,11 @@ impl Payload {
                 }
             })?;
         check(field, &bytes)?;
-        Ok(Self(bytes.into()))
+        Ok(Self(bytes.as_slice().into()))
     }
 
     /// A payload that is encoded already and was checked when it was made.
-    pub(crate) fn from_encoded(bytes: Bytes) -> Self {
+    pub(crate) fn from_encoded(bytes: Slice) -> Self {
         Self(bytes)
     }
 
@@ -76,9 +77,8 @@ impl Payload {
     /// # Errors
     /// [`InvalidSample`](ErrorKind::InvalidSample) when it is no map with string keys, holds what is
     /// no value of the model, a key twice in one map, or nests deeper than 64.
-    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self> {
-        let bytes = bytes.into();
-        check("payload", &bytes)?;
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        check("payload", bytes)?;
         Ok(Self(bytes.into()))
     }
 
@@ -199,13 +199,14 @@ fn check(field: &'static str, bytes: &[u8]) -> Result<()> {
 
 impl Default for Payload {
     fn default() -> Self {
-        Self(Bytes::from_static(EMPTY))
+        static SHARED: LazyLock<Slice> = LazyLock::new(|| EMPTY.into());
+        Self(SHARED.clone())
     }
 }
 
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
-        if self.0 == other.0 {
+        if *self.0 == *other.0 {
             return true;
         }
         match (self.to_map(), other.to_map()) {
@@ -257,7 +258,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_refused_or_read(bytes: Vec<u8>) {
-            if let Ok(payload) = Payload::from_bytes(bytes) {
+            if let Ok(payload) = Payload::from_bytes(&bytes) {
                 payload.to_map().unwrap();
             }
         }
@@ -268,7 +269,7 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] = to;
             bytes.truncate(bytes.len() - cut % bytes.len());
-            let payload = Payload::from_encoded(bytes.into());
+            let payload = Payload::from_encoded(bytes.as_slice().into());
             let _ = (payload.to_map(), payload.get("a"), payload.get_path(["a", "0"]));
         }
     }

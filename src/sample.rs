@@ -19,6 +19,7 @@ pub use status::Status;
 use crate::error::{Error, Limit, Result};
 use crate::instant;
 use crate::payload::Payload;
+use crate::slice::Text;
 
 /// Longest id, in bytes of UTF-8.
 pub const ID_BYTES_MAX: usize = 512;
@@ -112,7 +113,7 @@ impl Reason {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    id: Box<str>,
+    id: Text,
     pipeline: Arc<str>,
     status: Status,
     created_at: DateTime<Utc>,
@@ -124,7 +125,7 @@ pub struct Sample {
 
 /// The fields of a sample in storage's hands: already valid, payloads already encoded.
 pub(crate) struct SampleParts {
-    pub(crate) id: Box<str>,
+    pub(crate) id: Text,
     pub(crate) pipeline: Arc<str>,
     pub(crate) status: Status,
     pub(crate) created_at: DateTime<Utc>,

@@ -3,7 +3,7 @@
 //! These cases find what breaks often, not what breaks once in a million; they count what was seen
 //! and never measure how long it took.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -77,23 +77,33 @@ pub(super) const CASES: &[Case] = &[
 /// How long a writer may be kept by an open iterator before it is taken to wait for ever.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// How often a reader looks beside a writer.
+/// How often a reader looks beside a writer, at the least.
 const LOOKS: usize = 100;
 
+/// How many turns of a writer a reader looks beside, at the least: looks can all be over before the
+/// writer's thread has begun.
+const TURNS: usize = 5;
+
 /// Runs `write` turn by turn in a thread of its own, and looks meanwhile in this one: until it has
-/// looked often enough or the turns are over, and once more in the end.
+/// looked often enough beside turns enough, or the turns are over, and once more in the end.
 fn beside(
     turns: usize,
-    write: impl Fn(usize) -> Verdict + Send,
+    write: impl Fn(usize) -> Verdict + Send + Sync,
     mut look: impl FnMut() -> Verdict,
 ) -> Verdict {
     let enough = AtomicBool::new(false);
+    let written = AtomicUsize::new(0);
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut turns = (0..turns).take_while(|_| !enough.load(Relaxed));
-            turns.try_for_each(write)
+            turns.try_for_each(|turn| {
+                write(turn)?;
+                written.fetch_add(1, Relaxed);
+                Ok(())
+            })
         });
-        let mut looks = (0..LOOKS).take_while(|_| !writer.is_finished());
+        let goes_on = |look| look < LOOKS || written.load(Relaxed) < TURNS;
+        let mut looks = (0..).take_while(|look| goes_on(*look) && !writer.is_finished());
         let seen = looks.try_for_each(|_| look());
         enough.store(true, Relaxed);
         joined(writer)?;

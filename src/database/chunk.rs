@@ -7,15 +7,17 @@
 //! bitmaps of places within the chunk, 0 to 61,439; status planes and time ranges are turned into one
 //! by way of a [`Mask`].
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use redb::{ReadableTable, Table};
 use roaring::RoaringBitmap;
 
 use super::columns::{PLANE_WORDS, Planes};
 use super::failure::Context;
-use super::runs::Fences;
+use super::runs::RunCache;
 use super::schema::{CHUNK_ROWS, Kind, STATUS_ROWS, missing, seal, unseal_exact};
+use super::view::get_or_read;
 use crate::error::Result;
 use crate::query::TimeRange;
 
@@ -116,36 +118,74 @@ impl Head {
 /// A chunk at one commit: its head, and what has been decoded of it so far.
 pub(super) struct Chunk {
     pub(super) head: Head,
+    pub(super) run: Arc<RunCache>,
     planes: [OnceLock<Arc<Planes>>; CHUNK_LEAVES],
-    fences: OnceLock<Arc<Fences>>,
+    /// The rows that filters meant lately.
+    rows: RwLock<VecDeque<(RowsKey, Arc<Rows>)>>,
+}
+
+/// A filter, time left aside: status codes and pipeline numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RowsKey {
+    pub(super) codes: u8,
+    pub(super) pipelines: Option<Box<[u32]>>,
+}
+
+/// Filters whose rows a chunk keeps, at most 16 KB each.
+const KEPT_ROWS_MAX: usize = 4;
+
+/// Rows of a chunk, as a bitmap and, where they are tested one by one, as a mask.
+pub(super) struct Rows {
+    pub(super) bitmap: RoaringBitmap,
+    mask: OnceLock<Mask>,
+}
+
+impl Rows {
+    pub(super) fn mask(&self) -> &Mask {
+        self.mask.get_or_init(|| Mask::of_bitmap(&self.bitmap))
+    }
+}
+
+impl From<RoaringBitmap> for Rows {
+    fn from(bitmap: RoaringBitmap) -> Self {
+        Self {
+            bitmap,
+            mask: OnceLock::new(),
+        }
+    }
 }
 
 impl Chunk {
     pub(super) fn new(head: Head) -> Self {
         Self {
             head,
+            run: Arc::default(),
             planes: Default::default(),
-            fences: OnceLock::new(),
+            rows: RwLock::default(),
         }
     }
 
     /// The chunk after a commit that gave it this head and these status leaves, numbered within the
-    /// chunk, and kept its time run.
-    pub(super) fn changed(&self, head: Head, leaves: &[(usize, Planes)]) -> Self {
+    /// chunk, and a new time run or not.
+    pub(super) fn changed(
+        &self,
+        head: Head,
+        leaves: &[(usize, Planes)],
+        has_new_run: bool,
+    ) -> Self {
         let mut chunk = Self {
             head,
+            run: match has_new_run {
+                true => Arc::default(),
+                false => Arc::clone(&self.run),
+            },
             planes: self.planes.clone(),
-            fences: self.fences.clone(),
+            rows: RwLock::default(),
         };
         for (leaf, planes) in leaves {
             chunk.planes[*leaf] = OnceLock::from(Arc::new(planes.clone()));
         }
         chunk
-    }
-
-    /// Forgets the time run, which a commit made anew.
-    pub(super) fn forget_run(&mut self) {
-        self.fences = OnceLock::new();
     }
 
     /// The planes of a status leaf, numbered over the whole table, of this chunk.
@@ -155,18 +195,27 @@ impl Chunk {
         leaf: u64,
     ) -> Result<&Planes> {
         let cell = &self.planes[leaf as usize % CHUNK_LEAVES];
-        super::view::get_or_read(cell, || Planes::read(table, leaf).map(Arc::new))
-            .map(|planes| &**planes)
+        get_or_read(cell, || Planes::read(table, leaf).map(Arc::new)).map(|planes| &**planes)
     }
 
-    /// The fences of the time run of this chunk, the one of that number.
-    pub(super) fn fences(
+    /// The rows that a filter means, found by `find` unless they are kept.
+    pub(super) fn rows(
         &self,
-        table: &impl ReadableTable<u64, &'static [u8]>,
-        chunk: u64,
-    ) -> Result<&Fences> {
-        super::view::get_or_read(&self.fences, || Fences::read(table, chunk).map(Arc::new))
-            .map(|fences| &**fences)
+        key: &RowsKey,
+        find: impl FnOnce() -> Result<RoaringBitmap>,
+    ) -> Result<Arc<Rows>> {
+        let kept = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rows)) = kept.iter().find(|(kept, _)| kept == key) {
+            return Ok(Arc::clone(rows));
+        }
+        drop(kept);
+        let rows = Arc::new(Rows::from(find()?));
+        let mut kept = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT_ROWS_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((key.clone(), Arc::clone(&rows)));
+        Ok(rows)
     }
 }
 
@@ -218,55 +267,12 @@ impl Mask {
         self.words.as_chunks_mut().0
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.words.iter().all(|word| *word == 0)
-    }
-
-    pub(super) fn len(&self) -> u64 {
-        self.words
-            .iter()
-            .map(|word| u64::from(word.count_ones()))
-            .sum()
-    }
-
     pub(super) fn contains(&self, place: u32) -> bool {
         self.words[place as usize / 64] & (1 << (place % 64)) != 0
     }
 
     pub(super) fn insert(&mut self, place: u32) {
         self.words[place as usize / 64] |= 1 << (place % 64);
-    }
-
-    pub(super) fn remove(&mut self, place: u32) {
-        self.words[place as usize / 64] &= !(1 << (place % 64));
-    }
-
-    /// Keeps the places in a range only.
-    pub(super) fn keep_range(&mut self, places: std::ops::Range<usize>) {
-        for (index, word) in self.words.iter_mut().enumerate() {
-            let first = places.start.clamp(index * 64, index * 64 + 64) - index * 64;
-            let end = places.end.clamp(index * 64, index * 64 + 64) - index * 64;
-            let below = |bits: usize| {
-                if bits == 64 {
-                    u64::MAX
-                } else {
-                    (1 << bits) - 1
-                }
-            };
-            *word &= below(end) & !below(first);
-        }
-    }
-
-    pub(super) fn and(&mut self, other: &Self) {
-        for (word, other) in self.words.iter_mut().zip(other.words.iter()) {
-            *word &= other;
-        }
-    }
-
-    pub(super) fn and_not(&mut self, other: &Self) {
-        for (word, other) in self.words.iter_mut().zip(other.words.iter()) {
-            *word &= !other;
-        }
     }
 
     pub(super) fn to_bitmap(&self) -> RoaringBitmap {
@@ -288,22 +294,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_keeps_a_range_at_any_bounds() {
-        let full = Mask::of_bitmap(&(0..CHUNK_ROWS as u32).collect());
-        for (first, end) in [
-            (0, 0),
-            (0, 64),
-            (1, 63),
-            (63, 65),
-            (64, 960),
-            (5, 5),
-            (100, 900),
-        ] {
-            let mut mask = full.clone();
-            mask.keep_range(first..end);
-            let expected: RoaringBitmap = (first as u32..end as u32).collect();
-            assert_eq!(mask.to_bitmap(), expected, "{first}..{end}");
-            assert_eq!(mask.len(), (end - first) as u64);
-        }
+    fn a_mask_and_a_bitmap_say_the_same() {
+        let places = [0, 1, 63, 64, 500, CHUNK_ROWS as u32 - 1];
+        let bitmap: RoaringBitmap = places.into_iter().collect();
+        let mask = Mask::of_bitmap(&bitmap);
+        assert_eq!(mask.to_bitmap(), bitmap);
+        assert!(mask.contains(63) && !mask.contains(62));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::stream::Stream;
+use super::fetch::Fetch;
 use crate::query::Query;
 
 /// How a query is answered: the index used, what was expected and what was looked at.
@@ -43,20 +43,19 @@ pub struct Explain {
 impl Explain {
     pub(super) fn new(
         query: &Query,
-        stream: &Stream,
+        fetch: &Fetch,
         count_plan: &'static str,
         estimated: f64,
         samples: u64,
-        records: u64,
     ) -> Self {
-        let figures = stream.figures;
+        let figures = fetch.stream.figures;
         Self {
             query: query.to_string(),
-            plan: stream.name(),
+            plan: fetch.stream.name(),
             count_plan,
             estimated: estimated.round() as u64,
             samples,
-            records_read: records + figures.id_records,
+            records_read: fetch.records + figures.id_records,
             ids_looked_up: figures.ids,
             chunks_in_place: figures.chunks_in_place,
             chunks_scanned: figures.chunks_scanned,

@@ -1,15 +1,16 @@
 //! [`Filter`]: a query in the database's own terms, and the rows that it means, chunk by chunk.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::chunk::{CHUNK_LEAVES, Chunk, Mask, Overlap};
+use super::chunk::{CHUNK_LEAVES, Chunk, Mask, Overlap, Rows, RowsKey};
 use super::columns::{ANY_STATUS, read_created};
 use super::pipelines::{Entry, read_moved, read_rows};
 use super::record::status_code;
-use super::runs::{self, LeafCache, LeafReader};
-use super::schema::{CHUNK_ROWS, CREATED_ROWS};
+use super::runs::{self, RunReader, Timeline};
+use super::schema::{CHUNK_ROWS, CREATED_ROWS, STATUS_ROWS};
 use super::view::View;
 use crate::error::Result;
 use crate::query::{Cursor, Order, Query, TimeRange};
@@ -159,119 +160,121 @@ impl Filter {
     /// The positions in a chunk's timeline that are within the time range and behind the start.
     pub(super) fn positions(
         &self,
-        view: &View,
+        timeline: &Timeline<'_>,
+        reader: &mut RunReader<'_>,
         chunk: u64,
-        leaves: &mut LeafCache,
     ) -> Result<Range<usize>> {
-        let timeline = view.timeline(chunk)?;
-        let mut reader = LeafReader::new(&view.tables.created_runs, leaves);
-        let mut first = match self.range.first {
-            i64::MIN => 0,
-            micros => timeline.position(&mut reader, (micros, 0))?,
-        };
-        let mut end = match self.range.last.checked_add(1) {
-            None => timeline.len(),
-            Some(micros) => timeline.position(&mut reader, (micros, 0))?,
-        };
+        let Range { mut start, mut end } = self.timed_positions(timeline, reader)?;
         match (self.start, self.order) {
             (None, _) => {}
-            (Some(start), Order::Oldest) => {
-                let behind = entry_of(start, chunk, 1);
-                first = first.max(timeline.position(&mut reader, behind)?);
+            (Some(place), Order::Oldest) => {
+                start = start.max(timeline.position(reader, entry_of(place, chunk, 1))?);
             }
-            (Some(start), Order::Newest) => {
-                let before = entry_of(start, chunk, 0);
-                end = end.min(timeline.position(&mut reader, before)?);
+            (Some(place), Order::Newest) => {
+                end = end.min(timeline.position(reader, entry_of(place, chunk, 0))?);
             }
         }
-        Ok(first..end.max(first))
+        Ok(start..end.max(start))
+    }
+
+    /// The positions in a timeline that are within the time range.
+    fn timed_positions(
+        &self,
+        timeline: &Timeline<'_>,
+        reader: &mut RunReader<'_>,
+    ) -> Result<Range<usize>> {
+        let start = match self.range.first {
+            i64::MIN => 0,
+            micros => timeline.position(reader, (micros, 0))?,
+        };
+        let end = match self.range.last.checked_add(1) {
+            None => timeline.len(),
+            Some(micros) => timeline.position(reader, (micros, 0))?,
+        };
+        Ok(start..end.max(start))
     }
 
     /// The rows of `chunk`, as places in it, of the pipelines and statuses asked for.
-    pub(super) fn rows(&self, view: &View, chunk: u64) -> Result<RoaringBitmap> {
-        let Some(of_pipelines) = self.rows_of_pipelines(view, chunk)? else {
-            return Ok(self.status_mask(view, chunk)?.to_bitmap());
+    pub(super) fn rows(&self, view: &View, chunk: u64) -> Result<Arc<Rows>> {
+        let key = RowsKey {
+            codes: self.codes,
+            pipelines: self
+                .pipelines
+                .as_ref()
+                .map(|pipelines| pipelines.iter().map(|wanted| wanted.number).collect()),
         };
-        if of_pipelines.is_empty() {
-            return Ok(of_pipelines);
-        }
-        Ok(self.status_mask(view, chunk)?.to_bitmap() & of_pipelines)
+        view.chunk(chunk)?.rows(&key, || {
+            let Some(of_pipelines) = self.rows_of_pipelines(view, chunk)? else {
+                return Ok(self.status_mask(view, chunk)?.to_bitmap());
+            };
+            if of_pipelines.is_empty() {
+                return Ok(of_pipelines);
+            }
+            Ok(self.status_mask(view, chunk)?.to_bitmap() & of_pipelines)
+        })
     }
 
-    /// How many rows of `chunk` match, time counted in.
+    /// How many rows of a chunk match, time counted in.
     pub(super) fn count(&self, view: &View, number: u64, chunk: &Chunk) -> Result<u64> {
         match (chunk.head.overlap(self.range), &self.pipelines) {
             (Overlap::None, _) => Ok(0),
             (Overlap::All, None) => Ok(chunk.head.in_statuses(self.codes)),
-            _ => match self.rows_of_pipelines(view, number)? {
-                None => Ok(self.timed_mask(view, number)?.len()),
-                Some(rows) if rows.is_empty() => Ok(0),
-                Some(rows) => {
-                    let mask = self.timed_mask(view, number)?;
-                    Ok(mask.to_bitmap().intersection_len(&rows))
+            (Overlap::All, Some(_)) => Ok(self.rows(view, number)?.bitmap.len()),
+            (Overlap::Some, _) => {
+                let timeline = view.timeline(number)?;
+                if !timeline.is_ordered() || chunk.head.moved > 0 {
+                    return Ok(self.timed_rows(view, number)?.len());
                 }
-            },
+                let places = self.timed_positions(&timeline, &mut view.run_reader())?;
+                let rows = self.rows(view, number)?;
+                Ok(rows
+                    .bitmap
+                    .range_cardinality(places.start as u32..places.end as u32))
+            }
         }
     }
 
-    /// The rows of `chunk` that match, time counted in.
-    pub(super) fn timed_rows(&self, view: &View, chunk: u64) -> Result<RoaringBitmap> {
-        let of_pipelines = self.rows_of_pipelines(view, chunk)?;
-        if of_pipelines.as_ref().is_some_and(RoaringBitmap::is_empty) {
+    /// The rows of a chunk that match, time counted in.
+    pub(super) fn timed_rows(&self, view: &View, number: u64) -> Result<RoaringBitmap> {
+        let chunk = view.chunk(number)?;
+        let overlap = chunk.head.overlap(self.range);
+        if overlap == Overlap::None {
             return Ok(RoaringBitmap::new());
         }
-        let rows = self.timed_mask(view, chunk)?.to_bitmap();
-        Ok(match of_pipelines {
-            None => rows,
-            Some(of_pipelines) => rows & of_pipelines,
-        })
-    }
-
-    /// The rows of a status asked for and within the time range.
-    pub(super) fn timed_mask(&self, view: &View, number: u64) -> Result<Mask> {
-        let chunk = view.chunk(number)?;
-        match chunk.head.overlap(self.range) {
-            Overlap::None => return Ok(Mask::empty()),
-            Overlap::All => return self.status_mask(view, number),
-            Overlap::Some => {}
+        let rows = self.rows(view, number)?;
+        if overlap == Overlap::All || rows.bitmap.is_empty() {
+            return Ok(rows.bitmap.clone());
         }
-        let of_status = self.status_mask(view, number)?;
-        let mut mask = of_status.clone();
-        if mask.is_empty() {
-            return Ok(mask);
-        }
-        let mut leaves = LeafCache::default();
         let timeline = view.timeline(number)?;
-        let mut reader = LeafReader::new(&view.tables.created_runs, &mut leaves);
-        let first = timeline.position(&mut reader, (self.range.first, 0))?;
-        let end = match self.range.last.checked_add(1) {
-            None => timeline.len(),
-            Some(micros) => timeline.position(&mut reader, (micros, 0))?,
-        };
-        if timeline.is_ordered() {
-            mask.keep_range(first..end);
-        } else if 2 * (end - first) <= timeline.len() {
+        let mut reader = view.run_reader();
+        let Range { start, end } = self.timed_positions(&timeline, &mut reader)?;
+        let mut timed = if timeline.is_ordered() {
+            let mut timed = rows.bitmap.clone();
+            timed.remove_range(..start as u32);
+            timed.remove_range(end as u32..);
+            timed
+        } else if 2 * (end - start) <= timeline.len() {
             let mut inside = Mask::empty();
-            timeline.places(&mut reader, first..end, |place| inside.insert(place))?;
-            mask.and(&inside);
+            timeline.places(&mut reader, start..end, |place| inside.insert(place))?;
+            &rows.bitmap & inside.to_bitmap()
         } else {
             let mut outside = Mask::empty();
-            timeline.places(&mut reader, 0..first, |place| outside.insert(place))?;
+            timeline.places(&mut reader, 0..start, |place| outside.insert(place))?;
             timeline.places(&mut reader, end..timeline.len(), |place| {
                 outside.insert(place);
             })?;
-            mask.and_not(&outside);
-        }
+            &rows.bitmap - outside.to_bitmap()
+        };
         if chunk.head.moved > 0 {
             for (place, micros) in moved_rows(view, number)? {
-                if of_status.contains(place) && self.range.contains(micros) {
-                    mask.insert(place);
+                if rows.bitmap.contains(place) && self.range.contains(micros) {
+                    timed.insert(place);
                 } else {
-                    mask.remove(place);
+                    timed.remove(place);
                 }
             }
         }
-        Ok(mask)
+        Ok(timed)
     }
 
     fn status_mask(&self, view: &View, number: u64) -> Result<Mask> {
@@ -280,7 +283,7 @@ impl Filter {
         let rows = view.state.next_row.min(first_row(number + 1)) - first_row(number);
         for (index, words) in mask.leaves_mut().iter_mut().enumerate() {
             let leaf = number * CHUNK_LEAVES as u64 + index as u64;
-            if index as u64 * super::schema::STATUS_ROWS >= rows {
+            if index as u64 * STATUS_ROWS >= rows {
                 break;
             }
             *words = chunk

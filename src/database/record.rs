@@ -15,7 +15,6 @@
 use std::sync::Arc;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::failure::damaged;
@@ -23,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
 use crate::payload::Payload;
 use crate::sample::{Reason, Sample, SampleParts, Status};
+use crate::slice::{Slice, Text};
 
 /// No record is larger, whatever `sample_bytes_max` says.
 pub(super) const RECORD_BYTES_MAX: usize = 1 << 30;
@@ -101,19 +101,19 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header<'_>> {
 
 /// The sample of a record. Its payloads share the bytes and stay encoded.
 pub(super) fn decode(
-    bytes: &Bytes,
+    bytes: &Arc<[u8]>,
     status: Status,
     pipeline_name: impl FnOnce(u32) -> Result<Arc<str>>,
 ) -> Result<Sample> {
     let envelope = read(bytes)?;
     Ok(Sample::from_parts(SampleParts {
-        id: envelope.id.into(),
+        id: Text::of(bytes, envelope.id),
         pipeline: pipeline_name(envelope.pipeline)?,
         status,
         created_at: at(envelope.created_at)?,
         measured_at: envelope.measured_at.map(at).transpose()?,
-        data: Payload::from_encoded(bytes.slice_ref(envelope.data)),
-        measurements: Payload::from_encoded(bytes.slice_ref(envelope.measurements)),
+        data: Payload::from_encoded(Slice::of(bytes, envelope.data)),
+        measurements: Payload::from_encoded(Slice::of(bytes, envelope.measurements)),
         reason: match envelope.reason {
             None => None,
             Some(reason) => Some(Box::new(Reason::new(
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_record_comes_back() {
         let sample = sample();
-        let bytes = Bytes::from(encode(&sample, 7).unwrap());
+        let bytes = Arc::from(encode(&sample, 7).unwrap());
         let header = header(&bytes).unwrap();
         assert_eq!(
             (header.id, header.pipeline, header.created_at),
@@ -231,7 +231,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
-            let bytes = Bytes::from(bytes);
+            let bytes = Arc::from(bytes);
             if let Ok(sample) = decode(&bytes, Status::Ready, |_| Ok("p".into())) {
                 let _ = sample.data().to_map();
             }

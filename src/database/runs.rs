@@ -8,14 +8,19 @@
 //! where it belongs is seen from the column of `created_at`. A chunk with many such rows gets a new run.
 
 use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use redb::{ReadableTable, Table};
+use redb::{ReadOnlyTable, ReadableTable, Table};
 
+use super::chunk::Mask;
 use super::failure::{Context, damaged};
 use super::schema::{
     CHUNK_ROWS, FENCES_LEAF, Kind, LEAF_BYTES, RUN_ENTRIES, RUN_LEAVES, missing, run_key, seal,
     unseal_exact,
 };
+use super::view::get_or_read;
 use crate::error::Result;
 
 /// A chunk with more moved rows than this gets a new run.
@@ -188,9 +193,71 @@ impl Newest {
     }
 }
 
+/// What has been decoded of a chunk's run. Commits that leave the run alone share it.
+#[derive(Default)]
+pub(super) struct RunCache {
+    fences: OnceLock<Fences>,
+    leaves: OnceLock<Box<[OnceLock<Box<RunLeaf>>]>>,
+}
+
+/// Decoded leaves of all runs of a database, 4 KB each: at most so many are kept.
+pub(super) const KEPT_LEAVES_MAX: usize = 8_192;
+
+/// Reads runs, keeps their leaves while there is room, and counts what it had to read.
+pub(super) struct RunReader<'a> {
+    table: &'a ReadOnlyTable<u64, &'static [u8]>,
+    /// How many leaves of the database are kept.
+    kept: &'a AtomicUsize,
+    /// The last leaf that there was no room for.
+    last: Option<(u64, usize, Box<RunLeaf>)>,
+    pub(super) leaves_read: u64,
+}
+
+impl<'a> RunReader<'a> {
+    pub(super) fn new(table: &'a ReadOnlyTable<u64, &'static [u8]>, kept: &'a AtomicUsize) -> Self {
+        Self {
+            table,
+            kept,
+            last: None,
+            leaves_read: 0,
+        }
+    }
+
+    pub(super) fn fences<'c>(&self, chunk: u64, cache: &'c RunCache) -> Result<&'c Fences> {
+        get_or_read(&cache.fences, || Fences::read(self.table, chunk))
+    }
+
+    fn leaf<'s>(&'s mut self, chunk: u64, cache: &'s RunCache, leaf: usize) -> Result<&'s RunLeaf> {
+        let cells = cache
+            .leaves
+            .get_or_init(|| (0..RUN_LEAVES).map(|_| OnceLock::new()).collect());
+        if let Some(leaf) = cells[leaf].get() {
+            return Ok(leaf);
+        }
+        let is_last = matches!(&self.last, Some(last) if (last.0, last.1) == (chunk, leaf));
+        if !is_last {
+            self.leaves_read += 1;
+            let read = RunLeaf::read(self.table, chunk, leaf)?;
+            if self.kept.load(Relaxed) < KEPT_LEAVES_MAX {
+                self.kept.fetch_add(1, Relaxed);
+                return Ok(cells[leaf].get_or_init(|| read));
+            }
+            self.last = Some((chunk, leaf, read));
+        }
+        match &self.last {
+            Some((_, _, leaf)) => Ok(leaf),
+            None => Err(missing(Kind::CreatedRun, run_key(chunk, leaf as u64))),
+        }
+    }
+}
+
 /// The rows of a chunk in order of time: a full chunk's run, or the newest chunk in memory.
 pub(super) enum Timeline<'a> {
-    Run { chunk: u64, fences: &'a Fences },
+    Run {
+        chunk: u64,
+        fences: &'a Fences,
+        cache: &'a RunCache,
+    },
     Newest(&'a Newest),
 }
 
@@ -211,18 +278,22 @@ impl Timeline<'_> {
     }
 
     /// The position of the first entry that is not before `bound`.
-    pub(super) fn position(&self, reader: &mut LeafReader<'_>, bound: Entry) -> Result<usize> {
+    pub(super) fn position(&self, reader: &mut RunReader<'_>, bound: Entry) -> Result<usize> {
         match self {
-            Self::Run { chunk, fences } => {
+            Self::Run {
+                chunk,
+                fences,
+                cache,
+            } => {
                 let leaf = fences.firsts.partition_point(|first| *first < bound);
                 let Some(leaf) = leaf.checked_sub(1) else {
                     return Ok(0);
                 };
-                let entries = reader.leaf(*chunk, leaf)?;
+                let entries = reader.leaf(*chunk, cache, leaf)?;
                 // Entries of one leaf are sorted, so a search within it is right.
                 let (mut low, mut high) = (0, RUN_ENTRIES);
                 while low < high {
-                    let middle = (low + high) / 2;
+                    let middle = usize::midpoint(low, high);
                     match entries.entry(middle).cmp(&bound) {
                         Ordering::Less => low = middle + 1,
                         _ => high = middle,
@@ -236,16 +307,49 @@ impl Timeline<'_> {
         }
     }
 
-    /// The entry at a position.
-    pub(super) fn entry(&self, reader: &mut LeafReader<'_>, position: usize) -> Result<Entry> {
+    /// The first entry at these positions, or the last one when `from_end`, whose place is one of
+    /// `wanted`. Takes what it passed off `positions`.
+    pub(super) fn next_of(
+        &self,
+        reader: &mut RunReader<'_>,
+        positions: &mut Range<usize>,
+        from_end: bool,
+        wanted: &Mask,
+    ) -> Result<Option<Entry>> {
         match self {
-            Self::Run { chunk, .. } => {
-                let leaf = reader.leaf(*chunk, position / RUN_ENTRIES)?;
-                Ok(leaf.entry(position % RUN_ENTRIES))
-            }
             Self::Newest(newest) => {
-                let place = newest.order[position];
-                Ok((newest.created[usize::from(place)], u32::from(place)))
+                let is_wanted = |place: &u16| wanted.contains(u32::from(*place));
+                let found = find(&newest.order[positions.clone()], from_end, is_wanted);
+                Ok(take_found(positions, from_end, found).map(|position| {
+                    let place = newest.order[position];
+                    (newest.created[usize::from(place)], u32::from(place))
+                }))
+            }
+            Self::Run { chunk, cache, .. } => {
+                while positions.start < positions.end {
+                    let first = if from_end {
+                        positions.end - 1
+                    } else {
+                        positions.start
+                    };
+                    let leaf = first / RUN_ENTRIES;
+                    let base = leaf * RUN_ENTRIES;
+                    let entries = reader.leaf(*chunk, cache, leaf)?;
+                    let mut in_leaf = positions.start.max(base) - base
+                        ..positions.end.min(base + RUN_ENTRIES) - base;
+                    let is_wanted = |place: &u16| wanted.contains(u32::from(*place));
+                    let found = find(&entries.places[in_leaf.clone()], from_end, is_wanted);
+                    let position = take_found(&mut in_leaf, from_end, found);
+                    if from_end {
+                        positions.end = base + in_leaf.end;
+                    } else {
+                        positions.start = base + in_leaf.start;
+                    }
+                    if let Some(position) = position {
+                        return Ok(Some(entries.entry(position)));
+                    }
+                }
+                Ok(None)
             }
         }
     }
@@ -253,18 +357,18 @@ impl Timeline<'_> {
     /// Calls `each` with the place of every entry at these positions.
     pub(super) fn places(
         &self,
-        reader: &mut LeafReader<'_>,
-        positions: std::ops::Range<usize>,
+        reader: &mut RunReader<'_>,
+        positions: Range<usize>,
         mut each: impl FnMut(u32),
     ) -> Result<()> {
         match self {
-            Self::Run { chunk, .. } => {
+            Self::Run { chunk, cache, .. } => {
                 let mut position = positions.start;
                 while position < positions.end {
                     let leaf = position / RUN_ENTRIES;
                     let end = positions.end.min((leaf + 1) * RUN_ENTRIES);
                     let (from, to) = (position - leaf * RUN_ENTRIES, end - leaf * RUN_ENTRIES);
-                    let entries = reader.leaf(*chunk, leaf)?;
+                    let entries = reader.leaf(*chunk, cache, leaf)?;
                     entries.places[from..to]
                         .iter()
                         .for_each(|place| each(u32::from(*place)));
@@ -281,38 +385,26 @@ impl Timeline<'_> {
     }
 }
 
-/// Reads leaves of runs and keeps the last one.
-pub(super) struct LeafReader<'a> {
-    table: &'a redb::ReadOnlyTable<u64, &'static [u8]>,
-    kept: &'a mut LeafCache,
+/// Where the first wanted place is, or the last one when `from_end`.
+fn find(places: &[u16], from_end: bool, is_wanted: impl Fn(&u16) -> bool) -> Option<usize> {
+    if from_end {
+        places.iter().rposition(is_wanted)
+    } else {
+        places.iter().position(is_wanted)
+    }
 }
 
-/// The last leaf read, and how many were.
-#[derive(Default)]
-pub(super) struct LeafCache {
-    last: Option<(u64, usize, Box<RunLeaf>)>,
-    pub(super) leaves: u64,
-}
-
-impl<'a> LeafReader<'a> {
-    pub(super) fn new(
-        table: &'a redb::ReadOnlyTable<u64, &'static [u8]>,
-        kept: &'a mut LeafCache,
-    ) -> Self {
-        Self { table, kept }
+/// Takes off `positions` what was passed to find the one at `found` (all of them, without a find), and
+/// says which that is.
+fn take_found(positions: &mut Range<usize>, from_end: bool, found: Option<usize>) -> Option<usize> {
+    let position = found.map(|found| positions.start + found);
+    match (position, from_end) {
+        (Some(position), false) => positions.start = position + 1,
+        (Some(position), true) => positions.end = position,
+        (None, false) => positions.start = positions.end,
+        (None, true) => positions.end = positions.start,
     }
-
-    fn leaf(&mut self, chunk: u64, leaf: usize) -> Result<&RunLeaf> {
-        let is_kept = matches!(&self.kept.last, Some(last) if (last.0, last.1) == (chunk, leaf));
-        if !is_kept {
-            self.kept.leaves += 1;
-            self.kept.last = Some((chunk, leaf, RunLeaf::read(self.table, chunk, leaf)?));
-        }
-        match &self.kept.last {
-            Some((_, _, leaf)) => Ok(leaf),
-            None => Err(missing(Kind::CreatedRun, run_key(chunk, leaf as u64))),
-        }
-    }
+    position
 }
 
 #[cfg(test)]

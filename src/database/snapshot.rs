@@ -10,6 +10,7 @@ use super::chunk::Overlap;
 use super::columns::read_pipelines;
 use super::explain::Explain;
 use super::failure::{Context, guard};
+use super::fetch::Fetch;
 use super::filter::{Filter, first_row};
 use super::pipelines::{Entry, decode_places, read_all};
 use super::plan::Access;
@@ -79,26 +80,25 @@ impl Snapshot {
     /// [`Io`](crate::ErrorKind::Io).
     pub fn list(&self, query: &Query) -> Result<Page> {
         guard("list samples", || {
-            let mut filter = Filter::resolve(&self.view, query)?;
+            let filter = Filter::resolve(&self.view, query)?;
             let limit = filter.limit;
             if limit == 0 {
                 return Ok(Page::default());
             }
-            // One more, to know whether more may follow; only its place is looked at.
-            filter.limit = limit.saturating_add(1);
-            let mut stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
+            let stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
+            let mut fetch = Fetch::all(Arc::clone(&self.view), stream, limit);
             let mut samples = Vec::new();
             let mut last = None;
-            while let Some(place) = stream.next()? {
-                if samples.len() as u64 == limit {
-                    let next =
-                        last.map(|last: super::filter::Place| last.to_cursor(&self.view, query));
-                    return Ok(Page::new(samples, next));
-                }
-                samples.push(self.view.sample(place.row)?);
+            while let Some((place, sample)) = fetch.next()? {
+                samples.push(sample);
                 last = Some(place);
             }
-            Ok(Page::new(samples, None))
+            // Whether more may follow is seen from the indexes.
+            let next = match last {
+                Some(last) if fetch.stream.has_more()? => Some(last.to_cursor(&self.view, query)),
+                _ => None,
+            };
+            Ok(Page::new(samples, next))
         })
     }
 
@@ -107,17 +107,18 @@ impl Snapshot {
     /// # Errors
     /// As [`list`](Self::list).
     pub fn iterate(&self, query: &Query) -> Result<Samples<'static>> {
-        let mut stream = guard("iterate over samples", || self.stream(query))?;
-        let snapshot = self.clone();
+        let stream = guard("iterate over samples", || self.stream(query))?;
+        let mut fetch = Fetch::new(Arc::clone(&self.view), stream);
+        // The file stays open as long as the iterator lives.
+        let database = self.database.clone();
         let mut is_over = false;
         Ok(Box::new(std::iter::from_fn(move || {
             if is_over {
                 return None;
             }
-            let next = guard("iterate over samples", || match stream.next()? {
-                Some(place) => snapshot.view.sample(place.row).map(Some),
-                None => Ok(None),
-            });
+            let next = guard("iterate over samples", || fetch.next())
+                .map(|next| next.map(|(_, sample)| sample))
+                .map_err(|error| error.with_subject(database.path().display()));
             is_over = !matches!(next, Ok(Some(_)));
             next.transpose()
         })))
@@ -261,17 +262,15 @@ impl Snapshot {
         guard("explain a query", || {
             let filter = Filter::resolve(&self.view, query)?;
             let count = count_plan(&filter);
-            let mut stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
+            let limit = filter.limit;
+            let stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
             let estimated = stream.estimate()?;
-            let (mut samples, mut records) = (0, 0);
-            while let Some(place) = stream.next()? {
-                self.view.sample(place.row)?;
-                records += 1;
+            let mut fetch = Fetch::all(Arc::clone(&self.view), stream, limit);
+            let mut samples = 0;
+            while fetch.next()?.is_some() {
                 samples += 1;
             }
-            Ok(Explain::new(
-                query, &stream, count, estimated, samples, records,
-            ))
+            Ok(Explain::new(query, &fetch, count, estimated, samples))
         })
     }
 

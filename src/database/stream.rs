@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::chunk::{Head, Overlap};
+use super::chunk::{Head, Overlap, Rows};
 use super::filter::{CreatedReader, Filter, Place, first_row, moved_rows};
 use super::plan::{Access, Question, choose, estimate, overlap};
 use super::record;
-use super::runs::{LeafCache, LeafReader};
 use super::schema::CHUNK_ROWS;
 use super::view::View;
 use crate::error::Result;
@@ -89,9 +88,8 @@ enum Rest {
     },
     Scan {
         chunk: u64,
-        rows: RoaringBitmap,
+        rows: Arc<Rows>,
         positions: std::ops::Range<usize>,
-        leaves: LeafCache,
     },
     Sorted(std::vec::IntoIter<Place>),
 }
@@ -136,6 +134,15 @@ impl Stream {
             self.left -= 1;
         }
         Ok(place)
+    }
+
+    /// Whether there is a row behind those that the limit allowed.
+    pub(super) fn has_more(&mut self) -> Result<bool> {
+        if self.left > 0 {
+            return Ok(false);
+        }
+        self.left = 1;
+        Ok(self.next()?.is_some())
     }
 
     /// Which index the rows come from.
@@ -316,31 +323,23 @@ impl Stream {
     fn open_chunk(&mut self, number: u64) -> Result<()> {
         let view = Arc::clone(&self.view);
         let mut rows = self.filter.rows(&view, number)?;
-        if rows.is_empty() {
+        if rows.bitmap.is_empty() {
             return Ok(());
         }
         if view.chunk(number)?.head.moved > 0 {
-            let moved = moved_rows(&view, number)?;
-            let mut places = Vec::new();
-            for (place, micros) in moved {
-                let row = first_row(number) + u64::from(place);
-                if rows.remove(place) {
-                    places.push(Place { micros, row });
-                }
-            }
-            self.push_sorted(places)?;
-        }
-        let mut leaves = LeafCache::default();
-        let positions = self.filter.positions(&view, number, &mut leaves)?;
-        self.figures.leaves += leaves.leaves;
-        if positions.is_empty() || rows.is_empty() {
-            return Ok(());
+            rows = Arc::new(self.push_moved(number, &rows.bitmap)?.into());
         }
         let timeline = view.timeline(number)?;
+        let mut reader = view.run_reader();
+        let positions = self.filter.positions(&timeline, &mut reader, number)?;
+        self.figures.leaves += reader.leaves_read;
+        if positions.is_empty() || rows.bitmap.is_empty() {
+            return Ok(());
+        }
         let question = Question {
             is_ordered: timeline.is_ordered(),
             is_newest: number >= view.full_chunks(),
-            hits: rows.len(),
+            hits: rows.bitmap.len(),
             rows: timeline.len(),
             entries: positions.len(),
             wanted: self.left as f64 / self.overlap,
@@ -354,25 +353,26 @@ impl Stream {
                 self.figures.chunks_in_place += 1;
                 self.push_rest(Rest::InPlace {
                     chunk: number,
-                    rows: rows.into_range(positions.start as u32..positions.end as u32),
+                    rows: rows
+                        .bitmap
+                        .clone()
+                        .into_range(positions.start as u32..positions.end as u32),
                     created: CreatedReader::default(),
                 })
             }
             Access::Scan => {
                 self.figures.chunks_scanned += 1;
-                leaves.leaves = 0;
                 self.push_rest(Rest::Scan {
                     chunk: number,
                     rows,
                     positions,
-                    leaves,
                 })
             }
             Access::Sort => {
                 self.figures.chunks_sorted += 1;
                 let mut created = CreatedReader::default();
-                let mut places = Vec::with_capacity(rows.len() as usize);
-                for place in rows {
+                let mut places = Vec::with_capacity(rows.bitmap.len() as usize);
+                for place in &rows.bitmap {
                     let row = first_row(number) + u64::from(place);
                     let micros = created.read(&view, row)?;
                     places.push(Place { micros, row });
@@ -381,6 +381,20 @@ impl Stream {
                 self.push_sorted(places)
             }
         }
+    }
+
+    /// Puts the moved rows among these hits on the heap, and gives the others.
+    fn push_moved(&mut self, number: u64, rows: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let mut rows = rows.clone();
+        let mut places = Vec::new();
+        for (place, micros) in moved_rows(&self.view, number)? {
+            let row = first_row(number) + u64::from(place);
+            if rows.remove(place) {
+                places.push(Place { micros, row });
+            }
+        }
+        self.push_sorted(places)?;
+        Ok(rows)
     }
 
     /// Puts on the heap those of these rows that are in the time range and behind the start.
@@ -434,29 +448,18 @@ impl Rest {
                 chunk,
                 rows,
                 positions,
-                leaves,
             } => {
                 let timeline = view.timeline(*chunk)?;
-                let before = leaves.leaves;
-                let mut reader = LeafReader::new(&view.tables.created_runs, leaves);
-                let mut found = None;
-                while found.is_none() {
-                    let position = match order {
-                        Order::Oldest => positions.next(),
-                        Order::Newest => positions.next_back(),
-                    };
-                    let Some(position) = position else {
-                        break;
-                    };
-                    figures.entries += 1;
-                    let (micros, place) = timeline.entry(&mut reader, position)?;
-                    if rows.contains(place) {
-                        let row = *chunk * CHUNK_ROWS + u64::from(place);
-                        found = Some(Place { micros, row });
-                    }
-                }
-                figures.leaves += leaves.leaves - before;
-                Ok(found)
+                let mut reader = view.run_reader();
+                let before = positions.len();
+                let from_end = order == Order::Newest;
+                let found = timeline.next_of(&mut reader, positions, from_end, rows.mask())?;
+                figures.entries += (before - positions.len()) as u64;
+                figures.leaves += reader.leaves_read;
+                Ok(found.map(|(micros, place)| Place {
+                    micros,
+                    row: *chunk * CHUNK_ROWS + u64::from(place),
+                }))
             }
             Self::Sorted(places) => Ok(places.next()),
         }

@@ -5,9 +5,9 @@
 //! a view made from the file alone decodes when it is first asked. Which samples a query means is
 //! `filter.rs`, in which order they come `stream.rs`.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use redb::ReadTransaction;
 
 use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
@@ -16,7 +16,7 @@ use super::failure::{Context, damaged, wrap};
 use super::ids::{Gathered, shared_range};
 use super::pipelines::Dictionary;
 use super::record;
-use super::runs::{Fences, Newest, Timeline};
+use super::runs::{Newest, RunReader, Timeline};
 use super::schema::{
     CHUNK_ROWS, CREATED_ROWS, Kind, PIPELINE_ROWS, STATUS_ROWS, Tables, definition, missing, unseal,
 };
@@ -35,6 +35,8 @@ pub(super) struct View {
     newest: OnceLock<Arc<Newest>>,
     /// What an earlier commit had as `newest`, when its rows are unchanged.
     newest_base: Option<Arc<Newest>>,
+    /// How many decoded leaves of time runs are kept.
+    kept_leaves: Arc<AtomicUsize>,
 }
 
 /// What the writer keeps decoded from commit to commit.
@@ -45,6 +47,7 @@ pub(super) struct Decoded {
     pub(super) gathered: Gathered,
     /// The rows of the newest chunk, or the first of them, if they are decoded.
     pub(super) newest: Option<Arc<Newest>>,
+    pub(super) kept_leaves: Arc<AtomicUsize>,
 }
 
 impl View {
@@ -69,6 +72,7 @@ impl View {
             gathered: OnceLock::new(),
             newest: OnceLock::new(),
             newest_base: None,
+            kept_leaves: Arc::default(),
         })
     }
 
@@ -88,6 +92,7 @@ impl View {
             gathered: OnceLock::from(decoded.gathered),
             newest: OnceLock::new(),
             newest_base: decoded.newest,
+            kept_leaves: decoded.kept_leaves,
         })
     }
 
@@ -128,6 +133,7 @@ impl View {
             chunks: Arc::clone(self.chunks()?),
             gathered: self.gathered()?.clone(),
             newest: self.newest.get().or(self.newest_base.as_ref()).cloned(),
+            kept_leaves: Arc::clone(&self.kept_leaves),
         })
     }
 
@@ -179,18 +185,20 @@ impl View {
     }
 
     /// The rows of a chunk in order of time.
-    pub(super) fn timeline(&self, chunk: u64) -> Result<Timeline<'_>> {
-        if chunk >= self.full_chunks() {
+    pub(super) fn timeline(&self, number: u64) -> Result<Timeline<'_>> {
+        if number >= self.full_chunks() {
             return Ok(Timeline::Newest(self.newest()?));
         }
+        let cache = &self.chunk(number)?.run;
         Ok(Timeline::Run {
-            chunk,
-            fences: self.fences(chunk)?,
+            chunk: number,
+            fences: self.run_reader().fences(number, cache)?,
+            cache,
         })
     }
 
-    fn fences(&self, chunk: u64) -> Result<&Fences> {
-        self.chunk(chunk)?.fences(&self.tables.created_runs, chunk)
+    pub(super) fn run_reader(&self) -> RunReader<'_> {
+        RunReader::new(&self.tables.created_runs, &self.kept_leaves)
     }
 
     /// The status code of a row, 0 when it has no sample.
@@ -201,16 +209,16 @@ impl View {
     }
 
     /// The record of a row, its seal checked, or `None` when the row has no sample.
-    pub(super) fn record(&self, row: u64) -> Result<Option<Bytes>> {
+    pub(super) fn record(&self, row: u64) -> Result<Option<Arc<[u8]>>> {
         let Some(sealed) = self.tables.rows.get(row).context("read a record")? else {
             return Ok(None);
         };
         let bytes = unseal(Kind::Row, row, sealed.value())?;
-        Ok(Some(Bytes::copy_from_slice(bytes)))
+        Ok(Some(Arc::from(bytes)))
     }
 
     /// The row and the record of this id.
-    pub(super) fn locate(&self, id: &str, hash: u64) -> Result<Option<(u64, Bytes)>> {
+    pub(super) fn locate(&self, id: &str, hash: u64) -> Result<Option<(u64, Arc<[u8]>)>> {
         let mut rows = Vec::new();
         self.gathered()?.find(hash, &mut rows);
         for row in rows {
@@ -236,7 +244,7 @@ impl View {
     }
 
     /// The record of a row, if it is of this id.
-    fn record_of(&self, row: u64, id: &str) -> Result<Option<Bytes>> {
+    fn record_of(&self, row: u64, id: &str) -> Result<Option<Arc<[u8]>>> {
         match self.record(row)? {
             Some(record) if record::header(&record)?.id == id => Ok(Some(record)),
             _ => Ok(None),
@@ -257,7 +265,8 @@ impl View {
         self.decode(row, &record)
     }
 
-    fn decode(&self, row: u64, record: &Bytes) -> Result<Sample> {
+    /// The sample of a row and its record.
+    pub(super) fn decode(&self, row: u64, record: &Arc<[u8]>) -> Result<Sample> {
         record::decode(record, live_status(row, self.code(row)?)?, |number| {
             self.dictionary()?.name(number).cloned()
         })

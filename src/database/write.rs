@@ -446,6 +446,7 @@ impl<'t> Transaction<'t> {
                 chunks: Arc::new(chunks),
                 gathered,
                 newest: self.base.newest.filter(|_| keeps_newest),
+                kept_leaves: self.base.kept_leaves,
             },
             new_pairs: self.new_pairs,
         })
@@ -495,13 +496,12 @@ impl<'t> Transaction<'t> {
         let mut chunks = (*self.base.chunks).clone();
         for (number, head) in &self.heads {
             let changed = leaves.remove(number).unwrap_or_default();
-            let mut chunk = match chunks.get(*number as usize) {
-                Some(chunk) => chunk.changed(*head, &changed),
-                None => Chunk::new(*head).changed(*head, &changed),
-            };
-            if self.new_runs.contains(number) {
-                chunk.forget_run();
-            }
+            let has_new_run = self.new_runs.contains(number);
+            let empty = Chunk::new(Head::EMPTY);
+            let old = chunks
+                .get(*number as usize)
+                .map_or(&empty, |chunk| &**chunk);
+            let chunk = old.changed(*head, &changed, has_new_run);
             match chunks.get_mut(*number as usize) {
                 Some(old) => *old = Arc::new(chunk),
                 None => chunks.push(Arc::new(chunk)),

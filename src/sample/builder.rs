@@ -43,7 +43,7 @@ impl SampleBuilder {
 
     pub(super) fn from_sample(sample: Sample) -> Self {
         Self {
-            id: Some(sample.id.into()),
+            id: Some((*sample.id).to_owned()),
             pipeline: sample.pipeline,
             status: sample.status,
             created_at: Some(sample.created_at),
@@ -133,10 +133,7 @@ impl SampleBuilder {
     /// broken: the length of the id or the pipeline, a payload that is not a map, holds what is no
     /// [`Value`], or nests more than 64 deep.
     pub fn build(self) -> Result<Sample> {
-        let id = self
-            .id
-            .unwrap_or_else(|| uuid::Uuid::now_v7().to_string())
-            .into_boxed_str();
+        let id = self.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         check_id(&id)?;
         check_pipeline(&self.pipeline)?;
         let named = |error: crate::Error| error.with_sample_id(&*id);
@@ -148,7 +145,7 @@ impl SampleBuilder {
             measurements = Payload::encode("measurements", &map).map_err(named)?;
         }
         Ok(Sample {
-            id,
+            id: id.as_str().into(),
             pipeline: self.pipeline,
             status: self.status,
             created_at: self.created_at.unwrap_or_else(instant::now),

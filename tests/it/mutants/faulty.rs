@@ -430,7 +430,7 @@ impl Storage for Faulty {
             Fault::SetStatusOneByOne => {
                 for sample in moved.chunks(1) {
                     self.disk.store(sample)?;
-                    std::thread::sleep(Duration::from_micros(10));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             }
             _ => drop(self.disk.store(&moved)?),
