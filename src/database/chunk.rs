@@ -109,7 +109,7 @@ impl Head {
         bytes.extend(self.moved.to_le_bytes());
         seal(Kind::Chunk, chunk, &mut bytes);
         table
-            .insert(chunk, bytes.as_slice())
+            .insert(Kind::Chunk.summary_key(chunk), bytes.as_slice())
             .context("write the head of a chunk")?;
         Ok(())
     }
@@ -224,11 +224,12 @@ pub(super) fn read_chunks(
     table: &impl ReadableTable<u64, &'static [u8]>,
 ) -> Result<Vec<Arc<Chunk>>> {
     let mut chunks = Vec::new();
-    for entry in table.iter().context("read the heads of chunks")? {
-        let (chunk, sealed) = entry.context("read the heads of chunks")?;
-        let chunk = chunk.value();
-        if chunk != chunks.len() as u64 {
-            return Err(missing(Kind::Chunk, chunks.len() as u64));
+    let entries = table.range(Kind::Chunk.summary_keys());
+    for entry in entries.context("read the heads of chunks")? {
+        let (key, sealed) = entry.context("read the heads of chunks")?;
+        let chunk = chunks.len() as u64;
+        if key.value() != Kind::Chunk.summary_key(chunk) {
+            return Err(missing(Kind::Chunk, chunk));
         }
         chunks.push(Arc::new(Chunk::new(Head::decode(chunk, sealed.value())?)));
     }

@@ -1,6 +1,6 @@
-//! Columns: the status planes, and the columns of `created_at` and of pipeline numbers.
+//! The status planes, and the columns of `created_at` and of pipeline numbers.
 //!
-//! Each is a table of leaves of a fixed size, addressed by row; this file knows where in a leaf a row
+//! Each table is one of leaves of a fixed size, addressed by row; this file knows where in a leaf a row
 //! stands. [`Leaves`] gathers the changes of one transaction, so that each leaf is read and written
 //! once. What the columns mean for a query is `chunk.rs`.
 
@@ -10,8 +10,7 @@ use redb::{ReadableTable, Table};
 
 use super::failure::Context;
 use super::schema::{
-    CREATED_ROWS, Kind, LEAF_BYTES, PIPELINE_ROWS, SEAL_BYTES, STATUS_ROWS, missing, seal,
-    unseal_exact,
+    COLUMN_ROWS, Kind, LEAF_BYTES, SEAL_BYTES, STATUS_ROWS, missing, seal, unseal_exact,
 };
 use crate::error::Result;
 
@@ -85,35 +84,36 @@ fn plane_place(row: u64) -> (usize, u32) {
     ((place / 64) as usize, (place % 64) as u32)
 }
 
-/// The instants of the 480 rows of a leaf. Rows that were never used have 0.
-pub(super) fn read_created(
-    table: &impl ReadableTable<u64, &'static [u8]>,
-    leaf: u64,
-) -> Result<Box<[i64; CREATED_ROWS as usize]>> {
-    let guard = table.get(leaf).context("read the time index")?;
-    let guard = guard.ok_or_else(|| missing(Kind::CreatedColumn, leaf))?;
-    let bytes = unseal_exact::<LEAF_BYTES>(Kind::CreatedColumn, leaf, guard.value())?;
-    let mut instants = Box::new([0; CREATED_ROWS as usize]);
-    for (instant, bytes) in instants.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        *instant = i64::from_le_bytes(*bytes);
-    }
-    Ok(instants)
+/// `created_at` and pipeline number of the 320 rows of a leaf. Rows that were never used have 0. On disk
+/// the instants, then the numbers.
+pub(super) struct Columns {
+    pub(super) created: [i64; COLUMN_ROWS as usize],
+    pub(super) pipelines: [u32; COLUMN_ROWS as usize],
 }
 
-/// The pipeline numbers of the 960 rows of a leaf. Rows that were never used have 0.
-pub(super) fn read_pipelines(
-    table: &impl ReadableTable<u64, &'static [u8]>,
-    leaf: u64,
-) -> Result<Box<[u32; PIPELINE_ROWS as usize]>> {
-    let guard = table.get(leaf).context("read the pipeline index")?;
-    let guard = guard.ok_or_else(|| missing(Kind::PipelineColumn, leaf))?;
-    let bytes = unseal_exact::<LEAF_BYTES>(Kind::PipelineColumn, leaf, guard.value())?;
-    let mut numbers = Box::new([0; PIPELINE_ROWS as usize]);
-    for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<4>().0) {
-        *number = u32::from_le_bytes(*bytes);
+impl Columns {
+    pub(super) fn read(
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        leaf: u64,
+    ) -> Result<Box<Self>> {
+        let guard = table.get(leaf).context("read the columns")?;
+        let guard = guard.ok_or_else(|| missing(Kind::Columns, leaf))?;
+        let bytes = unseal_exact::<LEAF_BYTES>(Kind::Columns, leaf, guard.value())?;
+        Ok(Box::new(Self::from_bytes(bytes)))
     }
-    Ok(numbers)
+
+    fn from_bytes(bytes: &[u8; LEAF_BYTES]) -> Self {
+        let (created, pipelines) = bytes.split_at(NUMBERS);
+        let (created, pipelines) = (created.as_chunks().0, pipelines.as_chunks().0);
+        Self {
+            created: std::array::from_fn(|row| i64::from_le_bytes(created[row])),
+            pipelines: std::array::from_fn(|row| u32::from_le_bytes(pipelines[row])),
+        }
+    }
 }
+
+/// Where the pipeline numbers of a leaf begin.
+const NUMBERS: usize = COLUMN_ROWS as usize * 8;
 
 /// The leaves of one table that a transaction has touched.
 pub(super) struct Leaves {
@@ -211,36 +211,61 @@ impl Leaves {
         Ok(())
     }
 
-    /// The bytes of a leaf.
-    pub(super) fn bytes(
+    /// A leaf of the table `columns`.
+    pub(super) fn columns(
         &mut self,
         table: &impl ReadableTable<u64, &'static [u8]>,
         key: u64,
-    ) -> Result<&[u8; LEAF_BYTES]> {
-        Ok(&self.leaf(table, key)?.bytes)
+    ) -> Result<Columns> {
+        Ok(Columns::from_bytes(&self.leaf(table, key)?.bytes))
     }
 
-    /// The fixed-width entry of a row, in a column.
-    pub(super) fn entry<const N: usize>(
+    /// The instant of a row, in the table `columns`.
+    pub(super) fn created(
         &mut self,
         table: &impl ReadableTable<u64, &'static [u8]>,
         row: u64,
-    ) -> Result<[u8; N]> {
-        let at = (row % self.rows_per_leaf) as usize;
-        let leaf = self.leaf(table, row / self.rows_per_leaf)?;
-        Ok(leaf.bytes.as_chunks::<N>().0[at])
+    ) -> Result<i64> {
+        let at = (row % COLUMN_ROWS) as usize;
+        let leaf = self.leaf(table, row / COLUMN_ROWS)?;
+        Ok(i64::from_le_bytes(leaf.bytes[..NUMBERS].as_chunks().0[at]))
     }
 
-    /// Sets the fixed-width entry of a row, in a column.
-    pub(super) fn set_entry<const N: usize>(
+    /// Sets the instant of a row, in the table `columns`.
+    pub(super) fn set_created(
         &mut self,
         table: &impl ReadableTable<u64, &'static [u8]>,
         row: u64,
-        value: [u8; N],
+        micros: i64,
     ) -> Result<()> {
-        let at = (row % self.rows_per_leaf) as usize;
-        let leaf = self.leaf(table, row / self.rows_per_leaf)?;
-        leaf.bytes.as_chunks_mut::<N>().0[at] = value;
+        let at = (row % COLUMN_ROWS) as usize;
+        let leaf = self.leaf(table, row / COLUMN_ROWS)?;
+        leaf.bytes[..NUMBERS].as_chunks_mut().0[at] = micros.to_le_bytes();
+        leaf.changed = true;
+        Ok(())
+    }
+
+    /// The pipeline number of a row, in the table `columns`.
+    pub(super) fn pipeline(
+        &mut self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        row: u64,
+    ) -> Result<u32> {
+        let at = (row % COLUMN_ROWS) as usize;
+        let leaf = self.leaf(table, row / COLUMN_ROWS)?;
+        Ok(u32::from_le_bytes(leaf.bytes[NUMBERS..].as_chunks().0[at]))
+    }
+
+    /// Sets the pipeline number of a row, in the table `columns`.
+    pub(super) fn set_pipeline(
+        &mut self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        row: u64,
+        number: u32,
+    ) -> Result<()> {
+        let at = (row % COLUMN_ROWS) as usize;
+        let leaf = self.leaf(table, row / COLUMN_ROWS)?;
+        leaf.bytes[NUMBERS..].as_chunks_mut().0[at] = number.to_le_bytes();
         leaf.changed = true;
         Ok(())
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::chunk::{CHUNK_LEAVES, Chunk, Mask, Overlap, Rows, RowsKey};
-use super::columns::{ANY_STATUS, read_created};
+use super::columns::{ANY_STATUS, Columns};
 use super::pipelines::{Entry, read_moved, read_rows};
 use super::record::status_code;
 use super::runs::{self, RunReader, Timeline};
-use super::schema::{CHUNK_ROWS, CREATED_ROWS, STATUS_ROWS};
+use super::schema::{CHUNK_ROWS, COLUMN_ROWS, STATUS_ROWS};
 use super::view::View;
 use crate::error::Result;
 use crate::query::{Cursor, Order, Query, TimeRange};
@@ -85,7 +85,7 @@ impl Filter {
                 .iter()
                 .filter_map(|name| dictionary.number(name));
             let wanted = numbers.map(|number| {
-                let entry = Entry::read(&view.tables.pipelines, number)?;
+                let entry = Entry::read(&view.tables.summary, number)?;
                 Ok(Wanted { number, entry })
             });
             Some(wanted.collect::<Result<_>>()?)
@@ -320,39 +320,46 @@ impl Filter {
 
 /// The places of a chunk whose instant is not the one in its run, and that instant.
 pub(super) fn moved_rows(view: &View, chunk: u64) -> Result<Vec<(u32, i64)>> {
-    let mut created = CreatedReader::default();
+    let mut columns = ColumnReader::default();
     let moved = read_moved(&view.tables.created_moved, chunk)?;
     moved
         .iter()
         .map(|place| {
             let row = first_row(chunk) + u64::from(place);
-            Ok((place, created.read(view, row)?))
+            Ok((place, columns.created(view, row)?))
         })
         .collect()
 }
 
-/// Reads the column of `created_at` and keeps the last leaf.
+/// Reads the columns and keeps the last leaf.
 #[derive(Default)]
-pub(super) struct CreatedReader {
-    last: Option<(u64, Box<[i64; CREATED_ROWS as usize]>)>,
+pub(super) struct ColumnReader {
+    last: Option<(u64, Box<Columns>)>,
     /// How many leaves were read.
     pub(super) leaves: u64,
 }
 
-impl CreatedReader {
+impl ColumnReader {
     /// The instant of a row.
-    pub(super) fn read(&mut self, view: &View, row: u64) -> Result<i64> {
-        let (leaf, at) = (row / CREATED_ROWS, (row % CREATED_ROWS) as usize);
-        if let Some((key, instants)) = &self.last
-            && *key == leaf
-        {
-            return Ok(instants[at]);
-        }
-        self.leaves += 1;
-        let instants = read_created(&view.tables.created_column, leaf)?;
-        let micros = instants[at];
-        self.last = Some((leaf, instants));
-        Ok(micros)
+    pub(super) fn created(&mut self, view: &View, row: u64) -> Result<i64> {
+        Ok(self.leaf(view, row)?.created[(row % COLUMN_ROWS) as usize])
+    }
+
+    /// The pipeline number of a row.
+    pub(super) fn pipeline(&mut self, view: &View, row: u64) -> Result<u32> {
+        Ok(self.leaf(view, row)?.pipelines[(row % COLUMN_ROWS) as usize])
+    }
+
+    fn leaf(&mut self, view: &View, row: u64) -> Result<&Columns> {
+        let leaf = row / COLUMN_ROWS;
+        let columns = match self.last.take() {
+            Some((key, columns)) if key == leaf => columns,
+            _ => {
+                self.leaves += 1;
+                Columns::read(&view.tables.columns, leaf)?
+            }
+        };
+        Ok(&self.last.insert((leaf, columns)).1)
     }
 }
 

@@ -8,7 +8,7 @@ use redb::{Builder, ConcurrencyMode, ReadableDatabase};
 
 use super::failure::{Context, commit_failure, guard, open_failure};
 use super::schema::TablesMut;
-use super::state::{FORMAT, IDENTITY, Identity, STATE, State, encode_format};
+use super::state::{FORMAT, IDENTITY, Identity, State, encode_format, write_state};
 use super::view::View;
 use super::{Database, Handle};
 use crate::error::{Error, ErrorKind, Result};
@@ -230,11 +230,10 @@ fn make_tables(database: &redb::Database, identity: Identity) -> Result<()> {
     let transaction = database.begin_write().context(OPERATION)?;
     {
         let mut tables = TablesMut::open(&transaction)?;
-        let state = State::default().encode();
+        write_state(&mut tables.summary, &State::default())?;
         for (name, value) in [
             (FORMAT, encode_format().as_slice()),
             (IDENTITY, &identity.encode()),
-            (STATE, &state),
         ] {
             tables.meta.insert(name, value).context(OPERATION)?;
         }

@@ -1,8 +1,8 @@
 //! Pipelines: their names and numbers, exact counts per status, and bitmaps of their rows.
 //!
 //! A full chunk has one roaring bitmap for each pipeline that has rows in it, written once, when the
-//! chunk fills; of the newest chunk only the column of pipeline numbers is kept. An entry of the table
-//! `pipelines` says in which full chunks its pipeline occurs, so that a rare pipeline's rows are
+//! chunk fills; of the newest chunk only the column of pipeline numbers is kept. An entry of a
+//! pipeline says in which full chunks its pipeline occurs, so that a rare pipeline's rows are
 //! found without asking every chunk.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use super::failure::{Context, damaged};
 use super::schema::{CHUNK_ROWS, Kind, cell_key, missing, seal, unseal};
 use crate::error::Result;
 
-/// What the table `pipelines` says of one pipeline.
+/// What the table `summary` says of one pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) name: Arc<str>,
@@ -38,7 +38,8 @@ impl Entry {
         table: &impl ReadableTable<u64, &'static [u8]>,
         number: u32,
     ) -> Result<Self> {
-        let guard = table.get(u64::from(number)).context("read a pipeline")?;
+        let key = Kind::Pipeline.summary_key(number.into());
+        let guard = table.get(key).context("read a pipeline")?;
         let guard = guard.ok_or_else(|| missing(Kind::Pipeline, u64::from(number)))?;
         Self::decode(number, guard.value())
     }
@@ -77,7 +78,7 @@ impl Entry {
         serialize(&self.chunks, &mut bytes)?;
         seal(Kind::Pipeline, u64::from(number), &mut bytes);
         table
-            .insert(u64::from(number), bytes.as_slice())
+            .insert(Kind::Pipeline.summary_key(number.into()), bytes.as_slice())
             .context("write a pipeline")?;
         Ok(())
     }
@@ -126,9 +127,10 @@ impl Dictionary {
 /// All entries, in order of number.
 pub(super) fn read_all(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for item in table.iter().context("read the pipelines")? {
-        let (number, sealed) = item.context("read the pipelines")?;
-        if number.value() != entries.len() as u64 {
+    let items = table.range(Kind::Pipeline.summary_keys());
+    for item in items.context("read the pipelines")? {
+        let (key, sealed) = item.context("read the pipelines")?;
+        if key.value() != Kind::Pipeline.summary_key(entries.len() as u64) {
             return Err(missing(Kind::Pipeline, entries.len() as u64));
         }
         entries.push(Entry::decode(entries.len() as u32, sealed.value())?);

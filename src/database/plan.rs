@@ -15,7 +15,7 @@
 //! has to be given up half-way.
 
 use super::chunk::Head;
-use super::schema::{CREATED_ROWS, RUN_ENTRIES};
+use super::schema::{COLUMN_ROWS, RUN_ENTRIES};
 use crate::query::TimeRange;
 
 /// Cost of one entry of a timeline tested, in nanoseconds, as measured on the build machine. Only the
@@ -74,7 +74,7 @@ fn costs(question: &Question) -> (f64, f64) {
     let part = ((question.wanted + 1.0) / hits_in_range.max(1.0)).min(1.0);
     let scanned = entries * part;
     let scan_ns = scanned * ENTRY_NS + (scanned / RUN_ENTRIES as f64 + 1.0) * leaf_ns;
-    let leaves = hits.min(question.rows as f64 / CREATED_ROWS as f64);
+    let leaves = hits.min(question.rows as f64 / COLUMN_ROWS as f64);
     let sort_ns = hits * HIT_NS + leaves * leaf_ns;
     (scan_ns, sort_ns)
 }

@@ -5,7 +5,7 @@
 //! each index's own file; no file but this one names a table.
 
 use redb::{ReadOnlyTable, ReadTransaction, Table, WriteTransaction};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::failure::{Context, damaged};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,14 +17,12 @@ pub(super) const FORMAT_VERSION: u32 = 1;
 /// samples meet every boundary.
 const SHARE: u64 = if cfg!(test) { 32 } else { 1 };
 
-/// Rows of one chunk, the unit of planning. A multiple of the four below.
+/// Rows of one chunk, the unit of planning. A multiple of the three below.
 pub(super) const CHUNK_ROWS: u64 = if cfg!(test) { 960 } else { 61_440 };
 /// Rows of one leaf of the status planes: 3 planes × 160 words of 64 bits.
 pub(super) const STATUS_ROWS: u64 = 10_240 / SHARE;
-/// Rows of one leaf of the column of `created_at`: 480 × 8 bytes.
-pub(super) const CREATED_ROWS: u64 = 480 / SHARE;
-/// Rows of one leaf of the column of pipeline numbers: 960 × 4 bytes.
-pub(super) const PIPELINE_ROWS: u64 = 960 / SHARE;
+/// Rows of one leaf of the columns: 320 × (8 + 4) bytes.
+pub(super) const COLUMN_ROWS: u64 = 320 / SHARE;
 /// Entries of one leaf of a chunk's time run: 384 × (8 + 2) bytes.
 pub(super) const RUN_ENTRIES: usize = (384 / SHARE) as usize;
 /// Leaves of a chunk's time run.
@@ -35,14 +33,12 @@ pub(super) const RUN_LEAVES: usize = CHUNK_ROWS as usize / RUN_ENTRIES;
 pub(super) const LEAF_BYTES: usize = (3_840 / SHARE) as usize;
 
 const _: () = assert!(CHUNK_ROWS.is_multiple_of(STATUS_ROWS));
-const _: () = assert!(CHUNK_ROWS.is_multiple_of(CREATED_ROWS));
-const _: () = assert!(CHUNK_ROWS.is_multiple_of(PIPELINE_ROWS));
+const _: () = assert!(CHUNK_ROWS.is_multiple_of(COLUMN_ROWS));
 const _: () = assert!(CHUNK_ROWS.is_multiple_of(RUN_ENTRIES as u64));
 const _: () = assert!(CHUNK_ROWS <= 1 << 16);
 const _: () = assert!(RUN_LEAVES < FENCES_LEAF as usize);
 const _: () = assert!(STATUS_ROWS as usize * 3 / 8 == LEAF_BYTES);
-const _: () = assert!(CREATED_ROWS as usize * 8 == LEAF_BYTES);
-const _: () = assert!(PIPELINE_ROWS as usize * 4 == LEAF_BYTES);
+const _: () = assert!(COLUMN_ROWS as usize * 12 == LEAF_BYTES);
 const _: () = assert!(RUN_ENTRIES * 10 == LEAF_BYTES);
 
 /// Declares the tables once: their definitions, and a struct each for reading and for writing.
@@ -99,30 +95,27 @@ macro_rules! tables {
 }
 
 tables! {
-    /// `format`, `identity` and `state`: see `state.rs`.
+    /// `format` and `identity`: see `state.rs`.
     meta: &'static str => &'static [u8];
     /// Row → record: see `record.rs`. Primary.
     rows: u64 => &'static [u8];
     /// Row / 10,240 → three bit planes of status codes: see `columns.rs`. Primary.
     status: u64 => &'static [u8];
-    /// Row / 480 → `created_at` of each row.
-    created_column: u64 => &'static [u8];
+    /// Row / 320 → `created_at` and pipeline number of each row: see `columns.rs`.
+    columns: u64 => &'static [u8];
     /// Chunk × 256 + leaf → the full chunk's rows in order of time: see `runs.rs`.
     created_runs: u64 => &'static [u8];
     /// Chunk → rows whose `created_at` changed after their chunk's run was made.
     created_moved: u64 => &'static [u8];
-    /// Row / 960 → pipeline number of each row.
-    pipeline_column: u64 => &'static [u8];
-    /// Chunk → least and greatest `created_at` and exact counts per status: see `chunk.rs`.
-    chunks: u64 => &'static [u8];
+    /// What every commit changes a little of, in one table so that it is one leaf: the state, the heads
+    /// of chunks, the pipelines with their counts. Keyed by kind and number.
+    summary: u64 => &'static [u8];
     /// Hash of an id → row.
     ids: u64 => u64;
     /// (Hash, row) of the further ids of a hash that is in `ids` already.
     ids_shared: u128 => ();
     /// Run → up to 320 pairs of hash and row that are not in `ids` yet: see `ids.rs`.
     ids_gathered: u64 => &'static [u8];
-    /// Pipeline number → name, exact counts per status, chunks: see `pipelines.rs`.
-    pipelines: u64 => &'static [u8];
     /// Chunk × 2^32 + pipeline number → roaring bitmap of the chunk's rows, for full chunks.
     pipeline_rows: u64 => &'static [u8];
 }
@@ -134,14 +127,14 @@ pub(super) enum Kind {
     Meta = 1,
     Row,
     Status,
-    CreatedColumn,
+    Columns,
     CreatedRun,
     CreatedMoved,
-    PipelineColumn,
-    Chunk,
     IdRun,
-    Pipeline,
     PipelineRows,
+    Chunk,
+    Pipeline,
+    State,
 }
 
 impl Kind {
@@ -150,36 +143,48 @@ impl Kind {
             Self::Meta => "meta",
             Self::Row => "rows",
             Self::Status => "status",
-            Self::CreatedColumn => "created_column",
+            Self::Columns => "columns",
             Self::CreatedRun => "created_runs",
             Self::CreatedMoved => "created_moved",
-            Self::PipelineColumn => "pipeline_column",
-            Self::Chunk => "chunks",
             Self::IdRun => "ids_gathered",
-            Self::Pipeline => "pipelines",
             Self::PipelineRows => "pipeline_rows",
+            Self::Chunk => "summary, chunks",
+            Self::Pipeline => "summary, pipelines",
+            Self::State => "summary, state",
         }
     }
 
-    fn seed(self, key: u64) -> u64 {
-        (u64::from(self as u8) << 56) ^ key
+    /// The key of an entry of this kind in the table `summary`.
+    pub(super) fn summary_key(self, number: u64) -> u64 {
+        (u64::from(self as u8) << 56) ^ number
+    }
+
+    /// The keys of all entries of this kind in the table `summary`.
+    pub(super) fn summary_keys(self) -> std::ops::RangeInclusive<u64> {
+        self.summary_key(0)..=self.summary_key((1 << 56) - 1)
+    }
+
+    /// The seal of these bytes as the value of this key: the XXH3 of the bytes, and of kind and key,
+    /// so that damage shows, and a value in the wrong place too. Apart, since a seed costs XXH3 more
+    /// than the second hash, which is of eight bytes.
+    fn seal(self, key: u64, bytes: &[u8]) -> [u8; SEAL_BYTES] {
+        let place = self.summary_key(key);
+        (xxh3_64(bytes) ^ xxh3_64(&place.to_le_bytes())).to_le_bytes()
     }
 }
 
 /// Bytes of a seal.
 pub(super) const SEAL_BYTES: usize = 8;
 
-/// Appends the seal: the XXH3 of the bytes, seeded with the kind of value and its key, so that damage
-/// shows, and a value at the wrong place too.
+/// Appends the seal of a value.
 pub(super) fn seal(kind: Kind, key: u64, bytes: &mut Vec<u8>) {
-    let sum = xxh3_64_with_seed(bytes, kind.seed(key));
-    bytes.extend(sum.to_le_bytes());
+    bytes.extend(kind.seal(key, bytes));
 }
 
 /// The bytes under a seal that holds.
 pub(super) fn unseal(kind: Kind, key: u64, sealed: &[u8]) -> Result<&[u8]> {
     if let Some((bytes, sum)) = sealed.split_last_chunk::<SEAL_BYTES>()
-        && xxh3_64_with_seed(bytes, kind.seed(key)).to_le_bytes() == *sum
+        && kind.seal(key, bytes) == *sum
     {
         return Ok(bytes);
     }

@@ -7,15 +7,14 @@ use roaring::RoaringBitmap;
 
 use super::Database;
 use super::chunk::Overlap;
-use super::columns::read_pipelines;
 use super::explain::Explain;
 use super::failure::{Context, guard};
 use super::fetch::Fetch;
-use super::filter::{Filter, first_row};
+use super::filter::{ColumnReader, Filter, first_row};
 use super::pipelines::{Entry, decode_places, read_all};
 use super::plan::Access;
 use super::record::status_code;
-use super::schema::{CHUNK_ROWS, Kind, PIPELINE_ROWS, cell_key};
+use super::schema::{CHUNK_ROWS, Kind, cell_key};
 use super::stream::Stream;
 use super::view::{View, live_status};
 use crate::error::Result;
@@ -175,7 +174,7 @@ impl Snapshot {
             if filter.range == crate::query::TimeRange::ALL {
                 match &filter.pipelines {
                     None => {
-                        let entries = read_all(&self.view.tables.pipelines)?;
+                        let entries = read_all(&self.view.tables.summary)?;
                         entries
                             .iter()
                             .for_each(|entry| add(&mut facets, entry, filter.codes));
@@ -236,19 +235,11 @@ impl Snapshot {
         let view = &self.view;
         let dictionary = view.dictionary()?;
         let mut stream = self.stream(query)?;
-        let mut last = None;
+        let mut columns = ColumnReader::default();
         while let Some(place) = stream.next()? {
-            let (leaf, at) = (
-                place.row / PIPELINE_ROWS,
-                (place.row % PIPELINE_ROWS) as usize,
-            );
-            let numbers = match last.take() {
-                Some((key, numbers)) if key == leaf => numbers,
-                _ => read_pipelines(&view.tables.pipeline_column, leaf)?,
-            };
             let status = live_status(place.row, view.code(place.row)?)?;
-            facets.add(dictionary.name(numbers[at])?, status, 1);
-            last = Some((leaf, numbers));
+            let number = columns.pipeline(view, place.row)?;
+            facets.add(dictionary.name(number)?, status, 1);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! The two small records of the table `meta`: [`Identity`], made once, and [`State`], one per commit.
+//! What is known of the database as a whole: [`Identity`], made once, in the table `meta`, and [`State`],
+//! one per commit, in the table `summary`.
 
-use redb::ReadableTable;
+use redb::{ReadableTable, Table};
 
 use super::failure::{Context, damaged};
 use super::schema::{FORMAT_VERSION, Kind, check_version, seal, unseal_exact};
@@ -45,12 +46,12 @@ impl Identity {
         bytes.extend(self.id.to_le_bytes());
         bytes.extend(self.hash_seed.to_le_bytes());
         bytes.push(self.hash_bits);
-        seal(Kind::Meta, IDENTITY_KEY, &mut bytes);
+        seal(Kind::Meta, 0, &mut bytes);
         bytes
     }
 
     fn decode(sealed: &[u8]) -> Result<Self> {
-        let bytes = unseal_exact::<IDENTITY_BYTES>(Kind::Meta, IDENTITY_KEY, sealed)?;
+        let bytes = unseal_exact::<IDENTITY_BYTES>(Kind::Meta, 0, sealed)?;
         let mut id = [0; 16];
         id.copy_from_slice(&bytes[..16]);
         Ok(Self {
@@ -93,7 +94,7 @@ impl State {
         self.totals.iter().sum()
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(STATE_BYTES + 8);
         for word in [
             self.epoch,
@@ -109,12 +110,12 @@ impl State {
         for total in self.totals {
             bytes.extend(total.to_le_bytes());
         }
-        seal(Kind::Meta, STATE_KEY, &mut bytes);
+        seal(Kind::State, 0, &mut bytes);
         bytes
     }
 
     fn decode(sealed: &[u8]) -> Result<Self> {
-        let bytes = unseal_exact::<STATE_BYTES>(Kind::Meta, STATE_KEY, sealed)?;
+        let bytes = unseal_exact::<STATE_BYTES>(Kind::State, 0, sealed)?;
         let at = |index: usize| word(&bytes[index * 8..]);
         Ok(Self {
             epoch: at(0),
@@ -129,13 +130,8 @@ impl State {
     }
 }
 
-/// The seals of `meta` are keyed by these.
-const IDENTITY_KEY: u64 = 1;
-const STATE_KEY: u64 = 2;
-
 pub(super) const FORMAT: &str = "format";
 pub(super) const IDENTITY: &str = "identity";
-pub(super) const STATE: &str = "state";
 
 /// The format version as `meta` keeps it: four bytes, little-endian, never sealed and never moved.
 pub(super) fn encode_format() -> [u8; 4] {
@@ -159,8 +155,18 @@ pub(super) fn read_identity(
     Identity::decode(&read(table, IDENTITY)?.ok_or_else(absent)?)
 }
 
-pub(super) fn read_state(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<State> {
-    State::decode(&read(table, STATE)?.ok_or_else(absent)?)
+pub(super) fn read_state(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<State> {
+    let guard = table
+        .get(Kind::State.summary_key(0))
+        .context("read the state")?;
+    State::decode(guard.ok_or_else(absent)?.value())
+}
+
+pub(super) fn write_state(table: &mut Table<'_, u64, &'static [u8]>, state: &State) -> Result<()> {
+    table
+        .insert(Kind::State.summary_key(0), state.encode().as_slice())
+        .context("write the state")?;
+    Ok(())
 }
 
 fn read(
@@ -178,7 +184,7 @@ pub(super) fn foreign() -> Error {
 }
 
 fn absent() -> Error {
-    damaged("open the database", "the table meta lacks an entry")
+    damaged("open the database", "its identity or its state is missing")
 }
 
 fn word(bytes: &[u8]) -> u64 {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::chunk::{Head, Overlap, Rows};
-use super::filter::{CreatedReader, Filter, Place, first_row, moved_rows};
+use super::filter::{ColumnReader, Filter, Place, first_row, moved_rows};
 use super::plan::{Access, Question, choose, estimate, overlap};
 use super::record;
 use super::schema::CHUNK_ROWS;
@@ -84,7 +84,7 @@ enum Rest {
     InPlace {
         chunk: u64,
         rows: roaring::bitmap::IntoIter,
-        created: CreatedReader,
+        columns: ColumnReader,
     },
     Scan {
         chunk: u64,
@@ -357,7 +357,7 @@ impl Stream {
                         .bitmap
                         .clone()
                         .into_range(positions.start as u32..positions.end as u32),
-                    created: CreatedReader::default(),
+                    columns: ColumnReader::default(),
                 })
             }
             Access::Scan => {
@@ -370,14 +370,14 @@ impl Stream {
             }
             Access::Sort => {
                 self.figures.chunks_sorted += 1;
-                let mut created = CreatedReader::default();
+                let mut columns = ColumnReader::default();
                 let mut places = Vec::with_capacity(rows.bitmap.len() as usize);
                 for place in &rows.bitmap {
                     let row = first_row(number) + u64::from(place);
-                    let micros = created.read(&view, row)?;
+                    let micros = columns.created(&view, row)?;
                     places.push(Place { micros, row });
                 }
-                self.figures.leaves += created.leaves;
+                self.figures.leaves += columns.leaves;
                 self.push_sorted(places)
             }
         }
@@ -429,7 +429,7 @@ impl Rest {
             Self::InPlace {
                 chunk,
                 rows,
-                created,
+                columns,
             } => {
                 let place = match order {
                     Order::Oldest => rows.next(),
@@ -439,9 +439,9 @@ impl Rest {
                     return Ok(None);
                 };
                 let row = *chunk * CHUNK_ROWS + u64::from(place);
-                let leaves = created.leaves;
-                let micros = created.read(view, row)?;
-                figures.leaves += created.leaves - leaves;
+                let leaves = columns.leaves;
+                let micros = columns.created(view, row)?;
+                figures.leaves += columns.leaves - leaves;
                 Ok(Some(Place { micros, row }))
             }
             Self::Scan {

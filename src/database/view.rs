@@ -11,14 +11,14 @@ use std::sync::{Arc, OnceLock};
 use redb::ReadTransaction;
 
 use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
-use super::columns::{read_created, read_pipelines};
+use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
 use super::ids::{Gathered, shared_range};
 use super::pipelines::Dictionary;
 use super::record;
 use super::runs::{Newest, RunReader, Timeline};
 use super::schema::{
-    CHUNK_ROWS, CREATED_ROWS, Kind, PIPELINE_ROWS, STATUS_ROWS, Tables, definition, missing, unseal,
+    CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, Tables, definition, missing, unseal,
 };
 use super::state::{Identity, State, foreign, read_format, read_identity, read_state};
 use crate::error::Result;
@@ -62,9 +62,10 @@ impl View {
             })?;
         read_format(&meta)?;
         let identity = read_identity(&meta)?;
-        let state = read_state(&meta)?;
+        let tables = Tables::open(transaction)?;
+        let state = read_state(&tables.summary)?;
         Ok(Self {
-            tables: Tables::open(transaction)?,
+            tables,
             identity,
             state,
             dictionary: OnceLock::new(),
@@ -98,14 +99,14 @@ impl View {
 
     pub(super) fn dictionary(&self) -> Result<&Arc<Dictionary>> {
         get_or_read(&self.dictionary, || {
-            Dictionary::read(&self.tables.pipelines).map(Arc::new)
+            Dictionary::read(&self.tables.summary).map(Arc::new)
         })
     }
 
     /// All chunks that hold any row.
     pub(super) fn chunks(&self) -> Result<&Arc<Vec<Arc<Chunk>>>> {
         get_or_read(&self.chunks, || {
-            let chunks = read_chunks(&self.tables.chunks)?;
+            let chunks = read_chunks(&self.tables.summary)?;
             if chunks.len() as u64 != self.state.next_row.div_ceil(CHUNK_ROWS) {
                 return Err(missing(Kind::Chunk, chunks.len() as u64));
             }
@@ -148,40 +149,20 @@ impl View {
             let first_row = self.full_chunks() * CHUNK_ROWS;
             let base = self.newest_base.as_deref();
             let from = first_row + base.map_or(0, |base| base.created.len() as u64);
-            let created = self.column(from, CREATED_ROWS, |leaf, places, out: &mut Vec<i64>| {
-                out.extend(&read_created(&self.tables.created_column, leaf)?[places]);
-                Ok(())
-            })?;
-            let pipelines =
-                self.column(from, PIPELINE_ROWS, |leaf, places, out: &mut Vec<u32>| {
-                    out.extend(&read_pipelines(&self.tables.pipeline_column, leaf)?[places]);
-                    Ok(())
-                })?;
+            let (mut created, mut pipelines) = (Vec::new(), Vec::new());
+            let mut row = from;
+            while row < self.state.next_row {
+                let leaf = row / COLUMN_ROWS;
+                let end = self.state.next_row.min((leaf + 1) * COLUMN_ROWS);
+                let places = (row % COLUMN_ROWS) as usize..(end - leaf * COLUMN_ROWS) as usize;
+                let columns = Columns::read(&self.tables.columns, leaf)?;
+                created.extend(&columns.created[places.clone()]);
+                pipelines.extend(&columns.pipelines[places]);
+                row = end;
+            }
             Ok(Arc::new(Newest::extend(base, &created, &pipelines)))
         })?;
         Ok(newest)
-    }
-
-    /// The entries of a column from a row to the last one.
-    fn column<T>(
-        &self,
-        mut row: u64,
-        rows_per_leaf: u64,
-        read: impl Fn(u64, std::ops::Range<usize>, &mut Vec<T>) -> Result<()>,
-    ) -> Result<Vec<T>> {
-        let mut out = Vec::with_capacity(self.state.next_row.saturating_sub(row) as usize);
-        while row < self.state.next_row {
-            let leaf = row / rows_per_leaf;
-            let end = self.state.next_row.min((leaf + 1) * rows_per_leaf);
-            let first = leaf * rows_per_leaf;
-            read(
-                leaf,
-                (row - first) as usize..(end - first) as usize,
-                &mut out,
-            )?;
-            row = end;
-        }
-        Ok(out)
     }
 
     /// The rows of a chunk in order of time.

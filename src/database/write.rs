@@ -19,10 +19,8 @@ use super::ids::{Gathered, IdTables, Pair, Pairs, append_runs, shared_range};
 use super::pipelines::{self, Dictionary, read_moved, read_rows, write_moved, write_rows};
 use super::record::{self, status_code};
 use super::runs::{MOVED_ROWS_MAX, write_run};
-use super::schema::{
-    CHUNK_ROWS, CREATED_ROWS, Kind, PIPELINE_ROWS, STATUS_ROWS, TablesMut, missing, seal, unseal,
-};
-use super::state::{Identity, STATE, State};
+use super::schema::{CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, TablesMut, missing, seal, unseal};
+use super::state::{Identity, State, write_state};
 use super::view::{Decoded, View};
 use crate::error::Result;
 use crate::instant;
@@ -39,8 +37,7 @@ pub(super) struct Transaction<'t> {
     base_newest: u64,
     dictionary: Arc<Dictionary>,
     status: Leaves,
-    created: Leaves,
-    pipeline_column: Leaves,
+    columns: Leaves,
     heads: BTreeMap<u64, Head>,
     entries: HashMap<u32, pipelines::Entry>,
     moved: BTreeMap<u64, RoaringBitmap>,
@@ -80,8 +77,7 @@ impl<'t> Transaction<'t> {
             dictionary: Arc::clone(&base.dictionary),
             base,
             status: Leaves::new(Kind::Status, STATUS_ROWS),
-            created: Leaves::new(Kind::CreatedColumn, CREATED_ROWS),
-            pipeline_column: Leaves::new(Kind::PipelineColumn, PIPELINE_ROWS),
+            columns: Leaves::new(Kind::Columns, COLUMN_ROWS),
             heads: BTreeMap::new(),
             entries: HashMap::new(),
             moved: BTreeMap::new(),
@@ -165,13 +161,10 @@ impl<'t> Transaction<'t> {
         let micros = instant::floor_micros(sample.created_at());
         self.write_record(row, sample, pipeline)?;
         self.set_code(row, status_code(sample.status()))?;
-        self.created
-            .set_entry(&self.tables.created_column, row, micros.to_le_bytes())?;
-        self.pipeline_column.set_entry(
-            &self.tables.pipeline_column,
-            row,
-            pipeline.to_le_bytes(),
-        )?;
+        self.columns
+            .set_created(&self.tables.columns, row, micros)?;
+        self.columns
+            .set_pipeline(&self.tables.columns, row, pipeline)?;
         self.head(row / CHUNK_ROWS).widen(micros);
         self.count(row / CHUNK_ROWS, pipeline, sample.status(), 1)?;
         self.new_pairs.push((hash, row));
@@ -196,10 +189,9 @@ impl<'t> Transaction<'t> {
             self.set_code(row, status_code(sample.status()))?;
         }
 
-        let old_micros: [u8; 8] = self.created.entry(&self.tables.created_column, row)?;
-        if i64::from_le_bytes(old_micros) != micros {
-            self.created
-                .set_entry(&self.tables.created_column, row, micros.to_le_bytes())?;
+        if self.columns.created(&self.tables.columns, row)? != micros {
+            self.columns
+                .set_created(&self.tables.columns, row, micros)?;
             self.head(chunk).widen(micros);
             if self.is_full(chunk) {
                 self.moved_of(chunk)?.insert((row % CHUNK_ROWS) as u32);
@@ -209,11 +201,8 @@ impl<'t> Transaction<'t> {
         }
 
         if old_pipeline != pipeline {
-            self.pipeline_column.set_entry(
-                &self.tables.pipeline_column,
-                row,
-                pipeline.to_le_bytes(),
-            )?;
+            self.columns
+                .set_pipeline(&self.tables.columns, row, pipeline)?;
             if self.is_full(chunk) {
                 let place = (row % CHUNK_ROWS) as u32;
                 self.rows_of(chunk, old_pipeline)?.remove(place);
@@ -312,10 +301,7 @@ impl<'t> Transaction<'t> {
     }
 
     fn pipeline_of(&mut self, row: u64) -> Result<u32> {
-        let number = self
-            .pipeline_column
-            .entry(&self.tables.pipeline_column, row)?;
-        Ok(u32::from_le_bytes(number))
+        self.columns.pipeline(&self.tables.columns, row)
     }
 
     fn set_code(&mut self, row: u64, code: u8) -> Result<()> {
@@ -361,7 +347,7 @@ impl<'t> Transaction<'t> {
         match self.entries.entry(pipeline) {
             std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                Ok(entry.insert(pipelines::Entry::read(&self.tables.pipelines, pipeline)?))
+                Ok(entry.insert(pipelines::Entry::read(&self.tables.summary, pipeline)?))
             }
         }
     }
@@ -403,11 +389,10 @@ impl<'t> Transaction<'t> {
 
     fn make_run(&mut self, chunk: u64) -> Result<()> {
         let mut instants = Vec::with_capacity(CHUNK_ROWS as usize);
-        let first = first_row(chunk) / CREATED_ROWS;
-        for leaf in first..first + CHUNK_ROWS / CREATED_ROWS {
-            let bytes = self.created.bytes(&self.tables.created_column, leaf)?;
-            let leaf = bytes.as_chunks::<8>().0.iter();
-            instants.extend(leaf.map(|micros| i64::from_le_bytes(*micros)));
+        let first = first_row(chunk) / COLUMN_ROWS;
+        for leaf in first..first + CHUNK_ROWS / COLUMN_ROWS {
+            let columns = self.columns.columns(&self.tables.columns, leaf)?;
+            instants.extend(columns.created);
         }
         write_run(&mut self.tables.created_runs, chunk, &instants)?;
         self.new_runs.push(chunk);
@@ -419,23 +404,18 @@ impl<'t> Transaction<'t> {
         let gathered = self.finish_ids()?;
         self.finish_moved()?;
         self.status.flush(&mut self.tables.status)?;
-        self.created.flush(&mut self.tables.created_column)?;
-        self.pipeline_column
-            .flush(&mut self.tables.pipeline_column)?;
+        self.columns.flush(&mut self.tables.columns)?;
         for ((chunk, pipeline), rows) in &self.pipeline_rows {
             write_rows(&mut self.tables.pipeline_rows, *chunk, *pipeline, rows)?;
         }
         for (number, entry) in &self.entries {
-            entry.write(&mut self.tables.pipelines, *number)?;
+            entry.write(&mut self.tables.summary, *number)?;
         }
         for (chunk, head) in &self.heads {
-            head.write(&mut self.tables.chunks, *chunk)?;
+            head.write(&mut self.tables.summary, *chunk)?;
         }
         self.state.epoch += 1;
-        self.tables
-            .meta
-            .insert(STATE, self.state.encode().as_slice())
-            .context("write the state")?;
+        write_state(&mut self.tables.summary, &self.state)?;
         let chunks = self.publish_chunks();
         let is_same_chunk = self.state.next_row / CHUNK_ROWS == self.base_newest;
         let keeps_newest = is_same_chunk && !self.newest_changed;
