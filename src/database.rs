@@ -50,7 +50,7 @@ use plan::Access;
 use view::View;
 use write::Transaction;
 
-/// With deferred durability, one store in so many is durable all the same, since redb frees no page
+/// With deferred durability, one commit in so many is durable all the same, since redb frees no page
 /// in between.
 const DEFERRED_COMMITS_MAX: u32 = 64;
 
@@ -94,7 +94,7 @@ struct Inner {
     path: PathBuf,
     durability: Durability,
     sample_bytes_max: usize,
-    /// What is open, until it is closed.
+    /// What is open, until it is closed. Only who holds `writer` may keep the handle beyond this lock.
     open: RwLock<Option<Open>>,
     /// Held by whoever writes.
     writer: Mutex<Writer>,
@@ -107,30 +107,28 @@ struct Inner {
 struct Writer {
     /// Commits since the last durable one.
     deferred_commits: u32,
+    /// Whether a commit could not be published, so that `view` is not the last state.
+    is_stale: bool,
 }
 
 #[derive(Clone)]
 struct Open {
     handle: Arc<Handle>,
-    view: Arc<View>,
+    /// The last commit; `None` for a handle that follows another process.
+    view: Option<Arc<View>>,
 }
 
 /// What redb has open.
 enum Handle {
-    Writes {
-        database: redb::Database,
-    },
-    Reads {
-        database: redb::ReadOnlyDatabase,
-        is_shared: bool,
-    },
+    Writes { database: redb::Database },
+    Reads { database: redb::ReadOnlyDatabase },
 }
 
 impl Handle {
     fn begin_read(&self) -> Result<ReadTransaction> {
         match self {
             Self::Writes { database } => database.begin_read(),
-            Self::Reads { database, .. } => database.begin_read(),
+            Self::Reads { database } => database.begin_read(),
         }
         .context("begin to read")
     }
@@ -150,10 +148,10 @@ impl Database {
         Options::default()
     }
 
-    fn new(path: PathBuf, options: &Options, handle: Handle, view: View) -> Self {
+    fn new(path: PathBuf, options: &Options, handle: Handle, view: Option<View>) -> Self {
         let open = Open {
             handle: Arc::new(handle),
-            view: Arc::new(view),
+            view: view.map(Arc::new),
         };
         Self {
             inner: Arc::new(Inner {
@@ -228,32 +226,41 @@ impl Inner {
 
     /// The state of the last commit.
     fn view(&self, operation: &'static str) -> Result<Arc<View>> {
-        let open = self.opened(operation)?;
-        match &*open.handle {
-            // Another process may have written.
-            Handle::Reads {
-                is_shared: true, ..
-            } => guard(operation, || self.follow(&open)),
-            _ => Ok(open.view),
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = open.as_ref().ok_or_else(|| Error::closed(operation))?;
+        match &open.view {
+            Some(view) => Ok(Arc::clone(view)),
+            // Another process may have written. Nothing is kept, since what a reader keeps the writer's
+            // file must keep too.
+            None => guard(operation, || {
+                let transaction = open.handle.begin_read()?;
+                View::read(&transaction).map(Arc::new)
+            }),
         }
     }
 
-    /// The view of what another process has committed since, if it has.
-    fn follow(&self, open: &Open) -> Result<Arc<View>> {
-        let transaction = open.handle.begin_read()?;
-        let view = View::read(&transaction)?;
-        if view.state.epoch == open.view.state.epoch {
-            return Ok(Arc::clone(&open.view));
+    /// Fails when the database is closed, or the handle only reads.
+    fn check_writable(&self, operation: &'static str) -> Result<()> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        match open.as_ref().map(|open| &*open.handle) {
+            None => Err(Error::closed(operation)),
+            Some(Handle::Reads { .. }) => Err(self.read_only(operation)),
+            Some(Handle::Writes { .. }) => Ok(()),
         }
-        let view = Arc::new(view);
-        self.publish(&view);
-        Ok(view)
+    }
+
+    /// Fails when the database is closed.
+    fn check_open(&self, operation: &'static str) -> Result<()> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref()
+            .map(drop)
+            .ok_or_else(|| Error::closed(operation))
     }
 
     fn publish(&self, view: &Arc<View>) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = open.as_mut() {
-            open.view = Arc::clone(view);
+            open.view = Some(Arc::clone(view));
         }
     }
 
@@ -270,18 +277,21 @@ impl Inner {
     ) -> Result<Option<T>> {
         let mut writer = self.writer();
         let open = self.opened(operation)?;
-        let Handle::Writes { database } = &*open.handle else {
+        let (Handle::Writes { database }, Some(view)) = (&*open.handle, &open.view) else {
             return Err(self.read_only(operation));
         };
+        if writer.is_stale {
+            return Err(unpublished(operation));
+        }
         guard(operation, || {
             let is_durable = self.durability == Durability::Immediate
-                || writer.deferred_commits >= DEFERRED_COMMITS_MAX;
+                || writer.deferred_commits + 1 >= DEFERRED_COMMITS_MAX;
             let mut transaction = database.begin_write().context(operation)?;
             if !is_durable {
                 let _ = transaction.set_durability(redb::Durability::None);
             }
-            let mut all = Transaction::begin(&transaction, &open.view)?;
-            let Some(answer) = work(&mut all, &open.view)? else {
+            let mut all = Transaction::begin(&transaction, view)?;
+            let Some(answer) = work(&mut all, view)? else {
                 drop(all);
                 transaction.abort().context(operation)?;
                 return Ok(None);
@@ -293,11 +303,17 @@ impl Inner {
             } else {
                 writer.deferred_commits + 1
             };
+            // From here on the batch is in the file: unless readers see it too, nobody may write on what
+            // they see.
+            writer.is_stale = true;
             outcome.publish();
-            let transaction = open.handle.begin_read()?;
-            let identity = open.view.identity;
-            let view = View::published(&transaction, identity, outcome.state, outcome.decoded)?;
+            let published = open.handle.begin_read().and_then(|transaction| {
+                let (state, decoded) = (outcome.state, outcome.decoded);
+                View::published(&transaction, view.identity, state, decoded)
+            });
+            let view = published.map_err(|cause| unpublished(operation).with_cause(cause))?;
             self.publish(&Arc::new(view));
+            writer.is_stale = false;
             Ok(Some(answer))
         })
         .map_err(|error| match error.subject() {
@@ -338,15 +354,21 @@ impl Inner {
             Handle::Writes { database } => guard("flush", || self.flush(&mut writer, database)),
             Handle::Reads { .. } => Ok(()),
         };
-        // A read that has just begun may still hold the handle; it is closed when the last one lets
-        // go of it.
+        // Nobody else has the handle: reads use it under the lock that it was taken from, and writes
+        // under the one that is held here.
         let closed = guard(OPERATION, || match Arc::into_inner(handle) {
             Some(Handle::Writes { database }) => database.close().context(OPERATION),
-            Some(Handle::Reads { database, .. }) => database.close().context(OPERATION),
+            Some(Handle::Reads { database }) => database.close().context(OPERATION),
             None => Ok(()),
         });
         flushed.and(closed)
     }
+}
+
+/// The error for a commit that succeeded and cannot be seen here.
+fn unpublished(operation: &'static str) -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, operation)
+        .with_message("a commit succeeded but could not be read back; open the file again")
 }
 
 impl Drop for Inner {
@@ -367,9 +389,7 @@ impl Storage for Database {
 
     fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
         const OPERATION: &str = "store a batch";
-        if let Handle::Reads { .. } = &*self.inner.opened(OPERATION)?.handle {
-            return Err(self.inner.read_only(OPERATION));
-        }
+        self.inner.check_writable(OPERATION)?;
         check_batch(batch, self.inner.sample_bytes_max)?;
         if batch.is_empty() {
             return Ok(StoreReport::default());

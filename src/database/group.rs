@@ -13,6 +13,8 @@ use crate::storage::StoreReport;
 
 /// A group takes no further batch once it has so many samples.
 const GROUP_SAMPLES_MAX: usize = 16_384;
+/// Nor once its samples are so many bytes.
+const GROUP_BYTES_MAX: usize = 64 << 20;
 
 /// The stores that wait, and whether somebody leads.
 #[derive(Default)]
@@ -24,6 +26,7 @@ pub(super) struct Group {
 #[derive(Default)]
 struct Queue {
     is_led: bool,
+    /// One for each thread that waits, so no more than the process has threads.
     waiting: Vec<Arc<Submission>>,
 }
 
@@ -83,11 +86,7 @@ impl Group {
     ) -> Result<StoreReport> {
         let others = group.iter().map(|submission| submission.batch.as_slice());
         let batches: Vec<&[Sample]> = own.into_iter().chain(others).collect();
-        let outcome = commit(&batches);
-        let mut outcomes = (0..batches.len()).map(|at| match &outcome {
-            Ok(reports) => reports.get(at).copied().ok_or_else(no_report),
-            Err(error) => Err(error.clone()),
-        });
+        let mut outcomes = outcomes(&batches, commit).into_iter();
         let of_own = match own {
             Some(_) => outcomes.next().unwrap_or_else(|| Err(no_report())),
             None => Ok(StoreReport::default()),
@@ -103,12 +102,39 @@ impl Group {
     }
 }
 
+/// Stores the batches in one transaction. When that fails before anything was committed, each is stored
+/// by itself, so that a batch fails for its own reasons only.
+fn outcomes(
+    batches: &[&[Sample]],
+    commit: impl Fn(&[&[Sample]]) -> Result<Vec<StoreReport>>,
+) -> Vec<Result<StoreReport>> {
+    match commit(batches) {
+        Ok(reports) => {
+            let reports = reports.into_iter().map(Ok);
+            let missing = std::iter::repeat_with(|| Err(no_report()));
+            reports.chain(missing).take(batches.len()).collect()
+        }
+        Err(error) if batches.len() == 1 || error.kind() == ErrorKind::OutcomeUnknown => {
+            batches.iter().map(|_| Err(error.clone())).collect()
+        }
+        Err(_) => batches
+            .iter()
+            .map(|batch| commit(&[batch])?.first().copied().ok_or_else(no_report))
+            .collect(),
+    }
+}
+
 /// The batches that come first and fit into a group which has so many samples already; one at least.
 fn take_group(waiting: &mut Vec<Arc<Submission>>, mut samples: usize) -> Vec<Arc<Submission>> {
-    let mut taken = 0;
+    let (mut taken, mut bytes) = (0, 0);
     for submission in waiting.iter() {
         samples += submission.batch.len();
-        if taken > 0 && samples > GROUP_SAMPLES_MAX {
+        bytes += submission
+            .batch
+            .iter()
+            .map(Sample::encoded_len)
+            .sum::<usize>();
+        if taken > 0 && (samples > GROUP_SAMPLES_MAX || bytes > GROUP_BYTES_MAX) {
             break;
         }
         taken += 1;
@@ -169,6 +195,39 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Backend);
         let report = group.store(&batch(1), |_| Ok(vec![StoreReport::new(1, 0)]));
         assert_eq!(report.unwrap().inserted, 1);
+    }
+
+    #[test]
+    fn a_bad_batch_fails_alone_unless_nobody_knows_what_became_of_it() {
+        let (good, bad) = (batch(1), batch(2));
+        let batches: [&[Sample]; 3] = [&good, &bad, &good];
+        let commit = |kind| {
+            move |batches: &[&[Sample]]| {
+                let is_bad = batches.iter().any(|batch| batch.len() == 2);
+                let reports = batches.iter().map(|_| StoreReport::new(1, 0));
+                if is_bad {
+                    Err(Error::new(kind, "commit"))
+                } else {
+                    Ok(reports.collect())
+                }
+            }
+        };
+        let kinds = |outcomes: Vec<Result<StoreReport>>| -> Vec<Option<ErrorKind>> {
+            let kinds = outcomes
+                .into_iter()
+                .map(|outcome| outcome.err().map(|error| error.kind()));
+            kinds.collect()
+        };
+        let damaged = ErrorKind::Damaged;
+        assert_eq!(
+            kinds(outcomes(&batches, commit(damaged))),
+            [None, Some(damaged), None]
+        );
+        let unknown = ErrorKind::OutcomeUnknown;
+        assert_eq!(
+            kinds(outcomes(&batches, commit(unknown))),
+            [Some(unknown); 3]
+        );
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub enum Durability {
     /// When it returns: it survives the loss of the process and of power.
     #[default]
     Immediate,
-    /// With the next [`flush`](crate::Storage::flush), `close`, or one store in 64. What came after
-    /// that is lost with the process; what is left is whole.
+    /// With the next [`flush`](crate::Storage::flush) or `close`, and with one commit in 64. What came
+    /// after that is lost with the process; what is left is whole.
     Deferred,
 }
 
@@ -86,7 +86,8 @@ impl Options {
     /// Whether other processes may read while one writes. Off by default: a handle that writes then
     /// keeps every other process out, and readers share the file with readers only. The writer and
     /// its readers must agree on it; readers follow the writer's commits. It costs the writer a second
-    /// sync per commit, and does not go with [`Durability::Deferred`].
+    /// sync per commit, and does not go with [`Durability::Deferred`]. While a reader holds a
+    /// [`Snapshot`](super::Snapshot) or an iterator, the writer's file keeps what they see, and grows.
     pub fn shared_readers(mut self, shared_readers: bool) -> Self {
         self.shared_readers = shared_readers;
         self
@@ -190,11 +191,8 @@ impl Options {
                 .map_err(|error| open_failure(error, &path))?;
             let transaction = database.begin_read().context(OPERATION)?;
             let view = View::read(&transaction)?;
-            let handle = Handle::Reads {
-                database,
-                is_shared: self.shared_readers,
-            };
-            return Ok(Database::new(path, &self, handle, view));
+            let view = (!self.shared_readers).then_some(view);
+            return Ok(Database::new(path, &self, Handle::Reads { database }, view));
         }
         builder.set_check_integrity_on_open(self.verify_on_open);
         if let Some(progress) = self.on_repair.clone() {
@@ -220,7 +218,7 @@ impl Options {
             path,
             &self,
             Handle::Writes { database },
-            view,
+            Some(view),
         ))
     }
 }

@@ -58,6 +58,12 @@ impl Snapshot {
         }
     }
 
+    /// Runs `work` unless the database is closed, and turns a panic on a damaged file into an error.
+    fn guard<T>(&self, operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.database.inner.check_open(operation)?;
+        guard(operation, work)
+    }
+
     fn stream(&self, query: &Query) -> Result<Stream> {
         let filter = Filter::resolve(&self.view, query)?;
         Stream::open(Arc::clone(&self.view), filter, self.forced)
@@ -68,7 +74,7 @@ impl Snapshot {
     /// # Errors
     /// [`Damaged`](crate::ErrorKind::Damaged), [`Io`](crate::ErrorKind::Io).
     pub fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
-        guard("retrieve a sample", || self.view.retrieve(id))
+        self.guard("retrieve a sample", || self.view.retrieve(id))
             .map_err(|error| error.with_sample_id(id))
     }
 
@@ -78,7 +84,7 @@ impl Snapshot {
     /// [`InvalidCursor`](crate::ErrorKind::InvalidCursor), [`Damaged`](crate::ErrorKind::Damaged),
     /// [`Io`](crate::ErrorKind::Io).
     pub fn list(&self, query: &Query) -> Result<Page> {
-        guard("list samples", || {
+        self.guard("list samples", || {
             let filter = Filter::resolve(&self.view, query)?;
             let limit = filter.limit;
             if limit == 0 {
@@ -106,7 +112,7 @@ impl Snapshot {
     /// # Errors
     /// As [`list`](Self::list).
     pub fn iterate(&self, query: &Query) -> Result<Samples<'static>> {
-        let stream = guard("iterate over samples", || self.stream(query))?;
+        let stream = self.guard("iterate over samples", || self.stream(query))?;
         let mut fetch = Fetch::new(Arc::clone(&self.view), stream);
         // The file stays open as long as the iterator lives.
         let database = self.database.clone();
@@ -115,7 +121,9 @@ impl Snapshot {
             if is_over {
                 return None;
             }
-            let next = guard("iterate over samples", || fetch.next())
+            let open = database.inner.check_open("iterate over samples");
+            let next = open
+                .and_then(|()| guard("iterate over samples", || fetch.next()))
                 .map(|next| next.map(|(_, sample)| sample))
                 .map_err(|error| error.with_subject(database.path().display()));
             is_over = !matches!(next, Ok(Some(_)));
@@ -128,7 +136,7 @@ impl Snapshot {
     /// # Errors
     /// As [`list`](Self::list).
     pub fn count(&self, query: &Query) -> Result<u64> {
-        guard("count samples", || {
+        self.guard("count samples", || {
             let filter = Filter::resolve(&self.view, query)?;
             if filter.is_nothing() {
                 return Ok(0);
@@ -161,7 +169,7 @@ impl Snapshot {
     /// # Errors
     /// As [`list`](Self::list).
     pub fn facets(&self, query: &Query) -> Result<Facets> {
-        guard("count samples", || {
+        self.guard("count samples", || {
             let filter = Filter::resolve(&self.view, query)?;
             let mut facets = Facets::new();
             if filter.is_nothing() {
@@ -250,7 +258,7 @@ impl Snapshot {
     /// # Errors
     /// As [`list`](Self::list).
     pub fn explain(&self, query: &Query) -> Result<Explain> {
-        guard("explain a query", || {
+        self.guard("explain a query", || {
             let filter = Filter::resolve(&self.view, query)?;
             let count = count_plan(&filter);
             let limit = filter.limit;

@@ -226,6 +226,10 @@ impl View {
 
     /// The record of a row, if it is of this id.
     fn record_of(&self, row: u64, id: &str) -> Result<Option<Arc<[u8]>>> {
+        // A pair may be of a sample that is gone, or newer than this view. The planes are in memory.
+        if row >= self.state.next_row || self.code(row)? == 0 {
+            return Ok(None);
+        }
         match self.record(row)? {
             Some(record) if record::header(&record)?.id == id => Ok(Some(record)),
             _ => Ok(None),

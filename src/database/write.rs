@@ -109,7 +109,7 @@ impl<'t> Transaction<'t> {
     }
 
     /// The row of an id and the pipeline of its record.
-    fn locate(&self, id: &str, hash: u64) -> Result<Option<(u64, u32)>> {
+    fn locate(&mut self, id: &str, hash: u64) -> Result<Option<(u64, u32)>> {
         let mut rows = Vec::new();
         self.fresh.find(hash, &mut rows);
         self.base.gathered.find(hash, &mut rows);
@@ -118,16 +118,17 @@ impl<'t> Transaction<'t> {
                 return Ok(Some((row, pipeline)));
             }
         }
-        let Some(row) = self.tables.ids.get(hash).context("look up an id")? else {
+        let row = self.tables.ids.get(hash).context("look up an id")?;
+        let Some(row) = row.map(|row| row.value()) else {
             return Ok(None);
         };
-        let row = row.value();
         if let Some(pipeline) = self.record_of(row, id)? {
             return Ok(Some((row, pipeline)));
         }
         let shared = self.tables.ids_shared.range(shared_range(hash));
-        for entry in shared.context("look up an id")? {
-            let row = entry.context("look up an id")?.0.value() as u64;
+        let shared = shared.context("look up an id")?;
+        let rows = shared.map(|entry| Ok(entry.context("look up an id")?.0.value() as u64));
+        for row in rows.collect::<Result<Vec<_>>>()? {
             if let Some(pipeline) = self.record_of(row, id)? {
                 return Ok(Some((row, pipeline)));
             }
@@ -136,7 +137,11 @@ impl<'t> Transaction<'t> {
     }
 
     /// The pipeline of the record of a row, if it is of this id.
-    fn record_of(&self, row: u64, id: &str) -> Result<Option<u32>> {
+    fn record_of(&mut self, row: u64, id: &str) -> Result<Option<u32>> {
+        // A pair may be of a sample that is gone. The planes are looked at in memory.
+        if self.status.code(&self.tables.status, row)? == 0 {
+            return Ok(None);
+        }
         let Some(sealed) = self.tables.rows.get(row).context("read a record")? else {
             return Ok(None);
         };

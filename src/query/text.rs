@@ -97,7 +97,14 @@ impl Query {
         let when =
             || parse_instant(value, now).map_err(|error| error.with_subject(format!("--{name}")));
         Ok(match name {
-            "pipeline" => split(value).into_iter().fold(self, Self::pipeline),
+            "pipeline" => {
+                split(value)
+                    .into_iter()
+                    .try_fold(self, |query, name| match name.as_str() {
+                        "" => Err(misread("pipeline", &name, "the name of a pipeline")),
+                        _ => Ok(query.pipeline(name)),
+                    })?
+            }
             "status" => split(value).iter().try_fold(self, |query, word| {
                 Ok::<_, Error>(query.status(parse_status(word)?))
             })?,
@@ -334,7 +341,7 @@ mod tests {
 
     prop_compose! {
         fn queries()(
-            pipelines in prop::collection::vec("[^\0]{0,12}", 0..3),
+            pipelines in prop::collection::vec("[^\0]{1,12}", 0..3),
             statuses in prop::collection::vec(prop::sample::select(Status::ALL.to_vec()), 0..3),
             ids in prop::option::of(prop::collection::vec("[^\0]{0,12}", 1..3)),
             bounds in prop::array::uniform4(prop::option::of(instants())),

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{Reason, Sample};
@@ -140,6 +141,27 @@ impl Sample {
     }
 }
 
+impl Serialize for Sample {
+    /// As the JSON text form, in any format.
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let fields = self.json_fields().map_err(serde::ser::Error::custom)?;
+        serializer.collect_map(fields)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sample {
+    /// From the JSON text form, in any format that describes itself.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let json = Json::deserialize(deserializer)?;
+        Self::from_json(json).map_err(|error| {
+            let causes =
+                std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+            let chain: Vec<String> = causes.map(ToString::to_string).collect();
+            serde::de::Error::custom(chain.join(": "))
+        })
+    }
+}
+
 fn write_reason(reason: &Reason) -> Json {
     let mut inner = JsonMap::new();
     inner.insert("stage".into(), reason.stage().into());
@@ -222,4 +244,30 @@ fn json_type(json: &Json) -> &'static str {
 
 fn malformed(message: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Decode, "read a sample from JSON").with_message(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Status, data};
+
+    #[test]
+    fn serde_has_the_text_form_with_its_fields_in_order() {
+        let sample = Sample::builder("weather")
+            .id("JFK")
+            .status(Status::Dlq)
+            .data(data! { "nan" => f64::NAN })
+            .reason(Reason::new("parse", "no", 1, instant::now()))
+            .build()
+            .unwrap();
+        let text = serde_json::to_string(&sample).unwrap();
+        assert_eq!(text, sample.to_json_text().unwrap());
+        assert!(
+            text.starts_with(r#"{"id":"JFK","pipeline":"weather","status":"dlq""#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Sample>(&text).unwrap(), sample);
+        let error = serde_json::from_str::<Sample>(r#"{"id":"a","pipeline":""}"#).unwrap_err();
+        assert!(error.to_string().contains("1 to 255"), "{error}");
+    }
 }

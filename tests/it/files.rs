@@ -66,6 +66,99 @@ fn a_second_open_finds_all_that_was_stored() {
 }
 
 #[test]
+fn after_close_nothing_answers_and_the_file_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let database = Database::open(&path).unwrap();
+    database.store(&samples(100)).unwrap();
+    let snapshot = database.snapshot().unwrap();
+    let mut iterator = database.iterate(&Query::new()).unwrap();
+    iterator.next().unwrap().unwrap();
+    database.close().unwrap();
+    let closed = |error: Error| assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    closed(snapshot.count(&Query::new()).unwrap_err());
+    closed(snapshot.facets(&Query::new()).unwrap_err());
+    closed(snapshot.list(&Query::new()).unwrap_err());
+    closed(snapshot.retrieve("s1").unwrap_err());
+    closed(iterator.next().unwrap().unwrap_err());
+    assert!(iterator.next().is_none());
+
+    // However many read meanwhile, when `close` returns another may open the file.
+    for _ in 0..50 {
+        let database = Database::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| while database.count(&Query::new()).is_ok() {});
+            }
+            database.close().unwrap();
+            Database::open(&path).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_batch_fails_for_its_own_reasons_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let marker = "unlikely to be anywhere else in the file";
+    let victim = Sample::builder("p")
+        .id("victim")
+        .data(data! { "text" => marker })
+        .build()
+        .unwrap();
+    Database::open(&path)
+        .unwrap()
+        .store(std::slice::from_ref(&victim))
+        .unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes
+        .windows(marker.len())
+        .position(|window| window == marker.as_bytes())
+        .unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+
+    let database = Database::open(&path).unwrap();
+    assert_eq!(
+        database.retrieve("victim").unwrap_err().kind(),
+        ErrorKind::Damaged
+    );
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let database = &database;
+            scope.spawn(move || {
+                for number in 0..50 {
+                    let sample = Sample::builder("p").id(format!("{thread}-{number}"));
+                    database.store(&[sample.build().unwrap()]).unwrap();
+                }
+            });
+        }
+        for _ in 0..50 {
+            let error = database.store(std::slice::from_ref(&victim)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Damaged);
+        }
+    });
+    assert_eq!(database.count(&Query::new()).unwrap(), 201);
+}
+
+#[test]
+fn an_idle_shared_reader_does_not_make_the_file_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let shared = || Database::options().shared_readers(true);
+    let writer = shared().open(&path).unwrap();
+    writer.store(&samples(200)).unwrap();
+    let reader = shared().read_only(true).open(&path).unwrap();
+    assert_eq!(reader.count(&Query::new()).unwrap(), 200);
+    for _ in 0..100 {
+        writer.store(&samples(200)).unwrap();
+    }
+    let bytes = fs::metadata(&path).unwrap().len();
+    assert!(bytes < 4 << 20, "{bytes} bytes for 200 samples");
+    assert_eq!(reader.count(&Query::new()).unwrap(), 200);
+}
+
+#[test]
 fn deferred_stores_are_there_after_flush_and_after_close() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.redb");

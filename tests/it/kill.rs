@@ -7,94 +7,172 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use samplestore::{Database, Query, Sample, Storage, data};
+use std::path::Path;
 
-const BATCH: u64 = 50;
+use samplestore::{Database, Durability, Query, Sample, Storage, data};
+
 const FILE: &str = "SAMPLESTORE_TEST_KILL_FILE";
+const SIZE: &str = "SAMPLESTORE_TEST_KILL_BATCH";
+const DEFERRED: &str = "SAMPLESTORE_TEST_KILL_DEFERRED";
 
-fn batch(number: u64) -> Vec<Sample> {
-    (0..BATCH)
+fn batch(number: u64, size: u64) -> Vec<Sample> {
+    (0..size)
         .map(|at| {
             Sample::builder(format!("batch-{number}"))
                 .id(format!(
                     "{:x}-{at}",
                     number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
                 ))
-                .data(data! { "batch" => number, "at" => at, "text" => "x".repeat(200) })
+                .data(data! { "batch" => number, "at" => at, "text" => "x".repeat(20) })
                 .build()
                 .unwrap()
         })
         .collect()
 }
 
+fn open(path: &Path, durability: Durability) -> Database {
+    Database::options()
+        .durability(durability)
+        .open(path)
+        .unwrap()
+}
+
 /// The child's part; nothing at all when the tests are run as usual.
 #[test]
 fn child_stores_until_it_is_killed() {
-    let Ok(path) = std::env::var(FILE) else {
+    let (Ok(path), Ok(size)) = (std::env::var(FILE), std::env::var(SIZE)) else {
         return;
     };
-    let database = Database::open(path).unwrap();
-    let first = database.count(&Query::new()).unwrap() / BATCH;
+    let size: u64 = size.parse().unwrap();
+    let durability = match std::env::var_os(DEFERRED) {
+        Some(_) => Durability::Deferred,
+        None => Durability::Immediate,
+    };
+    let database = open(Path::new(&path), durability);
+    let first = database.count(&Query::new()).unwrap() / size;
     for number in first..first + 100_000 {
-        database.store(&batch(number)).unwrap();
+        database.store(&batch(number, size)).unwrap();
         println!("acknowledged {number}");
     }
+}
+
+/// Starts a child that stores batches, kills it when so many were acknowledged, and says how many were
+/// in all.
+fn kill_after(acknowledged: u64, path: &Path, size: u64, durability: Durability) -> u64 {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([
+            "kill::child_stores_until_it_is_killed",
+            "--exact",
+            "--nocapture",
+        ])
+        .env(FILE, path)
+        .env(SIZE, size.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    if durability == Durability::Deferred {
+        command.env(DEFERRED, "yes");
+    }
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut of_round, mut last) = (0, None);
+    for line in lines.map_while(Result::ok) {
+        // The first line has the name of the test before it.
+        if let Some((_, number)) = line.split_once("acknowledged ") {
+            last = Some(number.parse::<u64>().unwrap());
+            of_round += 1;
+            if of_round == acknowledged {
+                child.kill().unwrap();
+            }
+        }
+    }
+    child.wait().unwrap();
+    last.expect("the child stored nothing") + 1
+}
+
+/// Checks that the file holds batches from the first on, each whole, and says how many.
+fn whole_batches(database: &Database, size: u64, from: u64) -> u64 {
+    let by_pipeline = database.facets(&Query::new()).unwrap();
+    let by_pipeline = by_pipeline.by_pipeline();
+    let stored = by_pipeline.len() as u64;
+    for number in 0..stored {
+        let name = format!("batch-{number}");
+        assert_eq!(
+            by_pipeline.get(name.as_str()),
+            Some(&size),
+            "{name} is partial"
+        );
+    }
+    for number in from..stored {
+        let of_batch = Query::new().pipeline(format!("batch-{number}"));
+        let listed = database.list(&of_batch).unwrap().samples;
+        assert_eq!(listed.len() as u64, size, "batch {number} is partial");
+        for sample in batch(number, size) {
+            let found = database.retrieve(sample.id()).unwrap().unwrap();
+            assert_eq!(found.data(), sample.data());
+        }
+    }
+    assert_eq!(database.count(&Query::new()).unwrap(), stored * size);
+    stored
 }
 
 #[test]
 fn every_acknowledged_batch_survives_kill_9_and_no_partial_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("killed.redb");
-    let mut acknowledged = 0;
     for round in 0..6 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "kill::child_stores_until_it_is_killed",
-                "--exact",
-                "--nocapture",
-            ])
-            .env(FILE, &path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut of_round = 0;
-        for line in lines.map_while(Result::ok) {
-            if let Some(number) = line.strip_prefix("acknowledged ") {
-                acknowledged = number.parse::<u64>().unwrap() + 1;
-                of_round += 1;
-                if of_round == 5 + round * 7 {
-                    child.kill().unwrap();
-                }
-            }
-        }
-        child.wait().unwrap();
-        assert!(of_round > 0, "the child stored nothing in round {round}");
-
-        let database = Database::open(&path).unwrap();
-        let stored = database.facets(&Query::new()).unwrap().by_pipeline().len() as u64;
+        let acknowledged = kill_after(5 + round * 7, &path, 50, Durability::Immediate);
+        let database = open(&path, Durability::Immediate);
+        let stored = whole_batches(&database, 50, 0);
         assert!(
             stored >= acknowledged,
             "{stored} of {acknowledged} batches are there"
         );
-        for number in 0..stored {
-            for sample in batch(number) {
-                let found = database.retrieve(sample.id()).unwrap().unwrap();
-                assert_eq!(found.data(), sample.data());
-            }
-            let of_batch = Query::new().pipeline(format!("batch-{number}"));
-            assert_eq!(
-                database.count(&of_batch).unwrap(),
-                BATCH,
-                "batch {number} is partial"
-            );
-            assert_eq!(
-                database.list(&of_batch).unwrap().samples.len() as u64,
-                BATCH
-            );
-        }
-        assert_eq!(database.count(&Query::new()).unwrap(), stored * BATCH);
-        acknowledged = stored;
+    }
+}
+
+#[test]
+fn so_it_is_while_chunks_fill_and_ids_are_merged() {
+    const SIZE: u64 = 2_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("killed.redb");
+    // Ids begin to be merged at 262,144 and a chunk fills at 307,200; both lie ahead.
+    let mut from = 250_000 / SIZE;
+    let database = open(&path, Durability::Deferred);
+    for number in 0..from {
+        database.store(&batch(number, SIZE)).unwrap();
+    }
+    database.close().unwrap();
+    for round in 0..7 {
+        let acknowledged = kill_after(3 + round, &path, SIZE, Durability::Immediate);
+        let database = open(&path, Durability::Immediate);
+        let stored = whole_batches(&database, SIZE, from);
+        assert!(
+            stored >= acknowledged,
+            "{stored} of {acknowledged} batches are there"
+        );
+        from = stored;
+    }
+    assert!(
+        from * SIZE > 310_000,
+        "the chunk did not fill: {from} batches"
+    );
+}
+
+#[test]
+fn deferred_stores_that_are_lost_are_the_last_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("killed.redb");
+    let mut before = 0;
+    for round in 0..4 {
+        let acknowledged = kill_after(70 + round * 31, &path, 20, Durability::Deferred);
+        let database = open(&path, Durability::Deferred);
+        let stored = whole_batches(&database, 20, 0);
+        // One commit in 64 is durable.
+        assert!(
+            stored > before && stored + 64 >= acknowledged,
+            "{stored} of {acknowledged}"
+        );
+        before = stored;
     }
 }

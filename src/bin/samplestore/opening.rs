@@ -9,27 +9,29 @@ use crate::progress::RepairProgress;
 
 /// Opens a database that must be there, to read it.
 ///
-/// While another process writes it, that works when the writer shares it with readers. After its last
-/// writer was killed a file must be repaired before it can be read; that is done here, where the file
+/// While another process writes it, that works when the writer shares it with readers, as this command's
+/// own writers do. After its last writer was killed a file must be repaired before it can be read; that is done here, where the file
 /// may be written.
 pub(crate) fn read(path: &Path) -> Result<Database, Failure> {
-    let error = match reading().open(path) {
+    let error = match reading().shared_readers(true).open(path) {
         Ok(database) => return Ok(database),
         Err(error) => error,
     };
     match error.kind() {
-        ErrorKind::Locked => match reading().shared_readers(true).open(path) {
+        // Readers that do not share it with a writer may have it open.
+        ErrorKind::Locked => match reading().open(path) {
             Ok(database) => Ok(database),
             Err(_) => Err(error.into()),
         },
         ErrorKind::NeedsRepair => {
-            match with_progress(Database::options().create(false)).open(path) {
+            let repairing = Database::options().create(false).shared_readers(true);
+            match with_progress(repairing).open(path) {
                 Ok(repaired) => repaired.close()?,
                 // It may only be read, so that it needs repair is all there is to say.
                 Err(cause) if cause.kind() == ErrorKind::ReadOnly => return Err(error.into()),
                 Err(cause) => return Err(cause.into()),
             }
-            Ok(reading().open(path)?)
+            Ok(reading().shared_readers(true).open(path)?)
         }
         ErrorKind::NotFound => {
             Err(Failure::from(error).with_hint("samplestore import creates a database"))
@@ -38,9 +40,10 @@ pub(crate) fn read(path: &Path) -> Result<Database, Failure> {
     }
 }
 
-/// Opens a database to write it, and creates it when it is not there.
+/// Opens a database to write it, and creates it when it is not there. Others may read it meanwhile.
 pub(crate) fn write(path: &Path) -> Result<Database, Failure> {
-    Ok(with_progress(Database::options().create(true)).open(path)?)
+    let options = Database::options().create(true).shared_readers(true);
+    Ok(with_progress(options).open(path)?)
 }
 
 fn reading() -> Options {

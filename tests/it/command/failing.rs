@@ -74,19 +74,33 @@ fn a_file_that_is_no_database_is_5_and_stays_as_it_is() {
 }
 
 #[test]
-fn a_cut_off_file_is_5_and_never_a_panic() {
+fn a_cut_off_file_is_5_or_reads_as_before_and_never_panics() {
     let shell = Shell::new();
     assert_eq!(shell.run_with(["import"], &many()).code, 0);
     let whole = fs::read(shell.db()).unwrap();
+    let expected = READS.map(|words| shell.run(words.iter().copied()));
+    let mut refused = 0;
     for bytes in [1, 100, 512, 4_096, whole.len() / 2, whole.len() - 1] {
         fs::write(shell.db(), &whole[..bytes]).unwrap();
-        for words in READS {
+        for (words, expected) in READS.iter().zip(&expected) {
             let answer = shell.run(words.iter().copied());
-            assert_eq!(answer.code, 5, "{bytes} {words:?} {answer:?}");
-            assert!(answer.words.contains("error: "), "{answer:?}");
             assert!(!answer.words.contains("RUST_BACKTRACE"), "{answer:?}");
+            if answer.code == 5 {
+                refused += 1;
+                assert!(answer.words.contains("error: "), "{answer:?}");
+                continue;
+            }
+            // What lies before the cut may be all that is needed. The size of the file differs.
+            assert_eq!(answer.code, expected.code, "{bytes} {words:?} {answer:?}");
+            if !words.contains(&"stats") {
+                assert_eq!(answer.data, expected.data, "{bytes} {words:?}");
+            }
         }
     }
+    assert!(
+        refused >= 5 * READS.len() / 2,
+        "only {refused} were refused"
+    );
 }
 
 #[test]

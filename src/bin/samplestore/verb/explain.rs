@@ -15,7 +15,7 @@ Examples:
   samplestore -d weather.db explain --status ready --after 2013-06-01
   samplestore -d weather.db explain --pipeline JFK --newest --limit 50 -f json";
 
-/// Show the plan for a query: which indexes it uses and what it would read
+/// Carry out a query and show its plan: which indexes it uses and what it reads
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Explain {

@@ -156,6 +156,10 @@ impl Transfer<'_> {
             match sample {
                 Ok(sample) => batch.add(place, sample)?,
                 Err(reason) => {
+                    // A conflict before this record ends the import before it is told of.
+                    if batch.ends_at_conflict() {
+                        batch.store()?;
+                    }
                     let header = header.as_deref();
                     let kept = rejects.add(place, &reason, record, header, self.progress);
                     if let Err(failure) = kept {

@@ -52,6 +52,11 @@ impl<'a> Batch<'a> {
         self.stored
     }
 
+    /// Whether a sample whose id is there ends the import.
+    pub(super) fn ends_at_conflict(&self) -> bool {
+        self.on_conflict == OnConflict::Error
+    }
+
     /// How many were left out because their id is there.
     pub(super) fn skipped(&self) -> u64 {
         self.skipped
