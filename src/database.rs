@@ -208,6 +208,18 @@ impl Database {
         guard(OPERATION, || stats::stats(&view, &snapshot, file.len()))
     }
 
+    /// Moves pages together and cuts the file off behind them; says whether it became smaller. Takes
+    /// time in proportion to the file, and everybody else waits meanwhile. What it does is durable, and
+    /// it may be interrupted at any moment.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) while a [`Snapshot`] or an iterator is held, since
+    /// its pages cannot move; [`ReadOnly`](ErrorKind::ReadOnly), [`Closed`](ErrorKind::Closed),
+    /// [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io).
+    pub fn compact(&self) -> Result<bool> {
+        self.inner.compact()
+    }
+
     #[cfg(test)]
     fn force(&self, access: Option<Access>) {
         *self
@@ -336,6 +348,38 @@ impl Inner {
             writer.deferred_commits = 0;
         }
         Ok(())
+    }
+
+    fn compact(&self) -> Result<bool> {
+        const OPERATION: &str = "compact the database";
+        let mut writer = self.writer();
+        self.check_writable(OPERATION)?;
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Open { handle, view }) = open.take() else {
+            return Err(Error::closed(OPERATION));
+        };
+        drop(view);
+        let Some(Handle::Writes { mut database }) = Arc::into_inner(handle) else {
+            return Err(Error::closed(OPERATION));
+        };
+        let compacted = guard(OPERATION, || {
+            self.flush(&mut writer, &database)?;
+            database.compact().map_err(|error| match error {
+                redb::CompactionError::TransactionInProgress => {
+                    Error::new(ErrorKind::InvalidArgument, OPERATION)
+                        .with_message("a snapshot or an iterator is held; drop it first")
+                        .with_retryable(true)
+                }
+                other => failure::wrap(other.into(), OPERATION),
+            })
+        });
+        let handle = Handle::Writes { database };
+        let view = guard(OPERATION, || View::read(&handle.begin_read()?))?;
+        *open = Some(Open {
+            handle: Arc::new(handle),
+            view: Some(Arc::new(view)),
+        });
+        compacted
     }
 
     fn close(&self) -> Result<()> {

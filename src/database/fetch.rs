@@ -18,8 +18,12 @@ use crate::sample::Sample;
 
 /// Places taken at a time at first, by a caller that may stop at any sample.
 const FIRST_PLACES: usize = 16;
-/// Places taken at a time in the end.
+/// Places taken at a time in the end, where each record lies by itself: the more, the more of them share
+/// pages and the way to them.
 const PLACES_MAX: usize = 16_384;
+/// Places taken at a time where records lie close together: few enough that they are still in the
+/// processor's cache when they are given out.
+const DENSE_PLACES_MAX: usize = 256;
 /// Bytes of records read ahead, about; what is beyond is read when it is asked for.
 const AHEAD_BYTES_MAX: usize = 8 << 20;
 /// Rows lie close together when at least one in so many is wanted.
@@ -58,6 +62,17 @@ impl Fetch {
         }
     }
 
+    /// The next sample and its place, if it was read ahead.
+    pub(super) fn next_ready(&mut self) -> Option<(Place, Sample)> {
+        match self.ready.as_slice().first() {
+            Some((_, Some(_))) => {
+                let (place, sample) = self.ready.next()?;
+                Some((place, sample?))
+            }
+            _ => None,
+        }
+    }
+
     /// The next sample and its place.
     pub(super) fn next(&mut self) -> Result<Option<(Place, Sample)>> {
         let (place, sample) = match self.ready.next() {
@@ -87,18 +102,20 @@ impl Fetch {
         {
             ready.push((place, None));
         }
-        self.places = (self.places * 2).min(PLACES_MAX);
+        let mut places_max = PLACES_MAX;
         let mut by_row: Vec<usize> = (0..ready.len()).collect();
         by_row.sort_by_key(|index| ready[*index].0.row);
         if let (Some(first), Some(last)) = (by_row.first(), by_row.last()) {
             let rows = ready[*first].0.row..=ready[*last].0.row;
             let span = rows.end() - rows.start() + 1;
             if span / DENSE_ROWS < ready.len() as u64 {
+                places_max = DENSE_PLACES_MAX;
                 self.read_along(rows, &by_row, &mut ready)?;
             } else {
                 self.read_each(&by_row, &mut ready)?;
             }
         }
+        self.places = (self.places * 2).min(places_max);
         self.ready = ready.into_iter();
         Ok(())
     }

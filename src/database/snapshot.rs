@@ -123,7 +123,10 @@ impl Snapshot {
             }
             let open = database.inner.check_open("iterate over samples");
             let next = open
-                .and_then(|()| guard("iterate over samples", || fetch.next()))
+                .and_then(|()| match fetch.next_ready() {
+                    Some(ready) => Ok(Some(ready)),
+                    None => guard("iterate over samples", || fetch.next()),
+                })
                 .map(|next| next.map(|(_, sample)| sample))
                 .map_err(|error| error.with_subject(database.path().display()));
             is_over = !matches!(next, Ok(Some(_)));

@@ -12,7 +12,7 @@ use redb::{ReadableTable, WriteTransaction};
 use roaring::RoaringBitmap;
 
 use super::chunk::{CHUNK_LEAVES, Chunk, Head, Mask};
-use super::columns::{Leaves, Planes};
+use super::columns::{Columns, Leaves, Planes};
 use super::failure::Context;
 use super::filter::first_row;
 use super::ids::{Gathered, IdTables, Pair, Pairs, append_runs, shared_range};
@@ -250,29 +250,25 @@ impl<'t> Transaction<'t> {
         planes: &Planes,
         to: Status,
     ) -> Result<()> {
-        let mut moves: BTreeMap<(u32, u8), i64> = BTreeMap::new();
-        let mut last = None;
+        let mut moves: BTreeMap<u32, [i64; 8]> = BTreeMap::new();
+        let mut kept: Option<(u64, Columns)> = None;
         for place in places {
             let row = first_row(chunk) + u64::from(place);
-            let pipeline = self.pipeline_of(row)?;
-            let key = (pipeline, planes.code(row));
-            // Rows of one pipeline and status often follow each other.
-            match &mut last {
-                Some((last_key, count)) if *last_key == key => *count += 1,
-                _ => {
-                    if let Some((key, count)) = last.replace((key, 1)) {
-                        *moves.entry(key).or_default() += count;
-                    }
-                }
+            let leaf = row / COLUMN_ROWS;
+            let (_, columns) = match kept.take() {
+                Some((key, columns)) if key == leaf => kept.insert((key, columns)),
+                _ => kept.insert((leaf, self.columns.columns(&self.tables.columns, leaf)?)),
+            };
+            let pipeline = columns.pipelines[(row % COLUMN_ROWS) as usize];
+            // A code has three bits.
+            moves.entry(pipeline).or_default()[usize::from(planes.code(row))] += 1;
+        }
+        for (pipeline, by_code) in moves {
+            for (code, count) in (0..).zip(by_code).filter(|(_, count)| *count > 0) {
+                let from = super::view::live_status(first_row(chunk), code)?;
+                self.count(chunk, pipeline, from, -count)?;
+                self.count(chunk, pipeline, to, count)?;
             }
-        }
-        if let Some((key, count)) = last {
-            *moves.entry(key).or_default() += count;
-        }
-        for ((pipeline, code), count) in moves {
-            let from = super::view::live_status(first_row(chunk), code)?;
-            self.count(chunk, pipeline, from, -count)?;
-            self.count(chunk, pipeline, to, count)?;
         }
         Ok(())
     }

@@ -142,6 +142,34 @@ fn a_batch_fails_for_its_own_reasons_only() {
 }
 
 #[test]
+fn compacting_makes_the_file_smaller_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let database = Database::open(&path).unwrap();
+    for batch in samples(6_000).chunks(500) {
+        database.store(batch).unwrap();
+    }
+    let odd = Query::new().pipeline("odd");
+    assert_eq!(database.delete(&odd.clone().into()).unwrap(), 3_000);
+    let expected = database.list(&Query::new()).unwrap().samples;
+    let bytes = fs::metadata(&path).unwrap().len();
+
+    let held = database.snapshot().unwrap();
+    let error = database.compact().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert_eq!(held.count(&Query::new()).unwrap(), 3_000);
+    drop(held);
+
+    assert!(database.compact().unwrap());
+    assert!(fs::metadata(&path).unwrap().len() < bytes * 3 / 4);
+    assert_eq!(database.list(&Query::new()).unwrap().samples, expected);
+    database.store(&samples(6_000)).unwrap();
+    assert_eq!(database.count(&odd).unwrap(), 3_000);
+    database.close().unwrap();
+    assert_eq!(database.compact().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
 fn an_idle_shared_reader_does_not_make_the_file_grow() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.redb");
