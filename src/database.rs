@@ -1,19 +1,23 @@
 //! [`Database`]: the embedded file, samples on disk with indexes by pipeline, status and time.
 //!
-//! The files below, from the bottom up: `schema.rs` (tables and keys) and `failure.rs` (redb's errors as ours);
+//! The files below, from the bottom up: `schema.rs` (tables and keys), `failure.rs` (redb's errors as ours),
+//! `once.rs` and `mask.rs`;
 //! `record.rs`, `state.rs`, `columns.rs`, `runs.rs`, `pipelines.rs` and `ids.rs` (what each table holds);
 //! `chunk.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
 //! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs` and `group.rs` (writing);
-//! `options.rs` (opening).
+//! `engine.rs` and `options.rs` (opening and closing).
 
 mod chunk;
 mod columns;
+mod engine;
 mod explain;
 mod failure;
 mod fetch;
 mod filter;
 mod group;
 mod ids;
+mod mask;
+mod once;
 mod options;
 mod pipelines;
 mod plan;
@@ -30,29 +34,23 @@ mod view;
 mod write;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-
-use redb::{ReadTransaction, ReadableDatabase};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
 
 pub use explain::Explain;
 pub use options::{Durability, Options};
 pub use snapshot::Snapshot;
 pub use stats::{Stats, TableStats};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::query::{Facets, Page, Query, Selection};
 use crate::sample::{Sample, Status};
 use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch};
-use failure::{Context, commit_failure, guard};
-use group::Group;
+use engine::Engine;
+use failure::guard;
+#[cfg(test)]
 use plan::Access;
-use view::View;
 use write::Transaction;
-
-/// With deferred durability, one commit in so many is durable all the same, since redb frees no page
-/// in between.
-const DEFERRED_COMMITS_MAX: u32 = 64;
 
 /// Samples in one file, found by id, pipeline, status and time.
 ///
@@ -87,51 +85,7 @@ const DEFERRED_COMMITS_MAX: u32 = 64;
 /// ```
 #[derive(Clone)]
 pub struct Database {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    path: PathBuf,
-    durability: Durability,
-    sample_bytes_max: usize,
-    /// What is open, until it is closed. Only who holds `writer` may keep the handle beyond this lock.
-    open: RwLock<Option<Open>>,
-    /// Held by whoever writes.
-    writer: Mutex<Writer>,
-    group: Group,
-    /// Overrides the planner, in tests.
-    forced: Mutex<Option<Access>>,
-}
-
-#[derive(Default)]
-struct Writer {
-    /// Commits since the last durable one.
-    deferred_commits: u32,
-    /// Whether a commit could not be published, so that `view` is not the last state.
-    is_stale: bool,
-}
-
-#[derive(Clone)]
-struct Open {
-    handle: Arc<Handle>,
-    /// The last commit; `None` for a handle that follows another process.
-    view: Option<Arc<View>>,
-}
-
-/// What redb has open.
-enum Handle {
-    Writes { database: redb::Database },
-    Reads { database: redb::ReadOnlyDatabase },
-}
-
-impl Handle {
-    fn begin_read(&self) -> Result<ReadTransaction> {
-        match self {
-            Self::Writes { database } => database.begin_read(),
-            Self::Reads { database } => database.begin_read(),
-        }
-        .context("begin to read")
-    }
+    engine: Arc<Engine>,
 }
 
 impl Database {
@@ -148,38 +102,26 @@ impl Database {
         Options::default()
     }
 
-    fn new(path: PathBuf, options: &Options, handle: Handle, view: Option<View>) -> Self {
-        let open = Open {
-            handle: Arc::new(handle),
-            view: view.map(Arc::new),
-        };
+    fn new(engine: Engine) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                path,
-                durability: options.durability,
-                sample_bytes_max: options.sample_bytes_max,
-                open: RwLock::new(Some(open)),
-                writer: Mutex::default(),
-                group: Group::default(),
-                forced: Mutex::new(None),
-            }),
+            engine: Arc::new(engine),
         }
     }
 
     /// Where the file is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.inner.path
+        &self.engine.path
     }
 
     /// One consistent state, to read from several times.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) after [`close`](Storage::close).
+    /// [`Closed`](crate::ErrorKind::Closed) after [`close`](Storage::close).
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let view = self.inner.view("read samples")?;
+        let view = self.engine.view("read samples")?;
         let forced = *self
-            .inner
+            .engine
             .forced
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -198,13 +140,13 @@ impl Database {
     /// so its cost grows with the file.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed), [`Io`](ErrorKind::Io), [`Damaged`](ErrorKind::Damaged).
+    /// [`Closed`](crate::ErrorKind::Closed), [`Io`](crate::ErrorKind::Io), [`Damaged`](crate::ErrorKind::Damaged).
     pub fn stats(&self) -> Result<Stats> {
         const OPERATION: &str = "measure the database";
-        let view = self.inner.view(OPERATION)?;
+        let view = self.engine.view(OPERATION)?;
         let snapshot = Snapshot::new(Arc::clone(&view), self.clone(), None);
-        let file = std::fs::metadata(&self.inner.path)
-            .map_err(|cause| Error::io(OPERATION, self.inner.path.display(), cause))?;
+        let file = std::fs::metadata(&self.engine.path)
+            .map_err(|cause| Error::io(OPERATION, self.engine.path.display(), cause))?;
         guard(OPERATION, || stats::stats(&view, &snapshot, file.len()))
     }
 
@@ -213,233 +155,40 @@ impl Database {
     /// it may be interrupted at any moment.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) while a [`Snapshot`] or an iterator is held, since
-    /// its pages cannot move; [`ReadOnly`](ErrorKind::ReadOnly), [`Closed`](ErrorKind::Closed),
-    /// [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io).
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) while a [`Snapshot`] or an iterator is held, since
+    /// its pages cannot move; [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed),
+    /// [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io).
     pub fn compact(&self) -> Result<bool> {
-        self.inner.compact()
+        self.engine.compact()
     }
 
     #[cfg(test)]
     fn force(&self, access: Option<Access>) {
         *self
-            .inner
+            .engine
             .forced
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = access;
     }
 }
 
-impl Inner {
-    fn opened(&self, operation: &'static str) -> Result<Open> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.clone().ok_or_else(|| Error::closed(operation))
-    }
-
-    /// The state of the last commit.
-    fn view(&self, operation: &'static str) -> Result<Arc<View>> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let open = open.as_ref().ok_or_else(|| Error::closed(operation))?;
-        match &open.view {
-            Some(view) => Ok(Arc::clone(view)),
-            // Another process may have written. Nothing is kept, since what a reader keeps the writer's
-            // file must keep too.
-            None => guard(operation, || {
-                let transaction = open.handle.begin_read()?;
-                View::read(&transaction).map(Arc::new)
-            }),
-        }
-    }
-
-    /// Fails when the database is closed, or the handle only reads.
-    fn check_writable(&self, operation: &'static str) -> Result<()> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        match open.as_ref().map(|open| &*open.handle) {
-            None => Err(Error::closed(operation)),
-            Some(Handle::Reads { .. }) => Err(self.read_only(operation)),
-            Some(Handle::Writes { .. }) => Ok(()),
-        }
-    }
-
-    /// Fails when the database is closed.
-    fn check_open(&self, operation: &'static str) -> Result<()> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref()
-            .map(drop)
-            .ok_or_else(|| Error::closed(operation))
-    }
-
-    fn publish(&self, view: &Arc<View>) {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = open.as_mut() {
-            open.view = Some(Arc::clone(view));
-        }
-    }
-
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        // A commit that panicked changed nothing here.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs `work` in a write transaction and commits it, unless it wants nothing written.
-    fn write<T>(
-        &self,
-        operation: &'static str,
-        work: impl FnOnce(&mut Transaction<'_>, &Arc<View>) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let mut writer = self.writer();
-        let open = self.opened(operation)?;
-        let (Handle::Writes { database }, Some(view)) = (&*open.handle, &open.view) else {
-            return Err(self.read_only(operation));
-        };
-        if writer.is_stale {
-            return Err(unpublished(operation));
-        }
-        guard(operation, || {
-            let is_durable = self.durability == Durability::Immediate
-                || writer.deferred_commits + 1 >= DEFERRED_COMMITS_MAX;
-            let mut transaction = database.begin_write().context(operation)?;
-            if !is_durable {
-                let _ = transaction.set_durability(redb::Durability::None);
-            }
-            let mut all = Transaction::begin(&transaction, view)?;
-            let Some(answer) = work(&mut all, view)? else {
-                drop(all);
-                transaction.abort().context(operation)?;
-                return Ok(None);
-            };
-            let outcome = all.finish()?;
-            transaction.commit().map_err(commit_failure)?;
-            writer.deferred_commits = if is_durable {
-                0
-            } else {
-                writer.deferred_commits + 1
-            };
-            // From here on the batch is in the file: unless readers see it too, nobody may write on what
-            // they see.
-            writer.is_stale = true;
-            outcome.publish();
-            let published = open.handle.begin_read().and_then(|transaction| {
-                let (state, decoded) = (outcome.state, outcome.decoded);
-                View::published(&transaction, view.identity, state, decoded)
-            });
-            let view = published.map_err(|cause| unpublished(operation).with_cause(cause))?;
-            self.publish(&Arc::new(view));
-            writer.is_stale = false;
-            Ok(Some(answer))
-        })
-        .map_err(|error| match error.subject() {
-            Some(_) => error,
-            None => error.with_subject(self.path.display()),
-        })
-    }
-
-    fn read_only(&self, operation: &'static str) -> Error {
-        Error::new(ErrorKind::ReadOnly, operation)
-            .with_subject(self.path.display())
-            .with_message("it was opened for reading only")
-    }
-
-    /// Makes every commit so far durable.
-    fn flush(&self, writer: &mut Writer, database: &redb::Database) -> Result<()> {
-        if writer.deferred_commits > 0 {
-            let transaction = database.begin_write().context("flush")?;
-            transaction.commit().map_err(commit_failure)?;
-            writer.deferred_commits = 0;
-        }
-        Ok(())
-    }
-
-    fn compact(&self) -> Result<bool> {
-        const OPERATION: &str = "compact the database";
-        let mut writer = self.writer();
-        self.check_writable(OPERATION)?;
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(Open { handle, view }) = open.take() else {
-            return Err(Error::closed(OPERATION));
-        };
-        drop(view);
-        let Some(Handle::Writes { mut database }) = Arc::into_inner(handle) else {
-            return Err(Error::closed(OPERATION));
-        };
-        let compacted = guard(OPERATION, || {
-            self.flush(&mut writer, &database)?;
-            database.compact().map_err(|error| match error {
-                redb::CompactionError::TransactionInProgress => {
-                    Error::new(ErrorKind::InvalidArgument, OPERATION)
-                        .with_message("a snapshot or an iterator is held; drop it first")
-                        .with_retryable(true)
-                }
-                other => failure::wrap(other.into(), OPERATION),
-            })
-        });
-        let handle = Handle::Writes { database };
-        let view = guard(OPERATION, || View::read(&handle.begin_read()?))?;
-        *open = Some(Open {
-            handle: Arc::new(handle),
-            view: Some(Arc::new(view)),
-        });
-        compacted
-    }
-
-    fn close(&self) -> Result<()> {
-        const OPERATION: &str = "close the database";
-        let mut writer = self.writer();
-        let open = self
-            .open
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(Open { handle, view }) = open else {
-            return Ok(());
-        };
-        drop(view);
-        let flushed = match &*handle {
-            Handle::Writes { database } => guard("flush", || self.flush(&mut writer, database)),
-            Handle::Reads { .. } => Ok(()),
-        };
-        // Nobody else has the handle: reads use it under the lock that it was taken from, and writes
-        // under the one that is held here.
-        let closed = guard(OPERATION, || match Arc::into_inner(handle) {
-            Some(Handle::Writes { database }) => database.close().context(OPERATION),
-            Some(Handle::Reads { database }) => database.close().context(OPERATION),
-            None => Ok(()),
-        });
-        flushed.and(closed)
-    }
-}
-
-/// The error for a commit that succeeded and cannot be seen here.
-fn unpublished(operation: &'static str) -> Error {
-    Error::new(ErrorKind::OutcomeUnknown, operation)
-        .with_message("a commit succeeded but could not be read back; open the file again")
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::warn!(%error, "closing on drop failed");
-        }
-    }
-}
-
 impl Storage for Database {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            sample_bytes_max: self.inner.sample_bytes_max,
+            sample_bytes_max: self.engine.sample_bytes_max,
             ..Capabilities::full("redb")
         }
     }
 
     fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
         const OPERATION: &str = "store a batch";
-        self.inner.check_writable(OPERATION)?;
-        check_batch(batch, self.inner.sample_bytes_max)?;
+        self.engine.check_writable(OPERATION)?;
+        check_batch(batch, self.engine.sample_bytes_max)?;
         if batch.is_empty() {
             return Ok(StoreReport::default());
         }
-        self.inner.group.store(batch, |batches| {
-            let reports = self.inner.write(OPERATION, |transaction, _| {
+        self.engine.group.store(batch, |batches| {
+            let reports = self.engine.write(OPERATION, |transaction, _| {
                 let reports = batches.iter().map(|batch| transaction.store(batch));
                 reports.collect::<Result<Vec<_>>>().map(Some)
             })?;
@@ -448,18 +197,11 @@ impl Storage for Database {
     }
 
     fn flush(&self) -> Result<()> {
-        let mut writer = self.inner.writer();
-        let open = self.inner.opened("flush")?;
-        match &*open.handle {
-            Handle::Writes { database } => {
-                guard("flush", || self.inner.flush(&mut writer, database))
-            }
-            Handle::Reads { .. } => Ok(()),
-        }
+        self.engine.flush()
     }
 
     fn close(&self) -> Result<()> {
-        self.inner.close()
+        self.engine.close()
     }
 
     fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
@@ -513,7 +255,7 @@ impl Database {
         change: impl Fn(&mut Transaction<'_>, u64, &roaring::RoaringBitmap) -> Result<()>,
     ) -> Result<u64> {
         let query = selection.to_query();
-        let changed = self.inner.write(operation, |transaction, view| {
+        let changed = self.engine.write(operation, |transaction, view| {
             let snapshot = Snapshot::new(Arc::clone(view), self.clone(), None);
             let selected = snapshot.select(&query, from)?;
             for (chunk, rows) in &selected {
@@ -529,7 +271,7 @@ impl Database {
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
-            .field("path", &self.inner.path)
+            .field("path", &self.engine.path)
             .finish_non_exhaustive()
     }
 }

@@ -13,11 +13,12 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use redb::{ReadableTable, Table};
 use roaring::RoaringBitmap;
 
-use super::columns::{PLANE_WORDS, Planes};
+use super::columns::Planes;
 use super::failure::Context;
+use super::mask::Mask;
+use super::once::get_or_read;
 use super::runs::RunCache;
 use super::schema::{CHUNK_ROWS, Kind, STATUS_ROWS, missing, seal, unseal_exact};
-use super::view::get_or_read;
 use crate::error::Result;
 use crate::query::TimeRange;
 
@@ -234,72 +235,4 @@ pub(super) fn read_chunks(
         chunks.push(Arc::new(Chunk::new(Head::decode(chunk, sealed.value())?)));
     }
     Ok(chunks)
-}
-
-/// One bit for each row of a chunk, in words.
-#[derive(Clone)]
-pub(super) struct Mask {
-    words: Box<[u64; MASK_WORDS]>,
-}
-
-const MASK_WORDS: usize = CHUNK_ROWS as usize / 64;
-
-impl Mask {
-    pub(super) fn empty() -> Self {
-        Self {
-            words: Box::new([0; MASK_WORDS]),
-        }
-    }
-
-    /// The places of a bitmap.
-    pub(super) fn of_bitmap(places: &RoaringBitmap) -> Self {
-        let mut mask = Self::empty();
-        places.iter().for_each(|place| mask.insert(place));
-        mask
-    }
-
-    /// Its words, 64 rows each, by status leaf.
-    pub(super) fn leaves(&self) -> &[[u64; PLANE_WORDS]] {
-        self.words.as_chunks().0
-    }
-
-    /// Its words, 64 rows each, by status leaf.
-    pub(super) fn leaves_mut(&mut self) -> &mut [[u64; PLANE_WORDS]] {
-        self.words.as_chunks_mut().0
-    }
-
-    pub(super) fn contains(&self, place: u32) -> bool {
-        self.words[place as usize / 64] & (1 << (place % 64)) != 0
-    }
-
-    pub(super) fn insert(&mut self, place: u32) {
-        self.words[place as usize / 64] |= 1 << (place % 64);
-    }
-
-    pub(super) fn to_bitmap(&self) -> RoaringBitmap {
-        let mut bytes = [0; CHUNK_ROWS as usize / 8];
-        for (bytes, word) in bytes
-            .as_chunks_mut::<8>()
-            .0
-            .iter_mut()
-            .zip(self.words.iter())
-        {
-            *bytes = word.to_le_bytes();
-        }
-        RoaringBitmap::from_lsb0_bytes(0, &bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_and_a_bitmap_say_the_same() {
-        let places = [0, 1, 63, 64, 500, CHUNK_ROWS as u32 - 1];
-        let bitmap: RoaringBitmap = places.into_iter().collect();
-        let mask = Mask::of_bitmap(&bitmap);
-        assert_eq!(mask.to_bitmap(), bitmap);
-        assert!(mask.contains(63) && !mask.contains(62));
-    }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::chunk::{CHUNK_LEAVES, Chunk, Mask, Overlap, Rows, RowsKey};
+use super::chunk::{CHUNK_LEAVES, Chunk, Overlap, Rows, RowsKey};
 use super::columns::{ANY_STATUS, Columns};
+use super::mask::Mask;
 use super::pipelines::{Entry, read_moved, read_rows};
 use super::record::status_code;
 use super::runs::{self, RunReader, Timeline};

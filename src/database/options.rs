@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use redb::{Builder, ConcurrencyMode, ReadableDatabase};
 
+use super::Database;
+use super::engine::{Engine, Handle};
 use super::failure::{Context, commit_failure, guard, open_failure};
 use super::schema::TablesMut;
 use super::state::{FORMAT, IDENTITY, Identity, State, encode_format, write_state};
 use super::view::View;
-use super::{Database, Handle};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sample::SAMPLE_BYTES_MAX;
 
@@ -192,7 +193,8 @@ impl Options {
             let transaction = database.begin_read().context(OPERATION)?;
             let view = View::read(&transaction)?;
             let view = (!self.shared_readers).then_some(view);
-            return Ok(Database::new(path, &self, Handle::Reads { database }, view));
+            let engine = Engine::new(path, &self, Handle::Reads { database }, view);
+            return Ok(Database::new(engine));
         }
         builder.set_check_integrity_on_open(self.verify_on_open);
         if let Some(progress) = self.on_repair.clone() {
@@ -214,12 +216,8 @@ impl Options {
         let transaction = database.begin_read().context(OPERATION)?;
         let view = View::read(&transaction)?;
         tracing::info!(samples = view.state.samples(), is_new, "opened");
-        Ok(Database::new(
-            path,
-            &self,
-            Handle::Writes { database },
-            Some(view),
-        ))
+        let handle = Handle::Writes { database };
+        Ok(Database::new(Engine::new(path, &self, handle, Some(view))))
     }
 }
 

@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use redb::{ReadOnlyTable, ReadableTable, Table};
 
-use super::chunk::Mask;
 use super::failure::{Context, damaged};
+use super::mask::Mask;
+use super::once::get_or_read;
 use super::schema::{
     CHUNK_ROWS, FENCES_LEAF, Kind, LEAF_BYTES, RUN_ENTRIES, RUN_LEAVES, missing, run_key, seal,
     unseal_exact,
 };
-use super::view::get_or_read;
 use crate::error::Result;
 
 /// A chunk with more moved rows than this gets a new run.

@@ -60,7 +60,7 @@ impl Snapshot {
 
     /// Runs `work` unless the database is closed, and turns a panic on a damaged file into an error.
     fn guard<T>(&self, operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.database.inner.check_open(operation)?;
+        self.database.engine.check_open(operation)?;
         guard(operation, work)
     }
 
@@ -121,7 +121,7 @@ impl Snapshot {
             if is_over {
                 return None;
             }
-            let open = database.inner.check_open("iterate over samples");
+            let open = database.engine.check_open("iterate over samples");
             let next = open
                 .and_then(|()| match fetch.next_ready() {
                     Some(ready) => Ok(Some(ready)),

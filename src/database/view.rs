@@ -14,6 +14,7 @@ use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
 use super::ids::{Gathered, shared_range};
+use super::once::get_or_read;
 use super::pipelines::Dictionary;
 use super::record;
 use super::runs::{Newest, RunReader, Timeline};
@@ -267,13 +268,4 @@ pub(super) fn live_status(row: u64, code: u8) -> Result<Status> {
         )
         .with_subject(format!("row {row}"))
     })
-}
-
-/// What the cell holds, or what is read into it now.
-pub(super) fn get_or_read<T>(cell: &OnceLock<T>, read: impl FnOnce() -> Result<T>) -> Result<&T> {
-    if let Some(value) = cell.get() {
-        return Ok(value);
-    }
-    let value = read()?;
-    Ok(cell.get_or_init(|| value))
 }

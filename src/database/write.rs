@@ -11,11 +11,12 @@ use std::sync::Arc;
 use redb::{ReadableTable, WriteTransaction};
 use roaring::RoaringBitmap;
 
-use super::chunk::{CHUNK_LEAVES, Chunk, Head, Mask};
+use super::chunk::{CHUNK_LEAVES, Chunk, Head};
 use super::columns::{Columns, Leaves, Planes};
 use super::failure::Context;
 use super::filter::first_row;
 use super::ids::{Gathered, IdTables, Pair, Pairs, append_runs, shared_range};
+use super::mask::Mask;
 use super::pipelines::{self, Dictionary, read_moved, read_rows, write_moved, write_rows};
 use super::record::{self, status_code};
 use super::runs::{MOVED_ROWS_MAX, write_run};

@@ -1,0 +1,293 @@
+//! [`Engine`]: an open file. Who reads it, who writes it, and when it is let go of.
+//!
+//! Readers take the view of the last commit, under a lock that is held for that long; a handle that follows
+//! another process makes a view for each read and keeps none. One thread at a time writes, and publishes
+//! the next view after its commit. What is written is `write.rs`, what is read `snapshot.rs`.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use redb::{ReadTransaction, ReadableDatabase};
+
+use super::Durability;
+use super::failure::{Context, commit_failure, guard, wrap};
+use super::group::Group;
+use super::options::Options;
+use super::plan::Access;
+use super::view::View;
+use super::write::Transaction;
+use crate::error::{Error, ErrorKind, Result};
+
+/// With deferred durability, one commit in so many is durable all the same, since redb frees no page
+/// in between.
+const DEFERRED_COMMITS_MAX: u32 = 64;
+
+/// An open file.
+pub(super) struct Engine {
+    pub(super) path: PathBuf,
+    durability: Durability,
+    pub(super) sample_bytes_max: usize,
+    /// What is open, until it is closed. Only who holds `writer` may keep the handle beyond this lock.
+    open: RwLock<Option<Open>>,
+    /// Held by whoever writes.
+    writer: Mutex<Writer>,
+    pub(super) group: Group,
+    /// Overrides the planner, in tests.
+    pub(super) forced: Mutex<Option<Access>>,
+}
+
+#[derive(Default)]
+struct Writer {
+    /// Commits since the last durable one.
+    deferred_commits: u32,
+    /// Whether a commit could not be published, so that `view` is not the last state.
+    is_stale: bool,
+}
+
+#[derive(Clone)]
+struct Open {
+    handle: Arc<Handle>,
+    /// The last commit; `None` for a handle that follows another process.
+    view: Option<Arc<View>>,
+}
+
+/// What redb has open.
+pub(super) enum Handle {
+    Writes { database: redb::Database },
+    Reads { database: redb::ReadOnlyDatabase },
+}
+
+impl Handle {
+    fn begin_read(&self) -> Result<ReadTransaction> {
+        match self {
+            Self::Writes { database } => database.begin_read(),
+            Self::Reads { database } => database.begin_read(),
+        }
+        .context("begin to read")
+    }
+}
+
+impl Engine {
+    /// What was opened; without a view it follows another process.
+    pub(super) fn new(
+        path: PathBuf,
+        options: &Options,
+        handle: Handle,
+        view: Option<View>,
+    ) -> Self {
+        let open = Open {
+            handle: Arc::new(handle),
+            view: view.map(Arc::new),
+        };
+        Self {
+            path,
+            durability: options.durability,
+            sample_bytes_max: options.sample_bytes_max,
+            open: RwLock::new(Some(open)),
+            writer: Mutex::default(),
+            group: Group::default(),
+            forced: Mutex::new(None),
+        }
+    }
+
+    fn opened(&self, operation: &'static str) -> Result<Open> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.clone().ok_or_else(|| Error::closed(operation))
+    }
+
+    /// The state of the last commit.
+    pub(super) fn view(&self, operation: &'static str) -> Result<Arc<View>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = open.as_ref().ok_or_else(|| Error::closed(operation))?;
+        match &open.view {
+            Some(view) => Ok(Arc::clone(view)),
+            // Another process may have written. Nothing is kept, since what a reader keeps the writer's
+            // file must keep too.
+            None => guard(operation, || {
+                let transaction = open.handle.begin_read()?;
+                View::read(&transaction).map(Arc::new)
+            }),
+        }
+    }
+
+    /// Fails when the database is closed, or the handle only reads.
+    pub(super) fn check_writable(&self, operation: &'static str) -> Result<()> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        match open.as_ref().map(|open| &*open.handle) {
+            None => Err(Error::closed(operation)),
+            Some(Handle::Reads { .. }) => Err(self.read_only(operation)),
+            Some(Handle::Writes { .. }) => Ok(()),
+        }
+    }
+
+    /// Fails when the database is closed.
+    pub(super) fn check_open(&self, operation: &'static str) -> Result<()> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref()
+            .map(drop)
+            .ok_or_else(|| Error::closed(operation))
+    }
+
+    fn publish(&self, view: &Arc<View>) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = open.as_mut() {
+            open.view = Some(Arc::clone(view));
+        }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // A commit that panicked changed nothing here.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in a write transaction and commits it, unless it wants nothing written.
+    pub(super) fn write<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Transaction<'_>, &Arc<View>) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let mut writer = self.writer();
+        let open = self.opened(operation)?;
+        let (Handle::Writes { database }, Some(view)) = (&*open.handle, &open.view) else {
+            return Err(self.read_only(operation));
+        };
+        if writer.is_stale {
+            return Err(unpublished(operation));
+        }
+        guard(operation, || {
+            let is_durable = self.durability == Durability::Immediate
+                || writer.deferred_commits + 1 >= DEFERRED_COMMITS_MAX;
+            let mut transaction = database.begin_write().context(operation)?;
+            if !is_durable {
+                let _ = transaction.set_durability(redb::Durability::None);
+            }
+            let mut all = Transaction::begin(&transaction, view)?;
+            let Some(answer) = work(&mut all, view)? else {
+                drop(all);
+                transaction.abort().context(operation)?;
+                return Ok(None);
+            };
+            let outcome = all.finish()?;
+            transaction.commit().map_err(commit_failure)?;
+            writer.deferred_commits = if is_durable {
+                0
+            } else {
+                writer.deferred_commits + 1
+            };
+            // From here on the batch is in the file: unless readers see it too, nobody may write on what
+            // they see.
+            writer.is_stale = true;
+            outcome.publish();
+            let published = open.handle.begin_read().and_then(|transaction| {
+                let (state, decoded) = (outcome.state, outcome.decoded);
+                View::published(&transaction, view.identity, state, decoded)
+            });
+            let view = published.map_err(|cause| unpublished(operation).with_cause(cause))?;
+            self.publish(&Arc::new(view));
+            writer.is_stale = false;
+            Ok(Some(answer))
+        })
+        .map_err(|error| match error.subject() {
+            Some(_) => error,
+            None => error.with_subject(self.path.display()),
+        })
+    }
+
+    fn read_only(&self, operation: &'static str) -> Error {
+        Error::new(ErrorKind::ReadOnly, operation)
+            .with_subject(self.path.display())
+            .with_message("it was opened for reading only")
+    }
+
+    /// Makes every commit so far durable.
+    pub(super) fn flush(&self) -> Result<()> {
+        let mut writer = self.writer();
+        let open = self.opened("flush")?;
+        match &*open.handle {
+            Handle::Writes { database } => guard("flush", || settle(&mut writer, database)),
+            Handle::Reads { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn compact(&self) -> Result<bool> {
+        const OPERATION: &str = "compact the database";
+        let mut writer = self.writer();
+        self.check_writable(OPERATION)?;
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Open { handle, view }) = open.take() else {
+            return Err(Error::closed(OPERATION));
+        };
+        drop(view);
+        let Some(Handle::Writes { mut database }) = Arc::into_inner(handle) else {
+            return Err(Error::closed(OPERATION));
+        };
+        let compacted = guard(OPERATION, || {
+            settle(&mut writer, &database)?;
+            database.compact().map_err(|error| match error {
+                redb::CompactionError::TransactionInProgress => {
+                    Error::new(ErrorKind::InvalidArgument, OPERATION)
+                        .with_message("a snapshot or an iterator is held; drop it first")
+                        .with_retryable(true)
+                }
+                other => wrap(other.into(), OPERATION),
+            })
+        });
+        let handle = Handle::Writes { database };
+        let view = guard(OPERATION, || View::read(&handle.begin_read()?))?;
+        *open = Some(Open {
+            handle: Arc::new(handle),
+            view: Some(Arc::new(view)),
+        });
+        compacted
+    }
+
+    pub(super) fn close(&self) -> Result<()> {
+        const OPERATION: &str = "close the database";
+        let mut writer = self.writer();
+        let open = self
+            .open
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(Open { handle, view }) = open else {
+            return Ok(());
+        };
+        drop(view);
+        let flushed = match &*handle {
+            Handle::Writes { database } => guard("flush", || settle(&mut writer, database)),
+            Handle::Reads { .. } => Ok(()),
+        };
+        // Nobody else has the handle: reads use it under the lock that it was taken from, and writes
+        // under the one that is held here.
+        let closed = guard(OPERATION, || match Arc::into_inner(handle) {
+            Some(Handle::Writes { database }) => database.close().context(OPERATION),
+            Some(Handle::Reads { database }) => database.close().context(OPERATION),
+            None => Ok(()),
+        });
+        flushed.and(closed)
+    }
+}
+
+/// Makes durable what was committed without.
+fn settle(writer: &mut Writer, database: &redb::Database) -> Result<()> {
+    if writer.deferred_commits > 0 {
+        let transaction = database.begin_write().context("flush")?;
+        transaction.commit().map_err(commit_failure)?;
+        writer.deferred_commits = 0;
+    }
+    Ok(())
+}
+
+/// The error for a commit that succeeded and cannot be seen here.
+fn unpublished(operation: &'static str) -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, operation)
+        .with_message("a commit succeeded but could not be read back; open the file again")
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "closing on drop failed");
+        }
+    }
+}
