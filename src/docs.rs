@@ -1,5 +1,5 @@
-//! Chapters: how the database is built, what its file looks like byte by byte, and what every backend
-//! promises. The code is the last word; where a chapter says something else, that is a bug.
+//! Chapters: how the database is built, what its file looks like byte by byte, what every backend
+//! promises, and what was measured. The code is the last word; where a chapter says something else, that is a bug.
 
 #[doc = include_str!("docs/architecture.md")]
 pub mod architecture {}
@@ -9,3 +9,6 @@ pub mod file_format {}
 
 #[doc = include_str!("docs/contract.md")]
 pub mod contract {}
+
+#[doc = include_str!("docs/performance.md")]
+pub mod performance {}
