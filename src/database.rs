@@ -4,7 +4,7 @@
 //! `once.rs` and `mask.rs`;
 //! `record.rs`, `state.rs`, `columns.rs`, `runs.rs`, `pipelines.rs` and `ids.rs` (what each table holds);
 //! `chunk.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
-//! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs` and `group.rs` (writing);
+//! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs`, `moves.rs` and `group.rs` (writing);
 //! `engine.rs` and `options.rs` (opening and closing).
 
 mod chunk;
@@ -17,6 +17,7 @@ mod filter;
 mod group;
 mod ids;
 mod mask;
+mod moves;
 mod once;
 mod options;
 mod pipelines;

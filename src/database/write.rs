@@ -2,7 +2,7 @@
 //!
 //! A [`Transaction`] takes batches, moves and deletions one after the other and writes the indexes when it
 //! is finished, so that each leaf is written once however many rows of it change. Nothing is seen by
-//! readers, and nothing that is kept in memory changes, before redb's commit has succeeded. Who may
+//! readers, and nothing that is kept in memory changes, before redb's commit has succeeded. How statuses move is `moves.rs`; who may
 //! write when, and how submissions share a transaction, is `group.rs`.
 
 use std::collections::{BTreeMap, HashMap, btree_map};
@@ -12,11 +12,10 @@ use redb::{ReadableTable, WriteTransaction};
 use roaring::RoaringBitmap;
 
 use super::chunk::{CHUNK_LEAVES, Chunk, Head};
-use super::columns::{Columns, Leaves, Planes};
+use super::columns::{Leaves, Planes};
 use super::failure::Context;
 use super::filter::first_row;
 use super::ids::{Gathered, IdTables, Pair, Pairs, append_runs, shared_range};
-use super::mask::Mask;
 use super::pipelines::{self, Dictionary, read_moved, read_rows, write_moved, write_rows};
 use super::record::{self, status_code};
 use super::runs::{MOVED_ROWS_MAX, write_run};
@@ -30,19 +29,19 @@ use crate::storage::StoreReport;
 
 /// One write transaction on every table.
 pub(super) struct Transaction<'t> {
-    tables: TablesMut<'t>,
+    pub(super) tables: TablesMut<'t>,
     identity: Identity,
     state: State,
     base: Decoded,
     /// The newest chunk before this transaction.
     base_newest: u64,
-    dictionary: Arc<Dictionary>,
-    status: Leaves,
-    columns: Leaves,
+    pub(super) dictionary: Arc<Dictionary>,
+    pub(super) status: Leaves,
+    pub(super) columns: Leaves,
     heads: BTreeMap<u64, Head>,
     entries: HashMap<u32, pipelines::Entry>,
     moved: BTreeMap<u64, RoaringBitmap>,
-    pipeline_rows: BTreeMap<(u64, u32), RoaringBitmap>,
+    pub(super) pipeline_rows: BTreeMap<(u64, u32), RoaringBitmap>,
     /// Chunks whose time run this transaction makes.
     new_runs: Vec<u64>,
     new_pairs: Vec<Pair>,
@@ -221,59 +220,6 @@ impl<'t> Transaction<'t> {
         Ok(())
     }
 
-    /// Moves to the status `to` the rows of a chunk, all of which have a sample.
-    pub(super) fn set_status(
-        &mut self,
-        chunk: u64,
-        rows: &RoaringBitmap,
-        to: Status,
-    ) -> Result<()> {
-        let code = status_code(to);
-        let mask = Mask::of_bitmap(rows);
-        let words = mask.leaves().iter().enumerate();
-        for (index, words) in words.filter(|(_, words)| words.iter().any(|word| *word != 0)) {
-            let leaf = chunk * CHUNK_LEAVES as u64 + index as u64;
-            let planes = self.status.planes(&self.tables.status, leaf)?;
-            let first = index as u32 * STATUS_ROWS as u32;
-            let in_leaf = rows.range(first..first + STATUS_ROWS as u32);
-            self.count_moves(chunk, in_leaf, &planes, to)?;
-            self.status
-                .set_codes(&self.tables.status, leaf, words, code)?;
-        }
-        Ok(())
-    }
-
-    /// Counts the moves of rows of one status leaf, by pipeline and old status.
-    fn count_moves(
-        &mut self,
-        chunk: u64,
-        places: impl Iterator<Item = u32>,
-        planes: &Planes,
-        to: Status,
-    ) -> Result<()> {
-        let mut moves: BTreeMap<u32, [i64; 8]> = BTreeMap::new();
-        let mut kept: Option<(u64, Columns)> = None;
-        for place in places {
-            let row = first_row(chunk) + u64::from(place);
-            let leaf = row / COLUMN_ROWS;
-            let (_, columns) = match kept.take() {
-                Some((key, columns)) if key == leaf => kept.insert((key, columns)),
-                _ => kept.insert((leaf, self.columns.columns(&self.tables.columns, leaf)?)),
-            };
-            let pipeline = columns.pipelines[(row % COLUMN_ROWS) as usize];
-            // A code has three bits.
-            moves.entry(pipeline).or_default()[usize::from(planes.code(row))] += 1;
-        }
-        for (pipeline, by_code) in moves {
-            for (code, count) in (0..).zip(by_code).filter(|(_, count)| *count > 0) {
-                let from = super::view::live_status(first_row(chunk), code)?;
-                self.count(chunk, pipeline, from, -count)?;
-                self.count(chunk, pipeline, to, count)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Removes the samples of these rows of a chunk. Columns, runs and bitmaps keep what they say of a
     /// row without a sample: it is its status code of 0 that counts.
     pub(super) fn delete(&mut self, chunk: u64, rows: &RoaringBitmap) -> Result<()> {
@@ -310,7 +256,7 @@ impl<'t> Transaction<'t> {
         self.status.set_code(&self.tables.status, row, code)
     }
 
-    fn is_full(&self, chunk: u64) -> bool {
+    pub(super) fn is_full(&self, chunk: u64) -> bool {
         chunk < self.state.next_row / CHUNK_ROWS
     }
 
@@ -323,7 +269,13 @@ impl<'t> Transaction<'t> {
     }
 
     /// Adds to every counter of a pipeline and a status.
-    fn count(&mut self, chunk: u64, pipeline: u32, status: Status, by: i64) -> Result<()> {
+    pub(super) fn count(
+        &mut self,
+        chunk: u64,
+        pipeline: u32,
+        status: Status,
+        by: i64,
+    ) -> Result<()> {
         let at = status.index();
         let head = self.head(chunk);
         head.counts[at] = head.counts[at].wrapping_add_signed(by as i32);

@@ -1,0 +1,130 @@
+//! Moving rows to another status: which counters change, and the planes.
+
+use std::collections::BTreeMap;
+
+use redb::ReadableTable;
+use roaring::RoaringBitmap;
+
+use super::chunk::CHUNK_LEAVES;
+use super::columns::{Columns, Planes};
+use super::failure::Context;
+use super::filter::first_row;
+use super::mask::Mask;
+use super::pipelines::decode_places;
+use super::record::status_code;
+use super::schema::{COLUMN_ROWS, Kind, STATUS_ROWS, cell_key};
+use super::view::live_status;
+use super::write::Transaction;
+use crate::error::Result;
+use crate::sample::Status;
+
+/// How many rows each pipeline has, by status code, which has three bits.
+type Counts = BTreeMap<u32, [i64; 8]>;
+
+/// A pipeline's bitmap costs about as much as so many rows, each looked up in its leaf of the columns.
+const BITMAP_ROWS: u64 = 16;
+
+impl Transaction<'_> {
+    /// Moves to the status `to` the rows of a chunk, all of which have a sample.
+    pub(super) fn set_status(
+        &mut self,
+        chunk: u64,
+        rows: &RoaringBitmap,
+        to: Status,
+    ) -> Result<()> {
+        let mask = Mask::of_bitmap(rows);
+        let mut leaves = Vec::with_capacity(CHUNK_LEAVES);
+        for (index, words) in mask.leaves().iter().enumerate() {
+            let leaf = chunk * CHUNK_LEAVES as u64 + index as u64;
+            // Leaves behind the last row are not there.
+            let is_wanted = words.iter().any(|word| *word != 0);
+            let planes = is_wanted.then(|| self.status.planes(&self.tables.status, leaf));
+            leaves.push(planes.transpose()?);
+        }
+        for (pipeline, by_code) in self.count_moves(chunk, rows, &leaves)? {
+            for (code, count) in (0..).zip(by_code).filter(|(_, count)| *count > 0) {
+                let from = live_status(first_row(chunk), code)?;
+                self.count(chunk, pipeline, from, -count)?;
+                self.count(chunk, pipeline, to, count)?;
+            }
+        }
+        for (index, words) in mask.leaves().iter().enumerate() {
+            if leaves[index].is_some() {
+                let leaf = chunk * CHUNK_LEAVES as u64 + index as u64;
+                let code = status_code(to);
+                self.status
+                    .set_codes(&self.tables.status, leaf, words, code)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts these rows of a chunk by pipeline and status code: by the bitmaps of its pipelines, when
+    /// they are few beside the rows and as they are on disk, and else row by row.
+    fn count_moves(
+        &mut self,
+        chunk: u64,
+        rows: &RoaringBitmap,
+        leaves: &[Option<Planes>],
+    ) -> Result<Counts> {
+        let mut changed = self.pipeline_rows.range((chunk, 0)..=(chunk, u32::MAX));
+        let are_on_disk = self.is_full(chunk) && changed.next().is_none();
+        let are_few = self.dictionary.len() as u64 * BITMAP_ROWS < rows.len();
+        if are_on_disk && are_few {
+            self.count_by_bitmaps(chunk, rows, leaves)
+        } else {
+            self.count_by_columns(chunk, rows, leaves)
+        }
+    }
+
+    fn count_by_bitmaps(
+        &self,
+        chunk: u64,
+        rows: &RoaringBitmap,
+        leaves: &[Option<Planes>],
+    ) -> Result<Counts> {
+        const OPERATION: &str = "count by pipeline";
+        let mut counts = Counts::new();
+        let cells = cell_key(chunk, 0)..=cell_key(chunk, u32::MAX);
+        for cell in self.tables.pipeline_rows.range(cells).context(OPERATION)? {
+            let (key, sealed) = cell.context(OPERATION)?;
+            let key = key.value();
+            let places = decode_places(Kind::PipelineRows, key, sealed.value())? & rows;
+            // The low half of a key is the pipeline.
+            let by_code = counts.entry(key as u32).or_default();
+            places
+                .iter()
+                .for_each(|place| by_code[code_of(leaves, place)] += 1);
+        }
+        Ok(counts)
+    }
+
+    fn count_by_columns(
+        &mut self,
+        chunk: u64,
+        rows: &RoaringBitmap,
+        leaves: &[Option<Planes>],
+    ) -> Result<Counts> {
+        let mut counts = Counts::new();
+        let mut kept: Option<(u64, Columns)> = None;
+        for place in rows {
+            let row = first_row(chunk) + u64::from(place);
+            let leaf = row / COLUMN_ROWS;
+            let (_, columns) = match kept.take() {
+                Some((key, columns)) if key == leaf => kept.insert((key, columns)),
+                _ => kept.insert((leaf, self.columns.columns(&self.tables.columns, leaf)?)),
+            };
+            let pipeline = columns.pipelines[(row % COLUMN_ROWS) as usize];
+            counts.entry(pipeline).or_default()[code_of(leaves, place)] += 1;
+        }
+        Ok(counts)
+    }
+}
+
+/// The status code of a place whose leaf was read; 0, which no sample has, when it was not.
+fn code_of(leaves: &[Option<Planes>], place: u32) -> usize {
+    let (leaf, row) = (u64::from(place) / STATUS_ROWS, u64::from(place));
+    leaves[leaf as usize]
+        .as_ref()
+        .map_or(0, |planes| usize::from(planes.code(row)))
+}
