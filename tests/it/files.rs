@@ -255,27 +255,29 @@ fn what_is_no_database_is_refused_and_left_alone() {
     assert!(kind(Database::open(folder.path())) != ErrorKind::NotADatabase);
 }
 
+/// Makes a database say that it is of this format version.
+pub(crate) fn write_format(path: &Path, format: u32) {
+    let file = redb::Database::create(path).unwrap();
+    let transaction = file.begin_write().unwrap();
+    {
+        let meta = TableDefinition::<&str, &[u8]>::new("meta");
+        let mut meta = transaction.open_table(meta).unwrap();
+        meta.insert("format", format.to_le_bytes().as_slice())
+            .unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
 #[test]
 fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.redb");
     Database::open(&path).unwrap().store(&samples(3)).unwrap();
-    let write_format = |format: u32| {
-        let file = redb::Database::create(&path).unwrap();
-        let transaction = file.begin_write().unwrap();
-        {
-            let meta = TableDefinition::<&str, &[u8]>::new("meta");
-            let mut meta = transaction.open_table(meta).unwrap();
-            meta.insert("format", format.to_le_bytes().as_slice())
-                .unwrap();
-        }
-        transaction.commit().unwrap();
-    };
-    write_format(2);
+    write_format(&path, 2);
     let error = Database::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FormatTooNew);
     assert!(error.to_string().contains("format 2"), "{error}");
-    write_format(1);
+    write_format(&path, 1);
     assert_eq!(
         Database::open(&path).unwrap().count(&Query::new()).unwrap(),
         3
@@ -395,7 +397,7 @@ fn an_invalid_sample_is_refused_and_what_was_stored_stays() {
 
 /// Runs `test` with a file system of its own in a folder. Says loudly when this machine does not allow
 /// it.
-fn with_file_system(options: &str, test: impl FnOnce(&Path)) {
+pub(crate) fn with_file_system(options: &str, test: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", options, "tmpfs"])
@@ -415,6 +417,15 @@ fn with_file_system(options: &str, test: impl FnOnce(&Path)) {
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Makes a file system of [`with_file_system`] read-only.
+pub(crate) fn forbid_writing(folder: &Path) {
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(folder)
+        .status();
+    assert!(remounted.unwrap().success());
 }
 
 #[test]
@@ -467,11 +478,7 @@ fn a_read_only_folder_is_its_own_error() {
     with_file_system("size=8m", |folder| {
         let path = folder.join("s.redb");
         Database::open(&path).unwrap().store(&samples(10)).unwrap();
-        let remounted = Command::new("mount")
-            .args(["-o", "remount,ro"])
-            .arg(folder)
-            .status();
-        assert!(remounted.unwrap().success());
+        forbid_writing(folder);
         assert_eq!(kind(Database::open(&path)), ErrorKind::ReadOnly);
         assert_eq!(
             kind(Database::open(folder.join("new.redb"))),

@@ -1,4 +1,6 @@
 //! Pipelines (rules P1–P8): what becomes of samples, failures of every part, order, retries.
+//!
+//! One file although it is long: every rule's tests stand on the same few sources, stages and storages.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

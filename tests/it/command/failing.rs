@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use samplestore::{Database, Query, Sample, Storage};
 
 use super::{Shell, six};
+use crate::files::{forbid_writing, with_file_system, write_format};
 
 const READS: [&[&str]; 6] = [
     &["list"],
@@ -241,23 +242,71 @@ fn a_full_disk_is_1_with_words() {
     assert!(bad.words.contains("/dev/full"), "{bad:?}");
 }
 
-#[cfg(unix)]
 #[test]
-fn a_folder_that_cannot_be_written_is_1() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let shell = Shell::new();
-    let folder = shell.path("locked");
-    fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
-    if fs::write(folder.join("probe"), "").is_ok() {
-        eprintln!("SKIPPED: file modes do not bind this user (root); run as another one");
-        return;
+fn a_newer_format_is_5_and_says_so() {
+    let shell = Shell::with_six();
+    write_format(&shell.db(), 2);
+    for words in READS {
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, 5, "{answer:?}");
+        assert!(answer.words.contains("format 2"), "{answer:?}");
     }
-    let db = folder.join("a.db");
-    let answer = shell.run_with(["import", "-d", db.to_str().unwrap()], &six());
-    assert_eq!(answer.code, 1, "{answer:?}");
-    assert!(answer.words.contains("read-only"), "{answer:?}");
+    assert_eq!(shell.run_with(["import"], &six()).code, 5);
+    write_format(&shell.db(), 1);
+    assert_eq!(shell.data(["count"]).trim(), "6");
+}
+
+#[test]
+fn a_read_only_disk_is_1_for_import_and_can_be_read() {
+    with_file_system("size=8m", |folder| {
+        let db = folder.join("samples.db");
+        let shell = Shell::new();
+        let run = |words: &[&str]| {
+            let input = shell.file("six.jsonl", six());
+            let words = words
+                .iter()
+                .map(|word| if *word == "INPUT" { &input } else { *word });
+            process(&shell, &[])
+                .args(words)
+                .env("SAMPLESTORE_DB", &db)
+                .output()
+                .unwrap()
+        };
+        assert!(run(&["import", "INPUT"]).status.success());
+        forbid_writing(folder);
+        let refused = run(&["import", "INPUT"]);
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{words}");
+        assert!(words.contains("read-only"), "{words}");
+        assert_eq!(run(&["count"]).stdout, b"6\n");
+    });
+}
+
+#[test]
+fn a_full_disk_is_1_and_what_was_stored_stays() {
+    with_file_system("size=3m", |folder| {
+        let db = folder.join("samples.db");
+        let shell = Shell::new();
+        let input = shell.file("many.jsonl", many().repeat(3));
+        // Plain records of this pipeline, so each gets an id of its own.
+        let fields = ["import", &input, "--pipeline", "p", "--batch", "100"];
+        let run = |words: &[&str]| {
+            process(&shell, words)
+                .env("SAMPLESTORE_DB", &db)
+                .output()
+                .unwrap()
+        };
+        let refused = run(&fields);
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{words}");
+        assert!(words.contains("no space left"), "{words}");
+        let counted = run(&["count"]);
+        let count = String::from_utf8_lossy(&counted.stdout)
+            .trim()
+            .parse::<u64>()
+            .unwrap();
+        assert!(count > 0 && count.is_multiple_of(100), "{count}");
+    });
 }
 
 #[test]
