@@ -7,6 +7,7 @@
 //! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs`, `moves.rs` and `group.rs` (writing);
 //! `engine.rs` and `options.rs` (opening and closing).
 
+mod blocks;
 mod chunk;
 mod columns;
 mod engine;
@@ -16,12 +17,14 @@ mod fetch;
 mod filter;
 mod group;
 mod ids;
+mod leaves;
 mod mask;
 mod moves;
 mod once;
 mod options;
 mod pipelines;
 mod plan;
+mod planes;
 mod record;
 mod runs;
 mod schema;

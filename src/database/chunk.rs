@@ -13,7 +13,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use redb::{ReadableTable, Table};
 use roaring::RoaringBitmap;
 
-use super::columns::Planes;
+use super::leaves;
+use super::planes::Planes;
 use super::failure::Context;
 use super::mask::Mask;
 use super::once::get_or_read;
@@ -196,7 +197,7 @@ impl Chunk {
         leaf: u64,
     ) -> Result<&Planes> {
         let cell = &self.planes[leaf as usize % CHUNK_LEAVES];
-        get_or_read(cell, || Planes::read(table, leaf).map(Arc::new)).map(|planes| &**planes)
+        get_or_read(cell, || leaves::read(table, leaf).map(Arc::new)).map(|planes| &**planes)
     }
 
     /// The rows that a filter means, found by `find` unless they are kept.

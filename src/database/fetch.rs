@@ -1,16 +1,16 @@
 //! [`Fetch`]: the samples of a stream's rows, read ahead in order of row.
 //!
 //! Records lie in order of row, and a list wants them in order of time. So some places are taken from the
-//! stream, their records are read in order of row, along the table where they lie close together, and
-//! then given out in the stream's order. How many are read ahead begins small, grows while the caller
+//! stream, their records are read in order of row, each block once, and then given out in the stream's order.
+//! Where a good part of a block is wanted, it is copied as a whole, and samples are parts of that copy;
+//! else each record is copied, so that no sample holds on to much more memory than its own. How many are read ahead begins small, grows while the caller
 //! goes on, and is bounded in number and in bytes.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::failure::Context;
+use super::blocks::Block;
 use super::filter::Place;
-use super::schema::{Kind, unseal};
+use super::schema::{Kind, missing};
 use super::stream::Stream;
 use super::view::View;
 use crate::error::Result;
@@ -19,14 +19,14 @@ use crate::sample::Sample;
 /// Places taken at a time at first, by a caller that may stop at any sample.
 const FIRST_PLACES: usize = 16;
 /// Places taken at a time in the end, where each record lies by itself: the more, the more of them share
-/// pages and the way to them.
+/// blocks and the way to them.
 const PLACES_MAX: usize = 16_384;
 /// Places taken at a time where records lie close together: few enough that they are still in the
 /// processor's cache when they are given out.
 const DENSE_PLACES_MAX: usize = 256;
 /// Bytes of records read ahead, about; what is beyond is read when it is asked for.
 const AHEAD_BYTES_MAX: usize = 8 << 20;
-/// Rows lie close together when at least one in so many is wanted.
+/// A block is copied as a whole when at least one in so many of its rows is wanted.
 const DENSE_ROWS: u64 = 4;
 
 /// Samples of a stream, in its order.
@@ -36,6 +36,8 @@ pub(super) struct Fetch {
     /// How many places are taken next.
     places: usize,
     ready: std::vec::IntoIter<(Place, Option<Sample>)>,
+    /// The block that was copied last, by its first row.
+    last_block: Option<(u64, Arc<[u8]>)>,
     /// How many records were read.
     pub(super) records: u64,
 }
@@ -58,6 +60,7 @@ impl Fetch {
             stream,
             places,
             ready: Vec::new().into_iter(),
+            last_block: None,
             records: 0,
         }
     }
@@ -96,77 +99,89 @@ impl Fetch {
     }
 
     fn read_ahead(&mut self) -> Result<()> {
-        let mut ready = Vec::new();
+        let mut ready = Vec::with_capacity(self.places);
         while ready.len() < self.places
             && let Some(place) = self.stream.next()?
         {
             ready.push((place, None));
         }
-        let mut places_max = PLACES_MAX;
         let mut by_row: Vec<usize> = (0..ready.len()).collect();
         by_row.sort_by_key(|index| ready[*index].0.row);
-        if let (Some(first), Some(last)) = (by_row.first(), by_row.last()) {
-            let rows = ready[*first].0.row..=ready[*last].0.row;
-            let span = rows.end() - rows.start() + 1;
-            if span / DENSE_ROWS < ready.len() as u64 {
-                places_max = DENSE_PLACES_MAX;
-                self.read_along(rows, &by_row, &mut ready)?;
-            } else {
-                self.read_each(&by_row, &mut ready)?;
-            }
-        }
+        let is_dense = self.read_blocks(&by_row, &mut ready)?;
+        let places_max = match is_dense {
+            true => DENSE_PLACES_MAX,
+            false => PLACES_MAX,
+        };
         self.places = (self.places * 2).min(places_max);
         self.ready = ready.into_iter();
         Ok(())
     }
 
-    /// Reads wanted records that lie close together, passing those between them.
-    fn read_along(
+    /// Reads the records of these places in order of row, each block once. Says whether most of
+    /// them lie close together.
+    fn read_blocks(
         &mut self,
-        rows: RangeInclusive<u64>,
-        by_row: &[usize],
+        mut by_row: &[usize],
         ready: &mut [(Place, Option<Sample>)],
-    ) -> Result<()> {
-        let mut records = self.view.tables.rows.range(rows).context("read a record")?;
-        let mut bytes = 0;
-        for index in by_row {
-            let (place, sample) = &mut ready[*index];
-            if bytes > AHEAD_BYTES_MAX {
-                break;
+    ) -> Result<bool> {
+        let view = Arc::clone(&self.view);
+        let (mut bytes, mut dense) = (0, 0);
+        while let [index, rest @ ..] = by_row
+            && bytes <= AHEAD_BYTES_MAX
+        {
+            let row = ready[*index].0.row;
+            let planes = view.planes(row)?;
+            if planes.is_replaced(row) {
+                bytes += self.keep(&mut ready[*index], view.sample(row)?);
+                by_row = rest;
+                continue;
             }
-            // A record that is missing is found missing when it is asked for.
-            let found = loop {
-                let Some(record) = records.next() else {
-                    return Ok(());
-                };
-                let (row, sealed) = record.context("read a record")?;
-                if row.value() >= place.row {
-                    break (row.value() == place.row).then_some(sealed);
+            let first = planes.block_of(row);
+            let first = first.ok_or_else(|| missing(Kind::Row, row))?;
+            let rows = planes.block_rows(first);
+            let is_of_block = |index: &usize| {
+                let row = ready[*index].0.row;
+                row < rows.end && !planes.is_replaced(row)
+            };
+            let wanted = by_row.iter().take_while(|index| is_of_block(index)).count();
+            let (of_block, rest) = by_row.split_at(wanted);
+            by_row = rest;
+            if wanted as u64 * DENSE_ROWS >= rows.end - rows.start {
+                dense += wanted;
+                let whole = self.whole_block(first)?;
+                let block = Block::new(first, &whole)?;
+                for index in of_block {
+                    let row = ready[*index].0.row;
+                    let sample = view.decode(row, &whole, block.record(row)?)?;
+                    bytes += self.keep(&mut ready[*index], sample);
                 }
-            };
-            let Some(sealed) = found else {
-                return Ok(());
-            };
-            let record = unseal(Kind::Row, place.row, sealed.value())?;
-            bytes += record.len();
-            self.records += 1;
-            *sample = Some(self.view.decode(place.row, &Arc::from(record))?);
+            } else {
+                let guard = view.block(first)?;
+                let block = Block::new(first, guard.value())?;
+                for index in of_block {
+                    let row = ready[*index].0.row;
+                    let sample = view.copied(row, block.record(row)?)?;
+                    bytes += self.keep(&mut ready[*index], sample);
+                }
+            }
         }
-        Ok(())
+        Ok(2 * dense > ready.len())
     }
 
-    fn read_each(&mut self, by_row: &[usize], ready: &mut [(Place, Option<Sample>)]) -> Result<()> {
-        let mut bytes = 0;
-        for index in by_row {
-            let (place, sample) = &mut ready[*index];
-            if bytes > AHEAD_BYTES_MAX {
-                break;
+    fn keep(&mut self, ready: &mut (Place, Option<Sample>), sample: Sample) -> usize {
+        self.records += 1;
+        ready.1.insert(sample).encoded_len()
+    }
+
+    /// A copy of a block, of which samples are parts.
+    fn whole_block(&mut self, first: u64) -> Result<Arc<[u8]>> {
+        match &self.last_block {
+            Some((of_last, whole)) if *of_last == first => Ok(Arc::clone(whole)),
+            _ => {
+                let whole: Arc<[u8]> = Arc::from(self.view.block(first)?.value());
+                self.last_block = Some((first, Arc::clone(&whole)));
+                Ok(whole)
             }
-            let read = self.view.sample(place.row)?;
-            bytes += read.encoded_len();
-            self.records += 1;
-            *sample = Some(read);
         }
-        Ok(())
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::chunk::{CHUNK_LEAVES, Chunk, Overlap, Rows, RowsKey};
-use super::columns::{ANY_STATUS, Columns};
+use super::columns::Columns;
+use super::leaves;
 use super::mask::Mask;
+use super::planes::ANY_STATUS;
 use super::pipelines::{Entry, read_moved, read_rows};
 use super::record::status_code;
 use super::runs::{self, RunReader, Timeline};
@@ -343,12 +345,12 @@ pub(super) struct ColumnReader {
 impl ColumnReader {
     /// The instant of a row.
     pub(super) fn created(&mut self, view: &View, row: u64) -> Result<i64> {
-        Ok(self.leaf(view, row)?.created[(row % COLUMN_ROWS) as usize])
+        Ok(self.leaf(view, row)?.created_at(row))
     }
 
     /// The pipeline number of a row.
     pub(super) fn pipeline(&mut self, view: &View, row: u64) -> Result<u32> {
-        Ok(self.leaf(view, row)?.pipelines[(row % COLUMN_ROWS) as usize])
+        Ok(self.leaf(view, row)?.pipeline(row))
     }
 
     fn leaf(&mut self, view: &View, row: u64) -> Result<&Columns> {
@@ -357,7 +359,7 @@ impl ColumnReader {
             Some((key, columns)) if key == leaf => columns,
             _ => {
                 self.leaves += 1;
-                Columns::read(&view.tables.columns, leaf)?
+                Box::new(leaves::read(&view.tables.columns, leaf)?)
             }
         };
         Ok(&self.last.insert((leaf, columns)).1)

@@ -9,12 +9,15 @@
 //!
 //! A pair is a hint: whoever finds one looks at the record, which must be there and have that id. So
 //! a pair that outlives its sample does no harm, and a reader of an older commit may see newer pairs.
+//! Deleting samples leaves their pairs where they are. When these have become many, the next merge, which
+//! passes all hashes anyway, removes them on its way.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{ReadableTable, Table};
+use redb::{ReadableTable, ReadableTableMetadata, Table};
 
 use super::failure::{Context, damaged};
 use super::schema::{Kind, seal, unseal};
@@ -28,6 +31,10 @@ const RUN_PAIRS: usize = if cfg!(test) { 32 } else { 320 };
 const PAIR_BYTES: usize = 12;
 /// Pairs merged for each new one.
 const MERGE_RATE: usize = 2;
+/// A merge removes the pairs of deleted samples when they may be so many, and one in
+/// [`STALE_SHARE`] of all.
+const STALE_PAIRS_MIN: u64 = if cfg!(test) { 50 } else { 65_536 };
+const STALE_SHARE: u64 = 8;
 
 /// A hash of an id and a row it may stand for.
 pub(super) type Pair = (u64, u64);
@@ -240,6 +247,10 @@ impl IdTables<'_, '_> {
             state.frozen_run_end = state.next_run;
             state.merged_hash_end = 0;
             state.active_ids = 0;
+            let pairs = self.ids.len().context("merge ids")?;
+            if state.stale_ids >= STALE_PAIRS_MIN.max(pairs / STALE_SHARE) {
+                state.swept_ids = state.stale_ids;
+            }
             return Ok(Some(gathered.freeze()));
         }
         Ok(None)
@@ -259,15 +270,22 @@ impl IdTables<'_, '_> {
         while end > start && end < frozen.len() && frozen[end].0 == frozen[end - 1].0 {
             end += 1;
         }
+        let next_hash = frozen.get(end).map(|pair| pair.0);
+        if state.swept_ids > 0 {
+            let last_hash = next_hash.map_or(u64::MAX, |hash| hash.saturating_sub(1));
+            self.sweep(state.merged_hash_end..=last_hash, is_live)?;
+        }
         for (hash, row) in &frozen[start..end] {
             if is_live(*row)? {
-                self.insert(*hash, *row)?;
+                self.insert(*hash, *row, is_live)?;
             }
         }
-        if end < frozen.len() {
-            state.merged_hash_end = frozen[end].0;
+        if let Some(next_hash) = next_hash {
+            state.merged_hash_end = next_hash;
             return Ok(None);
         }
+        state.stale_ids = state.stale_ids.saturating_sub(state.swept_ids);
+        state.swept_ids = 0;
         self.ids_gathered
             .retain_in(..state.frozen_run_end, |_, _| false)
             .context("merge ids")?;
@@ -275,10 +293,17 @@ impl IdTables<'_, '_> {
         Ok(Some(gathered.without_frozen()))
     }
 
-    fn insert(&mut self, hash: u64, row: u64) -> Result<()> {
+    fn insert(
+        &mut self,
+        hash: u64,
+        row: u64,
+        is_live: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<()> {
         let old = self.ids.insert(hash, row).context("merge ids")?;
-        if let Some(old) = old.map(|old| old.value())
+        let old = old.map(|old| old.value());
+        if let Some(old) = old
             && old != row
+            && is_live(old)?
         {
             self.ids_shared
                 .insert(shared_key(hash, old), ())
@@ -287,8 +312,34 @@ impl IdTables<'_, '_> {
         Ok(())
     }
 
+    /// Removes the pairs of these hashes whose samples were deleted.
+    pub(super) fn sweep(
+        &mut self,
+        hashes: RangeInclusive<u64>,
+        is_live: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<()> {
+        const OPERATION: &str = "sweep ids";
+        let mut stale = Vec::new();
+        for entry in self.ids.range(hashes.clone()).context(OPERATION)? {
+            let (hash, row) = entry.context(OPERATION)?;
+            if !is_live(row.value())? {
+                stale.push((hash.value(), row.value()));
+            }
+        }
+        let shared = shared_key(*hashes.start(), 0)..=shared_key(*hashes.end(), u64::MAX);
+        for entry in self.ids_shared.range(shared).context(OPERATION)? {
+            let key = entry.context(OPERATION)?.0.value();
+            // The high half is the hash, the low half the row.
+            let (hash, row) = ((key >> 64) as u64, key as u64);
+            if !is_live(row)? {
+                stale.push((hash, row));
+            }
+        }
+        stale.into_iter().try_for_each(|pair| self.remove(pair))
+    }
+
     /// Removes a pair, if it is there.
-    pub(super) fn remove(&mut self, (hash, row): Pair) -> Result<()> {
+    fn remove(&mut self, (hash, row): Pair) -> Result<()> {
         const OPERATION: &str = "remove an id";
         let found = self
             .ids

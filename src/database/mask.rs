@@ -2,7 +2,7 @@
 
 use roaring::RoaringBitmap;
 
-use super::columns::PLANE_WORDS;
+use super::planes::Words;
 use super::schema::CHUNK_ROWS;
 
 /// One bit for each row of a chunk, in words.
@@ -28,12 +28,12 @@ impl Mask {
     }
 
     /// Its words, 64 rows each, by status leaf.
-    pub(super) fn leaves(&self) -> &[[u64; PLANE_WORDS]] {
+    pub(super) fn leaves(&self) -> &[Words] {
         self.words.as_chunks().0
     }
 
     /// Its words, 64 rows each, by status leaf.
-    pub(super) fn leaves_mut(&mut self) -> &mut [[u64; PLANE_WORDS]] {
+    pub(super) fn leaves_mut(&mut self) -> &mut [Words] {
         self.words.as_chunks_mut().0
     }
 

@@ -1,4 +1,4 @@
-//! Moving rows to another status: which counters change, and the planes.
+//! Moving rows to another status, or to none: which counters change, and the planes.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use redb::ReadableTable;
 use roaring::RoaringBitmap;
 
 use super::chunk::CHUNK_LEAVES;
-use super::columns::{Columns, Planes};
 use super::failure::Context;
 use super::filter::first_row;
 use super::mask::Mask;
 use super::pipelines::decode_places;
+use super::planes::Planes;
 use super::record::status_code;
 use super::schema::{COLUMN_ROWS, Kind, STATUS_ROWS, cell_key};
 use super::view::live_status;
@@ -32,28 +32,44 @@ impl Transaction<'_> {
         rows: &RoaringBitmap,
         to: Status,
     ) -> Result<()> {
+        self.move_rows(chunk, rows, Some(to))
+    }
+
+    /// Removes the samples of these rows of a chunk, all of which have one. Columns, runs, bitmaps and pairs
+    /// of ids keep what they say of a row without a sample: it is its status code of 0 that counts.
+    pub(super) fn delete(&mut self, chunk: u64, rows: &RoaringBitmap) -> Result<()> {
+        for place in rows {
+            self.leave_record(first_row(chunk) + u64::from(place))?;
+        }
+        self.move_rows(chunk, rows, None)?;
+        self.count_stale_ids(rows.len());
+        Ok(())
+    }
+
+    fn move_rows(&mut self, chunk: u64, rows: &RoaringBitmap, to: Option<Status>) -> Result<()> {
         let mask = Mask::of_bitmap(rows);
         let mut leaves = Vec::with_capacity(CHUNK_LEAVES);
         for (index, words) in mask.leaves().iter().enumerate() {
             let leaf = chunk * CHUNK_LEAVES as u64 + index as u64;
             // Leaves behind the last row are not there.
             let is_wanted = words.iter().any(|word| *word != 0);
-            let planes = is_wanted.then(|| self.status.planes(&self.tables.status, leaf));
+            let planes = is_wanted.then(|| self.status.get(&self.tables.status, leaf).cloned());
             leaves.push(planes.transpose()?);
         }
         for (pipeline, by_code) in self.count_moves(chunk, rows, &leaves)? {
             for (code, count) in (0..).zip(by_code).filter(|(_, count)| *count > 0) {
                 let from = live_status(first_row(chunk), code)?;
                 self.count(chunk, pipeline, from, -count)?;
-                self.count(chunk, pipeline, to, count)?;
+                if let Some(to) = to {
+                    self.count(chunk, pipeline, to, count)?;
+                }
             }
         }
         for (index, words) in mask.leaves().iter().enumerate() {
             if leaves[index].is_some() {
                 let leaf = chunk * CHUNK_LEAVES as u64 + index as u64;
-                let code = status_code(to);
-                self.status
-                    .set_codes(&self.tables.status, leaf, words, code)?;
+                let planes = self.status.get_mut(&self.tables.status, leaf)?;
+                planes.set_codes(words, to.map_or(0, status_code));
             }
         }
         Ok(())
@@ -106,15 +122,10 @@ impl Transaction<'_> {
         leaves: &[Option<Planes>],
     ) -> Result<Counts> {
         let mut counts = Counts::new();
-        let mut kept: Option<(u64, Columns)> = None;
         for place in rows {
             let row = first_row(chunk) + u64::from(place);
-            let leaf = row / COLUMN_ROWS;
-            let (_, columns) = match kept.take() {
-                Some((key, columns)) if key == leaf => kept.insert((key, columns)),
-                _ => kept.insert((leaf, self.columns.columns(&self.tables.columns, leaf)?)),
-            };
-            let pipeline = columns.pipelines[(row % COLUMN_ROWS) as usize];
+            let columns = self.columns.get(&self.tables.columns, row / COLUMN_ROWS)?;
+            let pipeline = columns.pipeline(row);
             counts.entry(pipeline).or_default()[code_of(leaves, place)] += 1;
         }
         Ok(counts)

@@ -54,15 +54,24 @@ struct ReasonEnvelope<'a> {
     at: i64,
 }
 
+impl Envelope<'_> {
+    fn status(&self) -> Result<Status> {
+        let status = status_of(self.status).flatten();
+        status.ok_or_else(|| damaged("read a record", "its status is none"))
+    }
+}
+
 /// What the indexes need of a record.
 pub(super) struct Header<'a> {
     pub(super) id: &'a str,
     pub(super) pipeline: u32,
+    /// The status it was stored with.
+    pub(super) status: Status,
     pub(super) created_at: i64,
 }
 
-/// The record of `sample`, whose pipeline has this number, without the seal.
-pub(super) fn encode(sample: &Sample, pipeline: u32) -> Result<Vec<u8>> {
+/// Appends the record of `sample`, whose pipeline has this number, without the seal.
+pub(super) fn encode(sample: &Sample, pipeline: u32, bytes: &mut Vec<u8>) -> Result<()> {
     let envelope = Envelope {
         layout: LAYOUT,
         id: sample.id(),
@@ -79,14 +88,12 @@ pub(super) fn encode(sample: &Sample, pipeline: u32) -> Result<Vec<u8>> {
         data: sample.data().as_bytes(),
         measurements: sample.measurements().as_bytes(),
     };
-    // 32 more: the seal, and lengths of more than one byte.
-    let mut bytes = Vec::with_capacity(sample.encoded_len() + 32);
-    bincode::encode_into_std_write(envelope, &mut bytes, CONFIGURATION).map_err(|cause| {
+    bincode::encode_into_std_write(envelope, bytes, CONFIGURATION).map_err(|cause| {
         Error::new(ErrorKind::Backend, "encode a sample")
             .with_sample_id(sample.id())
             .with_cause(cause)
     })?;
-    Ok(bytes)
+    Ok(())
 }
 
 /// The fields of a record that the indexes are made of.
@@ -95,25 +102,27 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header<'_>> {
     Ok(Header {
         id: envelope.id,
         pipeline: envelope.pipeline,
+        status: envelope.status()?,
         created_at: envelope.created_at,
     })
 }
 
-/// The sample of a record. Its payloads share the bytes and stay encoded.
+/// The sample of a record, which is a part of `whole`. Its payloads share those bytes and stay encoded.
 pub(super) fn decode(
-    bytes: &Arc<[u8]>,
+    whole: &Arc<[u8]>,
+    record: &[u8],
     status: Status,
     pipeline_name: impl FnOnce(u32) -> Result<Arc<str>>,
 ) -> Result<Sample> {
-    let envelope = read(bytes)?;
+    let envelope = read(record)?;
     Ok(Sample::from_parts(SampleParts {
-        id: Text::of(bytes, envelope.id),
+        id: Text::of(whole, envelope.id),
         pipeline: pipeline_name(envelope.pipeline)?,
         status,
         created_at: at(envelope.created_at)?,
         measured_at: envelope.measured_at.map(at).transpose()?,
-        data: Payload::from_encoded(Slice::of(bytes, envelope.data)),
-        measurements: Payload::from_encoded(Slice::of(bytes, envelope.measurements)),
+        data: Payload::from_encoded(Slice::of(whole, envelope.data)),
+        measurements: Payload::from_encoded(Slice::of(whole, envelope.measurements)),
         reason: match envelope.reason {
             None => None,
             Some(reason) => Some(Box::new(Reason::new(
@@ -136,9 +145,7 @@ fn read(bytes: &[u8]) -> Result<Envelope<'_>> {
     if envelope.layout != LAYOUT {
         return Err(damaged("read a record", "its layout is unknown"));
     }
-    if status_of(envelope.status).flatten().is_none() {
-        return Err(damaged("read a record", "its status is none"));
-    }
+    envelope.status()?;
     Ok(envelope)
 }
 
@@ -186,6 +193,12 @@ mod tests {
             .unwrap()
     }
 
+    fn encoded(pipeline: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(&sample(), pipeline, &mut bytes).unwrap();
+        bytes
+    }
+
     /// The layout that the chapter on the file format describes, byte by byte.
     #[test]
     fn the_layout_is_as_documented() {
@@ -202,19 +215,19 @@ mod tests {
         expected.push(0xcb);
         expected.extend(71.6_f64.to_be_bytes());
         expected.extend([1, 0x80]);
-        assert_eq!(encode(&sample(), 300).unwrap(), expected);
+        assert_eq!(encoded(300), expected);
     }
 
     #[test]
     fn a_record_comes_back() {
         let sample = sample();
-        let bytes = Arc::from(encode(&sample, 7).unwrap());
+        let bytes: Arc<[u8]> = Arc::from(encoded(7));
         let header = header(&bytes).unwrap();
         assert_eq!(
             (header.id, header.pipeline, header.created_at),
             ("JFK", 7, -5)
         );
-        let back = decode(&bytes, Status::Dlq, |number| {
+        let back = decode(&bytes, &bytes, Status::Dlq, |number| {
             assert_eq!(number, 7);
             Ok("weather".into())
         });
@@ -223,7 +236,7 @@ mod tests {
 
     #[test]
     fn bytes_behind_a_record_are_an_error() {
-        let mut bytes = encode(&sample(), 7).unwrap();
+        let mut bytes = encoded(7);
         bytes.push(0);
         assert!(header(&bytes).is_err());
     }
@@ -231,8 +244,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
-            let bytes = Arc::from(bytes);
-            if let Ok(sample) = decode(&bytes, Status::Ready, |_| Ok("p".into())) {
+            let bytes: Arc<[u8]> = Arc::from(bytes);
+            if let Ok(sample) = decode(&bytes, &bytes, Status::Ready, |_| Ok("p".into())) {
                 let _ = sample.data().to_map();
             }
         }

@@ -19,8 +19,8 @@ const SHARE: u64 = if cfg!(test) { 32 } else { 1 };
 
 /// Rows of one chunk, the unit of planning. A multiple of the three below.
 pub(super) const CHUNK_ROWS: u64 = if cfg!(test) { 960 } else { 61_440 };
-/// Rows of one leaf of the status planes: 3 planes × 160 words of 64 bits.
-pub(super) const STATUS_ROWS: u64 = 10_240 / SHARE;
+/// Rows of one leaf of the status planes: 5 planes × 96 words of 64 bits.
+pub(super) const STATUS_ROWS: u64 = 6_144 / SHARE;
 /// Rows of one leaf of the columns: 320 × (8 + 4) bytes.
 pub(super) const COLUMN_ROWS: u64 = 320 / SHARE;
 /// Entries of one leaf of a chunk's time run: 384 × (8 + 2) bytes.
@@ -37,7 +37,7 @@ const _: () = assert!(CHUNK_ROWS.is_multiple_of(COLUMN_ROWS));
 const _: () = assert!(CHUNK_ROWS.is_multiple_of(RUN_ENTRIES as u64));
 const _: () = assert!(CHUNK_ROWS <= 1 << 16);
 const _: () = assert!(RUN_LEAVES < FENCES_LEAF as usize);
-const _: () = assert!(STATUS_ROWS as usize * 3 / 8 == LEAF_BYTES);
+const _: () = assert!(STATUS_ROWS as usize * 5 / 8 == LEAF_BYTES);
 const _: () = assert!(COLUMN_ROWS as usize * 12 == LEAF_BYTES);
 const _: () = assert!(RUN_ENTRIES * 10 == LEAF_BYTES);
 
@@ -97,9 +97,11 @@ macro_rules! tables {
 tables! {
     /// `format` and `identity`: see `state.rs`.
     meta: &'static str => &'static [u8];
-    /// Row → record: see `record.rs`. Primary.
-    rows: u64 => &'static [u8];
-    /// Row / 10,240 → three bit planes of status codes: see `columns.rs`. Primary.
+    /// First row → the records of some rows: see `blocks.rs`. Primary.
+    blocks: u64 => &'static [u8];
+    /// Row → record, of rows that were stored again: see `blocks.rs`. Primary.
+    replaced: u64 => &'static [u8];
+    /// Row / 6,144 → bit planes: status codes and where records are: see `planes.rs`. Primary.
     status: u64 => &'static [u8];
     /// Row / 320 → `created_at` and pipeline number of each row: see `columns.rs`.
     columns: u64 => &'static [u8];
@@ -141,7 +143,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
-            Self::Row => "rows",
+            Self::Row => "blocks, replaced",
             Self::Status => "status",
             Self::Columns => "columns",
             Self::CreatedRun => "created_runs",
@@ -178,7 +180,12 @@ pub(super) const SEAL_BYTES: usize = 8;
 
 /// Appends the seal of a value.
 pub(super) fn seal(kind: Kind, key: u64, bytes: &mut Vec<u8>) {
-    bytes.extend(kind.seal(key, bytes));
+    seal_from(kind, key, 0, bytes);
+}
+
+/// Appends the seal of the value that begins at `start`.
+pub(super) fn seal_from(kind: Kind, key: u64, start: usize, bytes: &mut Vec<u8>) {
+    bytes.extend(kind.seal(key, &bytes[start..]));
 }
 
 /// The bytes under a seal that holds.

@@ -8,7 +8,7 @@ use super::schema::{FORMAT_VERSION, Kind, check_version, seal, unseal_exact};
 use crate::error::{Error, ErrorKind, Result};
 
 const IDENTITY_BYTES: usize = 25;
-const STATE_BYTES: usize = 7 * 8 + 6 * 8;
+const STATE_BYTES: usize = 9 * 8 + 6 * 8;
 
 /// What tells this database from every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,10 @@ pub(super) struct State {
     pub(super) merged_hash_end: u64,
     /// The number for the next new pipeline.
     pub(super) next_pipeline: u64,
+    /// Samples that were deleted and whose pairs may still be in the index of ids.
+    pub(super) stale_ids: u64,
+    /// How many of them the merge that is under way removes as it passes; 0 when it removes none.
+    pub(super) swept_ids: u64,
     /// Samples per status.
     pub(super) totals: [u64; 6],
 }
@@ -104,6 +108,8 @@ impl State {
             self.frozen_run_end,
             self.merged_hash_end,
             self.next_pipeline,
+            self.stale_ids,
+            self.swept_ids,
         ] {
             bytes.extend(word.to_le_bytes());
         }
@@ -125,7 +131,9 @@ impl State {
             frozen_run_end: at(4),
             merged_hash_end: at(5),
             next_pipeline: at(6),
-            totals: std::array::from_fn(|status| at(7 + status)),
+            stale_ids: at(7),
+            swept_ids: at(8),
+            totals: std::array::from_fn(|status| at(9 + status)),
         })
     }
 }

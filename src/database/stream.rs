@@ -178,23 +178,20 @@ impl Stream {
         let mut places = Vec::new();
         for id in self.filter.ids.iter().flatten() {
             self.figures.ids += 1;
-            let hash = self.view.identity.hash(id);
-            let Some((row, record)) = self.view.locate(id, hash)? else {
+            let found = self.view.locate(id, |row, record| {
+                let header = record::header(record)?;
+                let micros = header.created_at;
+                Ok((Place { micros, row }, header.pipeline))
+            })?;
+            let Some((place, pipeline)) = found else {
                 continue;
             };
             self.figures.id_records += 1;
-            let header = record::header(&record)?;
-            let place = Place {
-                micros: header.created_at,
-                row,
-            };
             let of_pipeline = self.filter.pipelines.as_ref().is_none_or(|pipelines| {
-                pipelines
-                    .iter()
-                    .any(|wanted| wanted.number == header.pipeline)
+                pipelines.iter().any(|wanted| wanted.number == pipeline)
             });
             if of_pipeline
-                && self.filter.codes & (1 << self.view.code(row)?) != 0
+                && self.filter.codes & (1 << self.view.code(place.row)?) != 0
                 && self.filter.range.contains(place.micros)
                 && self.filter.is_behind_start(place)
             {

@@ -8,14 +8,17 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
-use redb::ReadTransaction;
+use redb::{AccessGuard, ReadTransaction};
 
 use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
+use super::blocks::Block;
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
 use super::ids::{Gathered, shared_range};
+use super::leaves;
 use super::once::get_or_read;
 use super::pipelines::Dictionary;
+use super::planes::Planes;
 use super::record;
 use super::runs::{Newest, RunReader, Timeline};
 use super::schema::{
@@ -156,7 +159,7 @@ impl View {
                 let leaf = row / COLUMN_ROWS;
                 let end = self.state.next_row.min((leaf + 1) * COLUMN_ROWS);
                 let places = (row % COLUMN_ROWS) as usize..(end - leaf * COLUMN_ROWS) as usize;
-                let columns = Columns::read(&self.tables.columns, leaf)?;
+                let columns: Columns = leaves::read(&self.tables.columns, leaf)?;
                 created.extend(&columns.created[places.clone()]);
                 pipelines.extend(&columns.pipelines[places]);
                 row = end;
@@ -183,77 +186,106 @@ impl View {
         RunReader::new(&self.tables.created_runs, &self.kept_leaves)
     }
 
-    /// The status code of a row, 0 when it has no sample.
-    pub(super) fn code(&self, row: u64) -> Result<u8> {
+    /// The status planes of the leaf that a row is in.
+    pub(super) fn planes(&self, row: u64) -> Result<&Planes> {
         let leaf = row / STATUS_ROWS;
         let chunk = self.chunk(leaf / CHUNK_LEAVES as u64)?;
-        Ok(chunk.planes(&self.tables.status, leaf)?.code(row))
+        chunk.planes(&self.tables.status, leaf)
     }
 
-    /// The record of a row, its seal checked, or `None` when the row has no sample.
-    pub(super) fn record(&self, row: u64) -> Result<Option<Arc<[u8]>>> {
-        let Some(sealed) = self.tables.rows.get(row).context("read a record")? else {
-            return Ok(None);
-        };
-        let bytes = unseal(Kind::Row, row, sealed.value())?;
-        Ok(Some(Arc::from(bytes)))
+    /// The status code of a row, 0 when it has no sample.
+    pub(super) fn code(&self, row: u64) -> Result<u8> {
+        Ok(self.planes(row)?.code(row))
     }
 
-    /// The row and the record of this id.
-    pub(super) fn locate(&self, id: &str, hash: u64) -> Result<Option<(u64, Arc<[u8]>)>> {
+    /// Shows `see` the record of a row that has a sample, its seal checked.
+    fn with_record<T>(&self, row: u64, see: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        let planes = self.planes(row)?;
+        if planes.is_replaced(row) {
+            let sealed = self.tables.replaced.get(row).context("read a record")?;
+            let sealed = sealed.ok_or_else(|| missing(Kind::Row, row))?;
+            return see(unseal(Kind::Row, row, sealed.value())?);
+        }
+        let first = planes.block_of(row);
+        let first = first.ok_or_else(|| missing(Kind::Row, row))?;
+        let block = self.block(first)?;
+        see(Block::new(first, block.value())?.record(row)?)
+    }
+
+    /// The bytes of the block that begins with a row.
+    pub(super) fn block(&self, first: u64) -> Result<AccessGuard<'static, &'static [u8]>> {
+        let block = self.tables.blocks.get(first).context("read a record")?;
+        block.ok_or_else(|| missing(Kind::Row, first))
+    }
+
+    /// The row of this id and what `see` makes of its record.
+    pub(super) fn locate<T>(
+        &self,
+        id: &str,
+        see: impl Fn(u64, &[u8]) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let hash = self.identity.hash(id);
         let mut rows = Vec::new();
         self.gathered()?.find(hash, &mut rows);
         for row in rows {
-            if let Some(record) = self.record_of(row, id)? {
-                return Ok(Some((row, record)));
+            if let Some(found) = self.see_if(row, id, &see)? {
+                return Ok(Some(found));
             }
         }
         let Some(row) = self.tables.ids.get(hash).context("look up an id")? else {
             return Ok(None);
         };
         let row = row.value();
-        if let Some(record) = self.record_of(row, id)? {
-            return Ok(Some((row, record)));
+        if let Some(found) = self.see_if(row, id, &see)? {
+            return Ok(Some(found));
         }
         let shared = self.tables.ids_shared.range(shared_range(hash));
         for entry in shared.context("look up an id")? {
             let row = entry.context("look up an id")?.0.value() as u64;
-            if let Some(record) = self.record_of(row, id)? {
-                return Ok(Some((row, record)));
+            if let Some(found) = self.see_if(row, id, &see)? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// The record of a row, if it is of this id.
-    fn record_of(&self, row: u64, id: &str) -> Result<Option<Arc<[u8]>>> {
+    /// What `see` makes of the record of a row, if it is of this id.
+    fn see_if<T>(
+        &self,
+        row: u64,
+        id: &str,
+        see: impl Fn(u64, &[u8]) -> Result<T>,
+    ) -> Result<Option<T>> {
         // A pair may be of a sample that is gone, or newer than this view. The planes are in memory.
         if row >= self.state.next_row || self.code(row)? == 0 {
             return Ok(None);
         }
-        match self.record(row)? {
-            Some(record) if record::header(&record)?.id == id => Ok(Some(record)),
-            _ => Ok(None),
-        }
+        self.with_record(row, |record| match record::header(record)?.id == id {
+            true => see(row, record).map(Some),
+            false => Ok(None),
+        })
     }
 
     /// The sample of this id.
     pub(super) fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
-        let Some((row, record)) = self.locate(id, self.identity.hash(id))? else {
-            return Ok(None);
-        };
-        self.decode(row, &record).map(Some)
+        self.locate(id, |row, record| self.copied(row, record))
     }
 
     /// The sample of a row that has one.
     pub(super) fn sample(&self, row: u64) -> Result<Sample> {
-        let record = self.record(row)?.ok_or_else(|| missing(Kind::Row, row))?;
-        self.decode(row, &record)
+        self.with_record(row, |record| self.copied(row, record))
     }
 
-    /// The sample of a row and its record.
-    pub(super) fn decode(&self, row: u64, record: &Arc<[u8]>) -> Result<Sample> {
-        record::decode(record, live_status(row, self.code(row)?)?, |number| {
+    /// The sample of a row and its record, which is copied.
+    pub(super) fn copied(&self, row: u64, record: &[u8]) -> Result<Sample> {
+        let record = Arc::from(record);
+        self.decode(row, &record, &record)
+    }
+
+    /// The sample of a row and its record, a part of `whole`, which the sample shares.
+    pub(super) fn decode(&self, row: u64, whole: &Arc<[u8]>, record: &[u8]) -> Result<Sample> {
+        let status = live_status(row, self.code(row)?)?;
+        record::decode(whole, record, status, |number| {
             self.dictionary()?.name(number).cloned()
         })
     }

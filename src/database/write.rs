@@ -12,10 +12,13 @@ use redb::{ReadableTable, WriteTransaction};
 use roaring::RoaringBitmap;
 
 use super::chunk::{CHUNK_LEAVES, Chunk, Head};
-use super::columns::{Leaves, Planes};
+use super::blocks::{self, Block, BlockWriter};
+use super::columns::Columns;
 use super::failure::Context;
 use super::filter::first_row;
 use super::ids::{Gathered, IdTables, Pair, Pairs, append_runs, shared_range};
+use super::leaves::Leaves;
+use super::planes::Planes;
 use super::pipelines::{self, Dictionary, read_moved, read_rows, write_moved, write_rows};
 use super::record::{self, status_code};
 use super::runs::{MOVED_ROWS_MAX, write_run};
@@ -36,8 +39,12 @@ pub(super) struct Transaction<'t> {
     /// The newest chunk before this transaction.
     base_newest: u64,
     pub(super) dictionary: Arc<Dictionary>,
-    pub(super) status: Leaves,
-    pub(super) columns: Leaves,
+    pub(super) status: Leaves<Planes>,
+    pub(super) columns: Leaves<Columns>,
+    /// The block that new rows go to, from the first insert on.
+    last_block: Option<BlockWriter>,
+    /// Blocks with records that are needed no more, and how many were before.
+    left_blocks: BTreeMap<u64, u64>,
     heads: BTreeMap<u64, Head>,
     entries: HashMap<u32, pipelines::Entry>,
     moved: BTreeMap<u64, RoaringBitmap>,
@@ -58,6 +65,15 @@ pub(super) struct Outcome {
     new_pairs: Vec<Pair>,
 }
 
+/// What is stored of a sample.
+struct Stored<'a> {
+    /// Sealed for its row.
+    record: &'a [u8],
+    pipeline: u32,
+    micros: i64,
+    status: Status,
+}
+
 impl Outcome {
     /// Takes note, after the commit, of what readers find in memory.
     pub(super) fn publish(&self) {
@@ -76,8 +92,10 @@ impl<'t> Transaction<'t> {
             base_newest: view.full_chunks(),
             dictionary: Arc::clone(&base.dictionary),
             base,
-            status: Leaves::new(Kind::Status, STATUS_ROWS),
-            columns: Leaves::new(Kind::Columns, COLUMN_ROWS),
+            status: Leaves::new(),
+            columns: Leaves::new(),
+            last_block: None,
+            left_blocks: BTreeMap::new(),
             heads: BTreeMap::new(),
             entries: HashMap::new(),
             moved: BTreeMap::new(),
@@ -92,15 +110,28 @@ impl<'t> Transaction<'t> {
     /// Stores a batch whose samples were checked.
     pub(super) fn store(&mut self, batch: &[Sample]) -> Result<StoreReport> {
         let mut report = StoreReport::default();
+        let mut record = Vec::new();
         for sample in batch {
             let hash = self.identity.hash(sample.id());
-            match self.locate(sample.id(), hash)? {
+            let found = self.locate(sample.id(), hash)?;
+            let row = found.map_or(self.state.next_row, |(row, _)| row);
+            let pipeline = self.pipeline(sample)?;
+            record.clear();
+            record::encode(sample, pipeline, &mut record)?;
+            seal(Kind::Row, row, &mut record);
+            let stored = Stored {
+                record: &record,
+                pipeline,
+                micros: instant::floor_micros(sample.created_at()),
+                status: sample.status(),
+            };
+            match found {
                 None => {
-                    self.insert(sample, hash)?;
+                    self.insert(&stored, hash)?;
                     report.inserted += 1;
                 }
-                Some((row, pipeline)) => {
-                    self.replace(sample, row, pipeline)?;
+                Some((row, old_pipeline)) => {
+                    self.replace(&stored, row, old_pipeline)?;
                     report.replaced += 1;
                 }
             }
@@ -139,39 +170,43 @@ impl<'t> Transaction<'t> {
     /// The pipeline of the record of a row, if it is of this id.
     fn record_of(&mut self, row: u64, id: &str) -> Result<Option<u32>> {
         // A pair may be of a sample that is gone. The planes are looked at in memory.
-        if self.status.code(&self.tables.status, row)? == 0 {
+        let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
+        if planes.code(row) == 0 {
             return Ok(None);
         }
-        let Some(sealed) = self.tables.rows.get(row).context("read a record")? else {
-            return Ok(None);
+        let pipeline = |record| {
+            let header = record::header(record)?;
+            Ok((header.id == id).then_some(header.pipeline))
         };
-        let header = record::header(unseal(Kind::Row, row, sealed.value())?)?;
-        Ok((header.id == id).then_some(header.pipeline))
+        if planes.is_replaced(row) {
+            let sealed = self.tables.replaced.get(row).context("read a record")?;
+            let sealed = sealed.ok_or_else(|| missing(Kind::Row, row))?;
+            return pipeline(unseal(Kind::Row, row, sealed.value())?);
+        }
+        if let Some(record) = self.last_block.as_ref().and_then(|block| block.record(row)) {
+            return pipeline(record?);
+        }
+        let first = planes.block_of(row);
+        let first = first.ok_or_else(|| missing(Kind::Row, row))?;
+        let block = self.tables.blocks.get(first).context("read a record")?;
+        let block = block.ok_or_else(|| missing(Kind::Row, row))?;
+        pipeline(Block::new(first, block.value())?.record(row)?)
     }
 
-    fn write_record(&mut self, row: u64, sample: &Sample, pipeline: u32) -> Result<()> {
-        let mut bytes = record::encode(sample, pipeline)?;
-        seal(Kind::Row, row, &mut bytes);
-        self.tables
-            .rows
-            .insert(row, bytes.as_slice())
-            .context("write a record")?;
-        Ok(())
-    }
-
-    fn insert(&mut self, sample: &Sample, hash: u64) -> Result<()> {
+    fn insert(&mut self, stored: &Stored<'_>, hash: u64) -> Result<()> {
         let row = self.state.next_row;
+        self.append_record(row, stored.record)?;
         self.state.next_row += 1;
-        let pipeline = self.pipeline(sample)?;
-        let micros = instant::floor_micros(sample.created_at());
-        self.write_record(row, sample, pipeline)?;
-        self.set_code(row, status_code(sample.status()))?;
-        self.columns
-            .set_created(&self.tables.columns, row, micros)?;
-        self.columns
-            .set_pipeline(&self.tables.columns, row, pipeline)?;
-        self.head(row / CHUNK_ROWS).widen(micros);
-        self.count(row / CHUNK_ROWS, pipeline, sample.status(), 1)?;
+        let planes = self
+            .status
+            .get_mut(&self.tables.status, row / STATUS_ROWS)?;
+        planes.set_code(row, status_code(stored.status));
+        let columns = self
+            .columns
+            .get_mut(&self.tables.columns, row / COLUMN_ROWS)?;
+        columns.set(row, stored.micros, stored.pipeline);
+        self.head(row / CHUNK_ROWS).widen(stored.micros);
+        self.count(row / CHUNK_ROWS, stored.pipeline, stored.status, 1)?;
         self.new_pairs.push((hash, row));
         self.fresh.add((hash, row));
         if self.state.next_row.is_multiple_of(CHUNK_ROWS) {
@@ -180,80 +215,101 @@ impl<'t> Transaction<'t> {
         Ok(())
     }
 
-    fn replace(&mut self, sample: &Sample, row: u64, old_pipeline: u32) -> Result<()> {
+    /// Writes the record of the next row to the last block, or to a new one if that has no room.
+    fn append_record(&mut self, row: u64, record: &[u8]) -> Result<()> {
+        let begins_leaf = row.is_multiple_of(STATUS_ROWS);
+        if self.last_block.is_none() && !begins_leaf {
+            let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
+            if let Some(first) = planes.block_of(row - 1) {
+                self.last_block = BlockWriter::resume(&self.tables.blocks, first, row)?;
+            }
+        }
+        if let Some(block) = &mut self.last_block {
+            if !begins_leaf && block.has_room(record.len()) {
+                block.push(record);
+                return Ok(());
+            }
+            block.write(&mut self.tables.blocks)?;
+        }
+        let planes = self
+            .status
+            .get_mut(&self.tables.status, row / STATUS_ROWS)?;
+        planes.begin_block(row);
+        self.last_block
+            .insert(BlockWriter::begin(row))
+            .push(record);
+        Ok(())
+    }
+
+    /// Gives up the record of a row that has a sample: it is removed, or its block takes note.
+    pub(super) fn leave_record(&mut self, row: u64) -> Result<()> {
+        let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
+        if planes.is_replaced(row) {
+            let removed = self.tables.replaced.remove(row).context("remove a record")?;
+            removed.ok_or_else(|| missing(Kind::Row, row))?;
+            let planes = self
+                .status
+                .get_mut(&self.tables.status, row / STATUS_ROWS)?;
+            planes.set_replaced(row, false);
+            return Ok(());
+        }
+        let first = planes.block_of(row);
+        let first = first.ok_or_else(|| missing(Kind::Row, row))?;
+        self.left_blocks
+            .entry(first)
+            .or_insert_with(|| planes.in_block(planes.block_rows(first)));
+        Ok(())
+    }
+
+    fn replace(&mut self, stored: &Stored<'_>, row: u64, old_pipeline: u32) -> Result<()> {
         let chunk = row / CHUNK_ROWS;
-        let pipeline = self.pipeline(sample)?;
-        let micros = instant::floor_micros(sample.created_at());
-        self.write_record(row, sample, pipeline)?;
-
-        let old_code = self.status.code(&self.tables.status, row)?;
-        let old_status = super::view::live_status(row, old_code)?;
+        let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
+        let old_status = super::view::live_status(row, planes.code(row))?;
+        if !planes.is_replaced(row) {
+            self.leave_record(row)?;
+        }
+        self.tables
+            .replaced
+            .insert(row, stored.record)
+            .context("write a record")?;
+        let planes = self
+            .status
+            .get_mut(&self.tables.status, row / STATUS_ROWS)?;
+        planes.set_replaced(row, true);
+        planes.set_code(row, status_code(stored.status));
         self.count(chunk, old_pipeline, old_status, -1)?;
-        self.count(chunk, pipeline, sample.status(), 1)?;
-        if old_status != sample.status() {
-            self.set_code(row, status_code(sample.status()))?;
-        }
+        self.count(chunk, stored.pipeline, stored.status, 1)?;
 
-        if self.columns.created(&self.tables.columns, row)? != micros {
-            self.columns
-                .set_created(&self.tables.columns, row, micros)?;
-            self.head(chunk).widen(micros);
-            if self.is_full(chunk) {
-                self.moved_of(chunk)?.insert((row % CHUNK_ROWS) as u32);
-            } else {
+        let columns = self.columns.get(&self.tables.columns, row / COLUMN_ROWS)?;
+        let has_moved = columns.created_at(row) != stored.micros;
+        let has_pipeline_changed = old_pipeline != stored.pipeline;
+        if has_moved || has_pipeline_changed {
+            let columns = self
+                .columns
+                .get_mut(&self.tables.columns, row / COLUMN_ROWS)?;
+            columns.set(row, stored.micros, stored.pipeline);
+            if !self.is_full(chunk) {
                 self.newest_changed = true;
             }
         }
-
-        if old_pipeline != pipeline {
-            self.columns
-                .set_pipeline(&self.tables.columns, row, pipeline)?;
+        let place = (row % CHUNK_ROWS) as u32;
+        if has_moved {
+            self.head(chunk).widen(stored.micros);
             if self.is_full(chunk) {
-                let place = (row % CHUNK_ROWS) as u32;
-                self.rows_of(chunk, old_pipeline)?.remove(place);
-                self.rows_of(chunk, pipeline)?.insert(place);
-                self.entry(pipeline)?.chunks.insert(chunk as u32);
-            } else {
-                self.newest_changed = true;
+                self.moved_of(chunk)?.insert(place);
             }
+        }
+        if has_pipeline_changed && self.is_full(chunk) {
+            self.rows_of(chunk, old_pipeline)?.remove(place);
+            self.rows_of(chunk, stored.pipeline)?.insert(place);
+            self.entry(stored.pipeline)?.chunks.insert(chunk as u32);
         }
         Ok(())
     }
 
-    /// Removes the samples of these rows of a chunk. Columns, runs and bitmaps keep what they say of a
-    /// row without a sample: it is its status code of 0 that counts.
-    pub(super) fn delete(&mut self, chunk: u64, rows: &RoaringBitmap) -> Result<()> {
-        for place in rows {
-            let row = first_row(chunk) + u64::from(place);
-            let hash = {
-                let removed = self.tables.rows.remove(row).context("remove a record")?;
-                let sealed = removed.ok_or_else(|| missing(Kind::Row, row))?;
-                let header = record::header(unseal(Kind::Row, row, sealed.value())?)?;
-                self.identity.hash(header.id)
-            };
-            let pipeline = self.pipeline_of(row)?;
-            let code = self.status.code(&self.tables.status, row)?;
-            self.count(chunk, pipeline, super::view::live_status(row, code)?, -1)?;
-            self.set_code(row, 0)?;
-            self.id_tables().remove((hash, row))?;
-        }
-        Ok(())
-    }
-
-    fn id_tables(&mut self) -> IdTables<'_, 't> {
-        IdTables {
-            ids: &mut self.tables.ids,
-            ids_shared: &mut self.tables.ids_shared,
-            ids_gathered: &mut self.tables.ids_gathered,
-        }
-    }
-
-    fn pipeline_of(&mut self, row: u64) -> Result<u32> {
-        self.columns.pipeline(&self.tables.columns, row)
-    }
-
-    fn set_code(&mut self, row: u64, code: u8) -> Result<()> {
-        self.status.set_code(&self.tables.status, row, code)
+    /// Takes note of so many samples whose pairs are left in the index of ids.
+    pub(super) fn count_stale_ids(&mut self, pairs: u64) {
+        self.state.stale_ids += pairs;
     }
 
     pub(super) fn is_full(&self, chunk: u64) -> bool {
@@ -329,9 +385,14 @@ impl<'t> Transaction<'t> {
     fn fill_chunk(&mut self, chunk: u64) -> Result<()> {
         self.make_run(chunk)?;
         let mut rows: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
-        for place in 0..CHUNK_ROWS {
-            let pipeline = self.pipeline_of(first_row(chunk) + place)?;
-            rows.entry(pipeline).or_default().insert(place as u32);
+        let leaves = CHUNK_ROWS / COLUMN_ROWS;
+        for leaf in 0..leaves {
+            let columns = self
+                .columns
+                .get(&self.tables.columns, chunk * leaves + leaf)?;
+            for (place, pipeline) in (leaf * COLUMN_ROWS..).zip(columns.pipelines) {
+                rows.entry(pipeline).or_default().insert(place as u32);
+            }
         }
         for (pipeline, mut rows) in rows {
             rows.optimize();
@@ -345,7 +406,7 @@ impl<'t> Transaction<'t> {
         let mut instants = Vec::with_capacity(CHUNK_ROWS as usize);
         let first = first_row(chunk) / COLUMN_ROWS;
         for leaf in first..first + CHUNK_ROWS / COLUMN_ROWS {
-            let columns = self.columns.columns(&self.tables.columns, leaf)?;
+            let columns = self.columns.get(&self.tables.columns, leaf)?;
             instants.extend(columns.created);
         }
         write_run(&mut self.tables.created_runs, chunk, &instants)?;
@@ -357,6 +418,7 @@ impl<'t> Transaction<'t> {
     pub(super) fn finish(mut self) -> Result<Outcome> {
         let gathered = self.finish_ids()?;
         self.finish_moved()?;
+        self.finish_blocks()?;
         self.status.flush(&mut self.tables.status)?;
         self.columns.flush(&mut self.tables.columns)?;
         for ((chunk, pipeline), rows) in &self.pipeline_rows {
@@ -393,7 +455,7 @@ impl<'t> Transaction<'t> {
             ids_gathered: &mut self.tables.ids_gathered,
         };
         let (status, table) = (&mut self.status, &self.tables.status);
-        let mut is_live = |row| Ok(status.code(table, row)? != 0);
+        let mut is_live = |row| Ok(status.get(table, row / STATUS_ROWS)?.code(row) != 0);
         let new_pairs = self.new_pairs.len();
         let advanced = ids.advance(
             &self.base.gathered,
@@ -403,6 +465,29 @@ impl<'t> Transaction<'t> {
         )?;
         append_runs(ids.ids_gathered, &mut self.state, &mut self.new_pairs)?;
         Ok(advanced.unwrap_or_else(|| self.base.gathered.clone()))
+    }
+
+    /// Writes the last block, and those again of which too little is needed.
+    fn finish_blocks(&mut self) -> Result<()> {
+        if let Some(mut block) = self.last_block.take() {
+            block.write(&mut self.tables.blocks)?;
+        }
+        for (first, before) in std::mem::take(&mut self.left_blocks) {
+            let planes = self
+                .status
+                .get(&self.tables.status, first / STATUS_ROWS)?;
+            let rows = planes.block_rows(first);
+            let span = rows.end.min(self.state.next_row) - first;
+            let after = planes.in_block(rows);
+            if after == 0 {
+                let removed = self.tables.blocks.remove(first).context("remove records")?;
+                removed.ok_or_else(|| missing(Kind::Row, first))?;
+            } else if blocks::is_due(span, before, after) {
+                let is_needed = |row| planes.code(row) != 0 && !planes.is_replaced(row);
+                blocks::rewrite(&mut self.tables.blocks, first, is_needed)?;
+            }
+        }
+        Ok(())
     }
 
     fn finish_moved(&mut self) -> Result<()> {
@@ -422,10 +507,11 @@ impl<'t> Transaction<'t> {
     /// The chunks after the commit; those that it leaves alone are shared.
     fn publish_chunks(&self) -> Vec<Arc<Chunk>> {
         let mut leaves: BTreeMap<u64, Vec<(usize, Planes)>> = BTreeMap::new();
-        for (leaf, planes) in self.status.changed_planes() {
+        for (leaf, planes) in self.status.changed() {
             let chunk = leaf / CHUNK_LEAVES as u64;
             let in_chunk = leaf as usize % CHUNK_LEAVES;
-            leaves.entry(chunk).or_default().push((in_chunk, planes));
+            let leaves = leaves.entry(chunk).or_default();
+            leaves.push((in_chunk, planes.clone()));
         }
         let mut chunks = (*self.base.chunks).clone();
         for (number, head) in &self.heads {

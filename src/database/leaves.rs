@@ -1,0 +1,114 @@
+//! [`Leaves`]: the leaves of one table that a transaction has touched.
+//!
+//! The status planes and the columns are tables of leaves of a fixed size, addressed by row. The changes of
+//! one transaction are gathered here, decoded, so that each leaf is read once and written once. What
+//! is in a leaf is `planes.rs` and `columns.rs`.
+
+use std::collections::{BTreeMap, btree_map};
+
+use redb::{ReadableTable, Table};
+
+use super::failure::Context;
+use super::schema::{Kind, LEAF_BYTES, SEAL_BYTES, missing, seal, unseal_exact};
+use crate::error::Result;
+
+/// The contents of a leaf.
+pub(super) trait Leaf: Clone {
+    /// Which table it is of.
+    const KIND: Kind;
+    /// What a leaf is before its first row is given out.
+    const EMPTY: Self;
+
+    fn decode(bytes: &[u8; LEAF_BYTES]) -> Self;
+
+    /// Appends the bytes that [`decode`](Self::decode) reads.
+    fn encode(&self, bytes: &mut Vec<u8>);
+}
+
+/// Reads a leaf that must be there.
+pub(super) fn read<T: Leaf>(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    key: u64,
+) -> Result<T> {
+    let guard = table.get(key).context("read an index leaf")?;
+    let guard = guard.ok_or_else(|| missing(T::KIND, key))?;
+    unseal_exact(T::KIND, key, guard.value()).map(T::decode)
+}
+
+/// The leaves of one table that a transaction has touched.
+pub(super) struct Leaves<T> {
+    loaded: BTreeMap<u64, Loaded<T>>,
+}
+
+struct Loaded<T> {
+    leaf: Box<T>,
+    is_changed: bool,
+}
+
+impl<T: Leaf> Leaves<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            loaded: BTreeMap::new(),
+        }
+    }
+
+    fn load(
+        &mut self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        key: u64,
+    ) -> Result<&mut Loaded<T>> {
+        match self.loaded.entry(key) {
+            btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            btree_map::Entry::Vacant(entry) => {
+                let leaf = match table.get(key).context("read an index leaf")? {
+                    Some(guard) => T::decode(unseal_exact(T::KIND, key, guard.value())?),
+                    None => T::EMPTY,
+                };
+                Ok(entry.insert(Loaded {
+                    leaf: Box::new(leaf),
+                    is_changed: false,
+                }))
+            }
+        }
+    }
+
+    /// A leaf, empty if it is not there.
+    pub(super) fn get(
+        &mut self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        key: u64,
+    ) -> Result<&T> {
+        self.load(table, key).map(|loaded| &*loaded.leaf)
+    }
+
+    /// A leaf to be changed, empty if it is not there.
+    pub(super) fn get_mut(
+        &mut self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        key: u64,
+    ) -> Result<&mut T> {
+        let loaded = self.load(table, key)?;
+        loaded.is_changed = true;
+        Ok(&mut loaded.leaf)
+    }
+
+    /// Each changed leaf.
+    pub(super) fn changed(&self) -> impl Iterator<Item = (u64, &T)> {
+        let changed = self.loaded.iter().filter(|(_, loaded)| loaded.is_changed);
+        changed.map(|(key, loaded)| (*key, &*loaded.leaf))
+    }
+
+    /// Writes every changed leaf, sealed, in order of key.
+    pub(super) fn flush(&self, table: &mut Table<'_, u64, &'static [u8]>) -> Result<()> {
+        let mut sealed = Vec::with_capacity(LEAF_BYTES + SEAL_BYTES);
+        for (key, leaf) in self.changed() {
+            sealed.clear();
+            leaf.encode(&mut sealed);
+            seal(T::KIND, key, &mut sealed);
+            table
+                .insert(key, sealed.as_slice())
+                .context("write an index leaf")?;
+        }
+        Ok(())
+    }
+}
