@@ -17,6 +17,7 @@ mod fetch;
 mod filter;
 mod group;
 mod ids;
+mod journal;
 mod leaves;
 mod mask;
 mod moves;

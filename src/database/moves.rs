@@ -47,6 +47,7 @@ impl Transaction<'_> {
     }
 
     fn move_rows(&mut self, chunk: u64, rows: &RoaringBitmap, to: Option<Status>) -> Result<()> {
+        self.journal.r#move(chunk, rows, to.map_or(0, status_code));
         let mask = Mask::of_bitmap(rows);
         let mut leaves = Vec::with_capacity(CHUNK_LEAVES);
         for (index, words) in mask.leaves().iter().enumerate() {

@@ -152,10 +152,6 @@ impl Planes {
         set(&mut self.words[REPLACED], row, is_replaced);
     }
 
-    /// Which rows have a sample whose record lies apart from its block.
-    pub(super) fn replaced(&self) -> &Words {
-        &self.words[REPLACED]
-    }
 
     /// How many of these rows, all of this leaf, have a sample whose record is in its block.
     pub(super) fn in_block(&self, rows: Range<u64>) -> u64 {

@@ -209,16 +209,20 @@ pub(super) struct RunReader<'a> {
     /// How many leaves of the database are kept.
     kept: &'a AtomicUsize,
     /// The last leaf that there was no room for.
-    last: Option<(u64, usize, Box<RunLeaf>)>,
+    pub(super) last: LastLeaf,
     pub(super) leaves_read: u64,
 }
+
+/// A leaf of a run, its chunk and its number, that a reader has at hand while no room is left to keep it.
+#[derive(Default)]
+pub(super) struct LastLeaf(Option<(u64, usize, Box<RunLeaf>)>);
 
 impl<'a> RunReader<'a> {
     pub(super) fn new(table: &'a ReadOnlyTable<u64, &'static [u8]>, kept: &'a AtomicUsize) -> Self {
         Self {
             table,
             kept,
-            last: None,
+            last: LastLeaf::default(),
             leaves_read: 0,
         }
     }
@@ -234,7 +238,7 @@ impl<'a> RunReader<'a> {
         if let Some(leaf) = cells[leaf].get() {
             return Ok(leaf);
         }
-        let is_last = matches!(&self.last, Some(last) if (last.0, last.1) == (chunk, leaf));
+        let is_last = matches!(&self.last.0, Some(last) if (last.0, last.1) == (chunk, leaf));
         if !is_last {
             self.leaves_read += 1;
             let read = RunLeaf::read(self.table, chunk, leaf)?;
@@ -242,9 +246,9 @@ impl<'a> RunReader<'a> {
                 self.kept.fetch_add(1, Relaxed);
                 return Ok(cells[leaf].get_or_init(|| read));
             }
-            self.last = Some((chunk, leaf, read));
+            self.last = LastLeaf(Some((chunk, leaf, read)));
         }
-        match &self.last {
+        match &self.last.0 {
             Some((_, _, leaf)) => Ok(leaf),
             None => Err(missing(Kind::CreatedRun, run_key(chunk, leaf as u64))),
         }
@@ -304,6 +308,17 @@ impl Timeline<'_> {
             Self::Newest(newest) => Ok(newest.order.partition_point(|place| {
                 (newest.created[usize::from(*place)], u32::from(*place)) < bound
             })),
+        }
+    }
+
+    /// The instant of the entry at a position.
+    pub(super) fn instant(&self, reader: &mut RunReader<'_>, position: usize) -> Result<i64> {
+        match self {
+            Self::Run { chunk, cache, .. } => {
+                let entries = reader.leaf(*chunk, cache, position / RUN_ENTRIES)?;
+                Ok(entries.instants[position % RUN_ENTRIES])
+            }
+            Self::Newest(newest) => Ok(newest.created[usize::from(newest.order[position])]),
         }
     }
 

@@ -14,6 +14,7 @@ use super::chunk::{Head, Overlap, Rows};
 use super::filter::{ColumnReader, Filter, Place, first_row, moved_rows};
 use super::plan::{Access, Question, choose, estimate, overlap};
 use super::record;
+use super::runs::LastLeaf;
 use super::schema::CHUNK_ROWS;
 use super::view::View;
 use crate::error::Result;
@@ -84,12 +85,13 @@ enum Rest {
     InPlace {
         chunk: u64,
         rows: roaring::bitmap::IntoIter,
-        columns: ColumnReader,
+        last: LastLeaf,
     },
     Scan {
         chunk: u64,
         rows: Arc<Rows>,
         positions: std::ops::Range<usize>,
+        last: LastLeaf,
     },
     Sorted(std::vec::IntoIter<Place>),
 }
@@ -354,7 +356,7 @@ impl Stream {
                         .bitmap
                         .clone()
                         .into_range(positions.start as u32..positions.end as u32),
-                    columns: ColumnReader::default(),
+                    last: LastLeaf::default(),
                 })
             }
             Access::Scan => {
@@ -363,6 +365,7 @@ impl Stream {
                     chunk: number,
                     rows,
                     positions,
+                    last: LastLeaf::default(),
                 })
             }
             Access::Sort => {
@@ -426,7 +429,7 @@ impl Rest {
             Self::InPlace {
                 chunk,
                 rows,
-                columns,
+                last,
             } => {
                 let place = match order {
                     Order::Oldest => rows.next(),
@@ -435,22 +438,29 @@ impl Rest {
                 let Some(place) = place else {
                     return Ok(None);
                 };
+                // Position and place are the same here, and moved rows are elsewhere.
+                let timeline = view.timeline(*chunk)?;
+                let mut reader = view.run_reader();
+                std::mem::swap(&mut reader.last, last);
+                let micros = timeline.instant(&mut reader, place as usize)?;
+                std::mem::swap(&mut reader.last, last);
+                figures.leaves += reader.leaves_read;
                 let row = *chunk * CHUNK_ROWS + u64::from(place);
-                let leaves = columns.leaves;
-                let micros = columns.created(view, row)?;
-                figures.leaves += columns.leaves - leaves;
                 Ok(Some(Place { micros, row }))
             }
             Self::Scan {
                 chunk,
                 rows,
                 positions,
+                last,
             } => {
                 let timeline = view.timeline(*chunk)?;
                 let mut reader = view.run_reader();
+                std::mem::swap(&mut reader.last, last);
                 let before = positions.len();
                 let from_end = order == Order::Newest;
                 let found = timeline.next_of(&mut reader, positions, from_end, rows.mask())?;
+                std::mem::swap(&mut reader.last, last);
                 figures.entries += (before - positions.len()) as u64;
                 figures.leaves += reader.leaves_read;
                 Ok(found.map(|(micros, place)| Place {

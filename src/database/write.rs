@@ -17,6 +17,7 @@ use super::columns::Columns;
 use super::failure::Context;
 use super::filter::first_row;
 use super::ids::{Gathered, IdTables, Pair, Pairs, append_runs, shared_range};
+use super::journal::{self, Journal, Operation};
 use super::leaves::Leaves;
 use super::planes::Planes;
 use super::pipelines::{self, Dictionary, read_moved, read_rows, write_moved, write_rows};
@@ -56,6 +57,8 @@ pub(super) struct Transaction<'t> {
     fresh: Pairs,
     /// Whether a row that the newest chunk had before has changed.
     newest_changed: bool,
+    /// What was done, to be done again after a crash.
+    pub(super) journal: Journal,
 }
 
 /// What a finished transaction makes of the state, to be published once it is committed.
@@ -72,6 +75,20 @@ struct Stored<'a> {
     pipeline: u32,
     micros: i64,
     status: Status,
+}
+
+impl<'a> Stored<'a> {
+    /// What the sealed record of a row says, and its id.
+    fn read(row: u64, record: &'a [u8]) -> Result<(Self, &'a str)> {
+        let header = record::header(unseal(Kind::Row, row, record)?)?;
+        let stored = Self {
+            record,
+            pipeline: header.pipeline,
+            micros: header.created_at,
+            status: header.status,
+        };
+        Ok((stored, header.id))
+    }
 }
 
 impl Outcome {
@@ -104,6 +121,7 @@ impl<'t> Transaction<'t> {
             new_pairs: Vec::new(),
             fresh: Pairs::default(),
             newest_changed: false,
+            journal: Journal::default(),
         })
     }
 
@@ -115,7 +133,7 @@ impl<'t> Transaction<'t> {
             let hash = self.identity.hash(sample.id());
             let found = self.locate(sample.id(), hash)?;
             let row = found.map_or(self.state.next_row, |(row, _)| row);
-            let pipeline = self.pipeline(sample)?;
+            let pipeline = self.pipeline(sample.pipeline())?;
             record.clear();
             record::encode(sample, pipeline, &mut record)?;
             seal(Kind::Row, row, &mut record);
@@ -137,6 +155,48 @@ impl<'t> Transaction<'t> {
             }
         }
         Ok(report)
+    }
+
+    /// Does again what a commit did to the state that this transaction began with.
+    pub(super) fn replay(&mut self, journal: &[u8]) -> Result<()> {
+        for operation in journal::operations(journal) {
+            match operation? {
+                Operation::Pipeline(name) => {
+                    self.pipeline(name)?;
+                }
+                Operation::Insert(record) => {
+                    let (stored, id) = Stored::read(self.state.next_row, record)?;
+                    self.insert(&stored, self.identity.hash(id))?;
+                }
+                Operation::Replace(row, record) => {
+                    let (stored, _) = Stored::read(row, record)?;
+                    self.check_rows(row, 1)?;
+                    let columns = self
+                        .columns
+                        .get(&self.tables.columns, row / COLUMN_ROWS)?;
+                    let old_pipeline = columns.pipeline(row);
+                    self.replace(&stored, row, old_pipeline)?;
+                }
+                Operation::Move(chunk, rows, code) => {
+                    let end = rows.max().map_or(0, |last| u64::from(last) + 1);
+                    let first = chunk.checked_mul(CHUNK_ROWS);
+                    self.check_rows(first.ok_or_else(journal::malformed)?, end)?;
+                    match record::status_of(code).ok_or_else(journal::malformed)? {
+                        Some(to) => self.set_status(chunk, &rows, to)?,
+                        None => self.delete(chunk, &rows)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails unless so many rows from this one on were given out.
+    fn check_rows(&self, first: u64, rows: u64) -> Result<()> {
+        match first.checked_add(rows) {
+            Some(end) if end <= self.state.next_row && rows <= CHUNK_ROWS => Ok(()),
+            _ => Err(journal::malformed()),
+        }
     }
 
     /// The row of an id and the pipeline of its record.
@@ -195,6 +255,7 @@ impl<'t> Transaction<'t> {
 
     fn insert(&mut self, stored: &Stored<'_>, hash: u64) -> Result<()> {
         let row = self.state.next_row;
+        self.journal.insert(stored.record);
         self.append_record(row, stored.record)?;
         self.state.next_row += 1;
         let planes = self
@@ -263,6 +324,7 @@ impl<'t> Transaction<'t> {
 
     fn replace(&mut self, stored: &Stored<'_>, row: u64, old_pipeline: u32) -> Result<()> {
         let chunk = row / CHUNK_ROWS;
+        self.journal.replace(row, stored.record);
         let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
         let old_status = super::view::live_status(row, planes.code(row))?;
         if !planes.is_replaced(row) {
@@ -341,12 +403,13 @@ impl<'t> Transaction<'t> {
         Ok(())
     }
 
-    /// The number of a sample's pipeline, a new one unless it is known.
-    fn pipeline(&mut self, sample: &Sample) -> Result<u32> {
-        if let Some(number) = self.dictionary.number(sample.pipeline()) {
+    /// The number of a pipeline, a new one unless it is known.
+    fn pipeline(&mut self, name: &str) -> Result<u32> {
+        if let Some(number) = self.dictionary.number(name) {
             return Ok(number);
         }
-        let name: Arc<str> = sample.pipeline().into();
+        self.journal.pipeline(name);
+        let name: Arc<str> = name.into();
         let number = Arc::make_mut(&mut self.dictionary).add(Arc::clone(&name));
         self.state.next_pipeline = u64::from(number) + 1;
         self.entries.insert(number, pipelines::Entry::new(name));
