@@ -10,6 +10,7 @@
 mod blocks;
 mod chunk;
 mod columns;
+mod commit;
 mod engine;
 mod explain;
 mod failure;

@@ -2,15 +2,16 @@
 //!
 //! Readers take the view of the last commit, under a lock that is held for that long; a handle that follows
 //! another process makes a view for each read and keeps none. One thread at a time writes, and publishes
-//! the next view after its commit. What is written is `write.rs`, what is read `snapshot.rs`.
+//! the next view after its commit. What is written is `write.rs`, what is read `snapshot.rs`, how a commit
+//! becomes durable `commit.rs`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{ReadTransaction, ReadableDatabase};
 
-use super::Durability;
-use super::failure::{Context, commit_failure, guard, wrap};
+use super::commit::Committer;
+use super::failure::{Context, guard, wrap};
 use super::group::Group;
 use super::options::Options;
 use super::plan::Access;
@@ -18,14 +19,9 @@ use super::view::View;
 use super::write::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 
-/// With deferred durability, one commit in so many is durable all the same, since redb frees no page
-/// in between.
-const DEFERRED_COMMITS_MAX: u32 = 64;
-
 /// An open file.
 pub(super) struct Engine {
     pub(super) path: PathBuf,
-    durability: Durability,
     pub(super) sample_bytes_max: usize,
     /// What is open, until it is closed. Only who holds `writer` may keep the handle beyond this lock.
     open: RwLock<Option<Open>>,
@@ -36,10 +32,9 @@ pub(super) struct Engine {
     pub(super) forced: Mutex<Option<Access>>,
 }
 
-#[derive(Default)]
 struct Writer {
-    /// Commits since the last durable one.
-    deferred_commits: u32,
+    /// `None` for a handle that only reads.
+    committer: Option<Committer>,
     /// Whether a commit could not be published, so that `view` is not the last state.
     is_stale: bool,
 }
@@ -74,6 +69,7 @@ impl Engine {
         options: &Options,
         handle: Handle,
         view: Option<View>,
+        committer: Option<Committer>,
     ) -> Self {
         let open = Open {
             handle: Arc::new(handle),
@@ -81,10 +77,12 @@ impl Engine {
         };
         Self {
             path,
-            durability: options.durability,
             sample_bytes_max: options.sample_bytes_max,
             open: RwLock::new(Some(open)),
-            writer: Mutex::default(),
+            writer: Mutex::new(Writer {
+                committer,
+                is_stale: false,
+            }),
             group: Group::default(),
             forced: Mutex::new(None),
         }
@@ -148,43 +146,35 @@ impl Engine {
     ) -> Result<Option<T>> {
         let mut writer = self.writer();
         let open = self.opened(operation)?;
-        let (Handle::Writes { database }, Some(view)) = (&*open.handle, &open.view) else {
+        let Writer {
+            committer,
+            is_stale,
+        } = &mut *writer;
+        let (Handle::Writes { database }, Some(view), Some(committer)) =
+            (&*open.handle, &open.view, committer)
+        else {
             return Err(self.read_only(operation));
         };
-        if writer.is_stale {
+        if *is_stale {
             return Err(unpublished(operation));
         }
         guard(operation, || {
-            let is_durable = self.durability == Durability::Immediate
-                || writer.deferred_commits + 1 >= DEFERRED_COMMITS_MAX;
-            let mut transaction = database.begin_write().context(operation)?;
-            if !is_durable {
-                let _ = transaction.set_durability(redb::Durability::None);
-            }
+            let transaction = database.begin_write().context(operation)?;
             let mut all = Transaction::begin(&transaction, view)?;
             let Some(answer) = work(&mut all, view)? else {
                 drop(all);
                 transaction.abort().context(operation)?;
                 return Ok(None);
             };
-            let outcome = all.finish()?;
-            transaction.commit().map_err(commit_failure)?;
-            writer.deferred_commits = if is_durable {
-                0
-            } else {
-                writer.deferred_commits + 1
-            };
+            let mut outcome = all.finish()?;
+            committer.commit(transaction, &mut outcome)?;
             // From here on the batch is in the file: unless readers see it too, nobody may write on what
             // they see.
-            writer.is_stale = true;
-            outcome.publish();
-            let published = open.handle.begin_read().and_then(|transaction| {
-                let (state, decoded) = (outcome.state, outcome.decoded);
-                View::published(&transaction, view.identity, state, decoded)
-            });
+            *is_stale = true;
+            let published = outcome.publish(database, view.identity);
             let view = published.map_err(|cause| unpublished(operation).with_cause(cause))?;
             self.publish(&Arc::new(view));
-            writer.is_stale = false;
+            *is_stale = false;
             Ok(Some(answer))
         })
         .map_err(|error| match error.subject() {
@@ -202,10 +192,10 @@ impl Engine {
     /// Makes every commit so far durable.
     pub(super) fn flush(&self) -> Result<()> {
         let mut writer = self.writer();
-        let open = self.opened("flush")?;
-        match &*open.handle {
-            Handle::Writes { database } => guard("flush", || settle(&mut writer, database)),
-            Handle::Reads { .. } => Ok(()),
+        self.check_open("flush")?;
+        match &mut writer.committer {
+            Some(committer) => guard("flush", || committer.flush()),
+            None => Ok(()),
         }
     }
 
@@ -222,7 +212,9 @@ impl Engine {
             return Err(Error::closed(OPERATION));
         };
         let compacted = guard(OPERATION, || {
-            settle(&mut writer, &database)?;
+            if let Some(committer) = &mut writer.committer {
+                committer.settle(&database)?;
+            }
             database.compact().map_err(|error| match error {
                 redb::CompactionError::TransactionInProgress => {
                     Error::new(ErrorKind::InvalidArgument, OPERATION)
@@ -253,9 +245,11 @@ impl Engine {
             return Ok(());
         };
         drop(view);
-        let flushed = match &*handle {
-            Handle::Writes { database } => guard("flush", || settle(&mut writer, database)),
-            Handle::Reads { .. } => Ok(()),
+        let flushed = match (&*handle, writer.committer.take()) {
+            (Handle::Writes { database }, Some(mut committer)) => {
+                guard("flush", || committer.settle(database))
+            }
+            _ => Ok(()),
         };
         // Nobody else has the handle: reads use it under the lock that it was taken from, and writes
         // under the one that is held here.
@@ -266,16 +260,6 @@ impl Engine {
         });
         flushed.and(closed)
     }
-}
-
-/// Makes durable what was committed without.
-fn settle(writer: &mut Writer, database: &redb::Database) -> Result<()> {
-    if writer.deferred_commits > 0 {
-        let transaction = database.begin_write().context("flush")?;
-        transaction.commit().map_err(commit_failure)?;
-        writer.deferred_commits = 0;
-    }
-    Ok(())
 }
 
 /// The error for a commit that succeeded and cannot be seen here.

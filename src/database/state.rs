@@ -4,11 +4,12 @@
 use redb::{ReadableTable, Table};
 
 use super::failure::{Context, damaged};
+use super::log::{MARK_BYTES, Mark};
 use super::schema::{FORMAT_VERSION, Kind, check_version, seal, unseal_exact};
 use crate::error::{Error, ErrorKind, Result};
 
 const IDENTITY_BYTES: usize = 25;
-const STATE_BYTES: usize = 9 * 8 + 6 * 8;
+const STATE_BYTES: usize = MARK_BYTES + 8 * 8 + 6 * 8;
 
 /// What tells this database from every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +71,8 @@ fn random() -> u128 {
 /// Where everything stands after a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
-    /// Grows by one with each commit that changes samples.
-    pub(super) epoch: u64,
+    /// How much of the log is in it. Its number is the number of the commit.
+    pub(super) mark: Mark,
     /// The next row to be given out.
     pub(super) next_row: u64,
     /// The next run of gathered ids.
@@ -100,8 +101,8 @@ impl State {
 
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(STATE_BYTES + 8);
+        bytes.extend(self.mark.encode());
         for word in [
-            self.epoch,
             self.next_row,
             self.next_run,
             self.active_ids,
@@ -122,18 +123,19 @@ impl State {
 
     fn decode(sealed: &[u8]) -> Result<Self> {
         let bytes = unseal_exact::<STATE_BYTES>(Kind::State, 0, sealed)?;
-        let at = |index: usize| word(&bytes[index * 8..]);
+        let (mark, rest) = bytes.split_first_chunk().ok_or_else(absent)?;
+        let at = |index: usize| word(&rest[index * 8..]);
         Ok(Self {
-            epoch: at(0),
-            next_row: at(1),
-            next_run: at(2),
-            active_ids: at(3),
-            frozen_run_end: at(4),
-            merged_hash_end: at(5),
-            next_pipeline: at(6),
-            stale_ids: at(7),
-            swept_ids: at(8),
-            totals: std::array::from_fn(|status| at(9 + status)),
+            mark: Mark::decode(mark),
+            next_row: at(0),
+            next_run: at(1),
+            active_ids: at(2),
+            frozen_run_end: at(3),
+            merged_hash_end: at(4),
+            next_pipeline: at(5),
+            stale_ids: at(6),
+            swept_ids: at(7),
+            totals: std::array::from_fn(|status| at(8 + status)),
         })
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, btree_map};
 use std::sync::Arc;
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 use roaring::RoaringBitmap;
 
 use super::chunk::{CHUNK_LEAVES, Chunk, Head};
@@ -24,7 +24,7 @@ use super::pipelines::{self, Dictionary, read_moved, read_rows, write_moved, wri
 use super::record::{self, status_code};
 use super::runs::{MOVED_ROWS_MAX, write_run};
 use super::schema::{CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, TablesMut, missing, seal, unseal};
-use super::state::{Identity, State, write_state};
+use super::state::{Identity, State};
 use super::view::{Decoded, View};
 use crate::error::Result;
 use crate::instant;
@@ -64,8 +64,9 @@ pub(super) struct Transaction<'t> {
 /// What a finished transaction makes of the state, to be published once it is committed.
 pub(super) struct Outcome {
     pub(super) state: State,
-    pub(super) decoded: Decoded,
+    decoded: Decoded,
     new_pairs: Vec<Pair>,
+    pub(super) journal: Journal,
 }
 
 /// What is stored of a sample.
@@ -92,9 +93,11 @@ impl<'a> Stored<'a> {
 }
 
 impl Outcome {
-    /// Takes note, after the commit, of what readers find in memory.
-    pub(super) fn publish(&self) {
+    /// The view behind the commit. Takes note of what readers find in memory.
+    pub(super) fn publish(self, database: &redb::Database, identity: Identity) -> Result<View> {
         self.decoded.gathered.add(&self.new_pairs);
+        let transaction = database.begin_read().context("read a commit")?;
+        View::published(&transaction, identity, self.state, self.decoded)
     }
 }
 
@@ -477,7 +480,8 @@ impl<'t> Transaction<'t> {
         Ok(())
     }
 
-    /// Writes every index, and says what the database is like once this is committed.
+    /// Writes every index, and says what the database is like once this is committed. What is left to be
+    /// written is the state, with the mark of the commit.
     pub(super) fn finish(mut self) -> Result<Outcome> {
         let gathered = self.finish_ids()?;
         self.finish_moved()?;
@@ -493,8 +497,6 @@ impl<'t> Transaction<'t> {
         for (chunk, head) in &self.heads {
             head.write(&mut self.tables.summary, *chunk)?;
         }
-        self.state.epoch += 1;
-        write_state(&mut self.tables.summary, &self.state)?;
         let chunks = self.publish_chunks();
         let is_same_chunk = self.state.next_row / CHUNK_ROWS == self.base_newest;
         let keeps_newest = is_same_chunk && !self.newest_changed;
@@ -508,6 +510,7 @@ impl<'t> Transaction<'t> {
                 kept_leaves: self.base.kept_leaves,
             },
             new_pairs: self.new_pairs,
+            journal: self.journal,
         })
     }
 

@@ -1,0 +1,172 @@
+//! [`Committer`]: how a transaction becomes durable, by the log or by redb.
+//!
+//! Most commits append their journal to the log, which is one contiguous write, and change redb in memory
+//! only. When a half of the log is full, the commit that finds no room becomes a *checkpoint*: its journal goes
+//! to the other half, and redb makes everything up to it durable, behind the caller's back, since the log has
+//! it all. A journal that no half can take, and every commit while other processes read along, is left to redb
+//! alone (*direct*). A commit of redb carries the log's mark, so that after a crash what follows it in the log
+//! is carried out again (`write.rs`). Nothing here knows what a journal says.
+
+use std::sync::Arc;
+
+use redb::WriteTransaction;
+
+use super::failure::{Context, commit_failure};
+use super::log::{Log, Record};
+use super::schema::definition;
+use super::state::{State, write_state};
+use super::view::View;
+use super::volume::Volume;
+use super::write::{Outcome, Transaction};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The end of the log, and what redb has of it.
+pub(super) struct Committer {
+    volume: Arc<Volume>,
+    log: Log,
+    /// Whether commits go to the log at all.
+    uses_log: bool,
+    /// Whether an appended journal is durable before the commit returns.
+    is_immediate: bool,
+    /// Whether redb has commits that it has not made durable.
+    is_ahead: bool,
+}
+
+/// Where a commit goes.
+enum Way {
+    Logged,
+    Checkpoint,
+    Direct,
+}
+
+impl Committer {
+    pub(super) fn new(volume: Arc<Volume>, log: Log, uses_log: bool, is_immediate: bool) -> Self {
+        Self {
+            volume,
+            log,
+            uses_log,
+            is_immediate,
+            is_ahead: false,
+        }
+    }
+
+    /// Carries out again what follows in the log, and gives the view behind it.
+    pub(super) fn replay(
+        &mut self,
+        database: &redb::Database,
+        view: &View,
+        records: &[Record],
+    ) -> Result<View> {
+        const OPERATION: &str = "replay the log";
+        let mut transaction = database.begin_write().context(OPERATION)?;
+        let mut all = Transaction::begin(&transaction, view)?;
+        for record in records {
+            all.replay(&record.payload)?;
+        }
+        let mut outcome = all.finish()?;
+        outcome.state.mark = self.log.mark();
+        write_mark(&transaction, &outcome.state)?;
+        match self.uses_log {
+            true => {
+                let _ = transaction.set_durability(redb::Durability::None);
+                transaction.commit().map_err(commit_failure)?;
+                self.is_ahead = true;
+            }
+            false => self.commit_durably(transaction, false)?,
+        }
+        tracing::info!(commits = records.len(), "replayed the log");
+        outcome.publish(database, view.identity)
+    }
+
+    /// Commits a transaction whose tables are written, all but the state, with what came of it. The state
+    /// gets the mark of the commit.
+    ///
+    /// # Errors
+    /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when it may or may not be there after the next opening.
+    pub(super) fn commit(
+        &mut self,
+        mut transaction: WriteTransaction,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let (state, journal) = (&mut outcome.state, outcome.journal.as_bytes());
+        let way = self.way(journal.len());
+        if !matches!(way, Way::Logged) {
+            // The half that is written next is free when its checkpoint is durable.
+            self.volume.wait_settled()?;
+        }
+        if matches!(way, Way::Checkpoint) {
+            self.log.switch_half();
+        }
+        let number = state.mark.number + 1;
+        state.mark = match way {
+            Way::Direct => self.log.skip(number)?,
+            _ => self.log.append(number, &[journal], self.is_immediate)?,
+        };
+        let committed = write_mark(&transaction, state).and_then(|()| match way {
+            Way::Logged => {
+                let _ = transaction.set_durability(redb::Durability::None);
+                transaction.commit().map_err(commit_failure)
+            }
+            Way::Checkpoint => self.commit_durably(transaction, true),
+            Way::Direct => self.commit_durably(transaction, false),
+        });
+        if let Err(error) = committed {
+            // The log has it and redb may not, or the other way round: the next opening decides.
+            self.log.abandon();
+            return Err(outcome_unknown(error));
+        }
+        self.is_ahead = matches!(way, Way::Logged);
+        Ok(())
+    }
+
+    fn way(&self, journal_bytes: usize) -> Way {
+        if !self.uses_log || journal_bytes > self.log.payload_bytes_max() {
+            Way::Direct
+        } else if self.log.has_room(journal_bytes) {
+            Way::Logged
+        } else {
+            Way::Checkpoint
+        }
+    }
+
+    /// Makes redb durable, up to this transaction; behind the caller's back if `is_lazy`.
+    fn commit_durably(&self, mut transaction: WriteTransaction, is_lazy: bool) -> Result<()> {
+        // Else an opening after a crash walks the whole file.
+        transaction.set_quick_repair(true);
+        self.volume.set_lazy(is_lazy);
+        let committed = transaction.commit().map_err(commit_failure);
+        self.volume.set_lazy(false);
+        committed
+    }
+
+    /// Makes every commit durable that is not.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.log.make_durable()
+    }
+
+    /// Makes redb durable, so that nothing in the log counts any more.
+    pub(super) fn settle(&mut self, database: &redb::Database) -> Result<()> {
+        self.volume.wait_settled()?;
+        if self.is_ahead {
+            let transaction = database.begin_write().context("flush")?;
+            self.commit_durably(transaction, false)?;
+            self.is_ahead = false;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the state, whose mark is known only now.
+fn write_mark(transaction: &WriteTransaction, state: &State) -> Result<()> {
+    let table = transaction.open_table(definition::summary);
+    write_state(&mut table.context("write the state")?, state)
+}
+
+fn outcome_unknown(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::OutcomeUnknown => error,
+        _ => Error::new(ErrorKind::OutcomeUnknown, "commit")
+            .with_message("the batch may or may not be stored; open the file again to see")
+            .with_cause(error),
+    }
+}
