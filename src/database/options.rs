@@ -7,11 +7,13 @@ use std::sync::Arc;
 use redb::{Builder, ConcurrencyMode, ReadableDatabase};
 
 use super::Database;
+use super::disk::{Access, Disk, FileDisk};
 use super::engine::{Engine, Handle};
 use super::failure::{Context, commit_failure, guard, open_failure};
 use super::schema::TablesMut;
 use super::state::{FORMAT, IDENTITY, Identity, State, encode_format, write_state};
 use super::view::View;
+use super::volume::{Backend, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sample::SAMPLE_BYTES_MAX;
 
@@ -181,6 +183,28 @@ impl Options {
             return Err(Error::new(ErrorKind::NotFound, OPERATION)
                 .with_message("there is no such file, and it was not to be made"));
         }
+        let disk = FileDisk::open(&path, self.access(), !self.shared_readers)
+            .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
+        self.open_disk(path, Arc::new(disk))
+    }
+
+    fn access(&self) -> Access {
+        match self.read_only {
+            true => Access::Read,
+            false => Access::Write {
+                create: self.create,
+            },
+        }
+    }
+
+    /// Opens what is on `disk`; `path` is its name.
+    pub(super) fn open_disk(self, path: PathBuf, disk: Arc<dyn Disk>) -> Result<Database> {
+        let volume = Arc::new(Volume::new(disk, self.access()));
+        let refused = |error| {
+            let refusal = volume.take_refusal();
+            refusal.unwrap_or_else(|| open_failure(error, &path))
+        };
+        let backend = Backend(Arc::clone(&volume));
         let mut builder = Builder::new();
         builder.set_cache_size(self.cache_bytes);
         if self.shared_readers {
@@ -188,8 +212,8 @@ impl Options {
         }
         if self.read_only {
             let database = builder
-                .open_read_only(&path)
-                .map_err(|error| open_failure(error, &path))?;
+                .open_read_only_with_backend(backend)
+                .map_err(refused)?;
             let transaction = database.begin_read().context(OPERATION)?;
             let view = View::read(&transaction)?;
             let view = (!self.shared_readers).then_some(view);
@@ -200,18 +224,11 @@ impl Options {
         if let Some(progress) = self.on_repair.clone() {
             builder.set_repair_callback(move |session| progress(session.progress()));
         }
-        let database = match exists && !self.create {
-            true => builder.open(&path),
-            false => builder.create(&path),
-        };
-        let database = database.map_err(|error| open_failure(error, &path))?;
-        let is_new = {
-            let transaction = database.begin_read().context(OPERATION)?;
-            let mut tables = transaction.list_tables().context(OPERATION)?;
-            tables.next().is_none()
-        };
+        let database = builder.create_with_backend(backend).map_err(refused)?;
+        let is_new = volume.is_new();
         if is_new {
             make_tables(&database, Identity::new(self.hash_bits))?;
+            volume.finish()?;
         }
         let transaction = database.begin_read().context(OPERATION)?;
         let view = View::read(&transaction)?;
