@@ -302,16 +302,18 @@ mod tests {
     fn a_lazy_commit_returns_before_its_syncs_and_what_comes_after_waits() {
         let disk = Arc::new(MemoryDisk::default());
         let (volume, database) = open(&disk);
-        commit(&database, 0..100, true);
+        // Twice, so that the file has room for the commits below: to grow it would wait.
+        commit(&database, 0..1_000, true);
+        commit(&database, 0..1_000, true);
         let gate = disk.sync_gate.lock().unwrap();
         volume.set_lazy(true);
-        commit(&database, 100..200, true);
+        commit(&database, 1_000..1_010, true);
         volume.set_lazy(false);
         assert!(!volume.is_settled().unwrap());
-        commit(&database, 200..300, false);
+        commit(&database, 1_010..1_012, false);
         let transaction = database.begin_read().unwrap();
         let table = transaction.open_table(TABLE).unwrap();
-        for key in 0..300 {
+        for key in 990..1_012 {
             assert_eq!(table.get(key).unwrap().unwrap().value()[0], key as u8);
         }
         // Cut off here, the file has the commit before, whole.
@@ -319,14 +321,14 @@ mod tests {
         let (_, before) = open(&image);
         let transaction = before.begin_read().unwrap();
         let old = transaction.open_table(TABLE).unwrap();
-        assert!(old.get(99).unwrap().is_some() && old.get(100).unwrap().is_none());
+        assert!(old.get(999).unwrap().is_some() && old.get(1_000).unwrap().is_none());
         drop(gate);
         volume.wait_settled().unwrap();
         let image = Arc::new(MemoryDisk::of(disk.bytes()));
         let (_, after) = open(&image);
         let transaction = after.begin_read().unwrap();
         let new = transaction.open_table(TABLE).unwrap();
-        assert!(new.get(199).unwrap().is_some() && new.get(200).unwrap().is_none());
+        assert!(new.get(1_009).unwrap().is_some() && new.get(1_010).unwrap().is_none());
     }
 
     #[test]

@@ -69,8 +69,15 @@ struct Queue {
 
 #[derive(Clone, Debug)]
 enum Job {
-    Write { offset: u64, bytes: Arc<[u8]> },
-    SetLen(u64),
+    Write {
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
+    /// `kept` bytes are there before and after.
+    SetLen {
+        len: u64,
+        kept: u64,
+    },
     Sync,
 }
 
@@ -135,7 +142,7 @@ impl Writeback {
         if shared.is_busy.load(Ordering::Acquire) {
             let queue = shared.queue();
             let queued = queue.jobs.iter().rev().find_map(|job| match job {
-                Job::SetLen(len) => Some(*len),
+                Job::SetLen { len, .. } => Some(*len),
                 _ => None,
             });
             if let Some(len) = queued {
@@ -147,7 +154,8 @@ impl Writeback {
 
     pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
         if self.is_lazy() && !self.is_settled()? {
-            return self.queue(Job::SetLen(len));
+            let kept = len.min(self.len()?);
+            return self.queue(Job::SetLen { len, kept });
         }
         self.settle()?;
         self.shared.disk.set_len(len)
@@ -271,7 +279,7 @@ impl Shared {
             drop(queue);
             let done = catch_unwind(AssertUnwindSafe(|| match &job {
                 Job::Write { offset, bytes } => self.disk.write(*offset, bytes),
-                Job::SetLen(len) => self.disk.set_len(*len),
+                Job::SetLen { len, .. } => self.disk.set_len(*len),
                 Job::Sync => {
                     self.syncs.fetch_add(1, Ordering::Relaxed);
                     self.disk.sync()
@@ -309,7 +317,7 @@ impl Job {
     fn weight(&self) -> usize {
         match self {
             Self::Write { bytes, .. } => bytes.len(),
-            Self::SetLen(_) | Self::Sync => JOB_BYTES,
+            Self::SetLen { .. } | Self::Sync => JOB_BYTES,
         }
     }
 
@@ -319,7 +327,7 @@ impl Job {
             Self::Write { offset, bytes } => {
                 *offset < at + len as u64 && at < offset + bytes.len() as u64
             }
-            Self::SetLen(_) => true,
+            Self::SetLen { kept, .. } => at + len as u64 > *kept,
             Self::Sync => false,
         }
     }
