@@ -2,6 +2,7 @@
 //!
 //! The files below, from the bottom up: `schema.rs` (tables and keys), `failure.rs` (redb's errors as ours),
 //! `once.rs` and `mask.rs`;
+//! `disk.rs`, `header.rs`, `writeback.rs`, `volume.rs` and `log.rs` (the file below redb);
 //! `record.rs`, `state.rs`, `columns.rs`, `runs.rs`, `pipelines.rs` and `ids.rs` (what each table holds);
 //! `chunk.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
 //! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs`, `moves.rs` and `group.rs` (writing);
@@ -11,15 +12,18 @@ mod blocks;
 mod chunk;
 mod columns;
 mod commit;
+mod disk;
 mod engine;
 mod explain;
 mod failure;
 mod fetch;
 mod filter;
 mod group;
+mod header;
 mod ids;
 mod journal;
 mod leaves;
+mod log;
 mod mask;
 mod moves;
 mod once;
@@ -37,7 +41,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod view;
+mod volume;
 mod write;
+mod writeback;
 
 use std::fmt;
 use std::path::Path;

@@ -30,6 +30,8 @@ pub(super) struct Committer {
     is_immediate: bool,
     /// Whether redb has commits that it has not made durable.
     is_ahead: bool,
+    /// Whether a commit began to write and did not end well, so that nobody knows what is there.
+    is_in_doubt: bool,
 }
 
 /// Where a commit goes.
@@ -47,6 +49,7 @@ impl Committer {
             uses_log,
             is_immediate,
             is_ahead: false,
+            is_in_doubt: false,
         }
     }
 
@@ -88,6 +91,7 @@ impl Committer {
         mut transaction: WriteTransaction,
         outcome: &mut Outcome,
     ) -> Result<()> {
+        self.check()?;
         let (state, journal) = (&mut outcome.state, outcome.journal.as_bytes());
         let way = self.way(journal.len());
         if !matches!(way, Way::Logged) {
@@ -98,10 +102,13 @@ impl Committer {
             self.log.switch_half();
         }
         let number = state.mark.number + 1;
-        state.mark = match way {
+        match way {
             Way::Direct => self.log.skip(number)?,
             _ => self.log.append(number, &[journal], self.is_immediate)?,
-        };
+        }
+        state.mark = self.log.mark();
+        // The log has it now, and redb may never: the next opening decides. So it is too after a panic.
+        self.is_in_doubt = true;
         let committed = write_mark(&transaction, state).and_then(|()| match way {
             Way::Logged => {
                 let _ = transaction.set_durability(redb::Durability::None);
@@ -110,11 +117,8 @@ impl Committer {
             Way::Checkpoint => self.commit_durably(transaction, true),
             Way::Direct => self.commit_durably(transaction, false),
         });
-        if let Err(error) = committed {
-            // The log has it and redb may not, or the other way round: the next opening decides.
-            self.log.abandon();
-            return Err(outcome_unknown(error));
-        }
+        committed.map_err(outcome_unknown)?;
+        self.is_in_doubt = false;
         self.is_ahead = matches!(way, Way::Logged);
         Ok(())
     }
@@ -133,19 +137,27 @@ impl Committer {
     fn commit_durably(&self, mut transaction: WriteTransaction, is_lazy: bool) -> Result<()> {
         // Else an opening after a crash walks the whole file.
         transaction.set_quick_repair(true);
-        self.volume.set_lazy(is_lazy);
-        let committed = transaction.commit().map_err(commit_failure);
-        self.volume.set_lazy(false);
-        committed
+        let _lazy = is_lazy.then(|| Lazy::begin(&self.volume));
+        transaction.commit().map_err(commit_failure)
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.is_in_doubt {
+            true => Err(Error::new(ErrorKind::OutcomeUnknown, "commit")
+                .with_message("an earlier commit failed; close the file and open it again")),
+            false => Ok(()),
+        }
     }
 
     /// Makes every commit durable that is not.
     pub(super) fn flush(&mut self) -> Result<()> {
+        self.check()?;
         self.log.make_durable()
     }
 
     /// Makes redb durable, so that nothing in the log counts any more.
     pub(super) fn settle(&mut self, database: &redb::Database) -> Result<()> {
+        self.check()?;
         self.volume.wait_settled()?;
         if self.is_ahead {
             let transaction = database.begin_write().context("flush")?;
@@ -153,6 +165,22 @@ impl Committer {
             self.is_ahead = false;
         }
         Ok(())
+    }
+}
+
+/// A time in which redb's syncs return at once, also when it ends in a panic.
+struct Lazy<'a>(&'a Volume);
+
+impl<'a> Lazy<'a> {
+    fn begin(volume: &'a Volume) -> Self {
+        volume.set_lazy(true);
+        Self(volume)
+    }
+}
+
+impl Drop for Lazy<'_> {
+    fn drop(&mut self) {
+        self.0.set_lazy(false);
     }
 }
 

@@ -24,10 +24,7 @@ impl<T, E: Into<redb::Error>> Context<T> for Result<T, E> {
 pub(super) fn wrap(error: redb::Error, operation: &'static str) -> Error {
     use redb::Error as Redb;
     match error {
-        Redb::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            damaged(operation, "the file is cut off").with_cause(io)
-        }
-        Redb::Io(io) => Error::io(operation, "database file", io),
+        Redb::Io(io) => disk_failure(operation, io),
         Redb::Corrupted(message) => damaged(operation, message),
         Redb::DatabaseClosed => Error::closed(operation),
         Redb::DatabaseAlreadyOpen => Error::new(ErrorKind::Locked, operation)
@@ -46,6 +43,16 @@ pub(super) fn wrap(error: redb::Error, operation: &'static str) -> Error {
             damaged(operation, "a table is missing or of another type").with_cause(error)
         }
         error => Error::new(ErrorKind::Backend, operation).with_cause(error),
+    }
+}
+
+/// A failure to read or write the file.
+pub(super) fn disk_failure(operation: &'static str, error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            damaged(operation, "the file is cut off").with_cause(error)
+        }
+        _ => Error::io(operation, "database file", error),
     }
 }
 
@@ -71,10 +78,10 @@ pub(super) fn open_failure(error: redb::DatabaseError, path: &Path) -> Error {
     const OPERATION: &str = "open the database";
     let subject = path.display();
     match redb::Error::from(error) {
+        // Whose file it is the header has said by now.
         redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
-            Error::new(ErrorKind::NotADatabase, OPERATION)
+            damaged(OPERATION, "redb's part of it has other content")
                 .with_subject(subject)
-                .with_message("it has other content")
                 .with_cause(io)
         }
         redb::Error::Io(io) if io.kind() != std::io::ErrorKind::UnexpectedEof => {

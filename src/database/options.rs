@@ -7,11 +7,15 @@ use std::sync::Arc;
 use redb::{Builder, ConcurrencyMode, ReadableDatabase};
 
 use super::Database;
+use super::commit::Committer;
+use super::disk::{Access, Disk, FileDisk};
 use super::engine::{Engine, Handle};
-use super::failure::{Context, commit_failure, guard, open_failure};
+use super::failure::{Context, commit_failure, damaged, guard, open_failure};
+use super::log::{Log, Record};
 use super::schema::TablesMut;
-use super::state::{FORMAT, IDENTITY, Identity, State, encode_format, write_state};
+use super::state::{IDENTITY, Identity, State, write_state};
 use super::view::View;
+use super::volume::{Backend, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sample::SAMPLE_BYTES_MAX;
 
@@ -23,8 +27,8 @@ pub enum Durability {
     /// When it returns: it survives the loss of the process and of power.
     #[default]
     Immediate,
-    /// With the next [`flush`](crate::Storage::flush) or `close`, and with one commit in 64. What came
-    /// after that is lost with the process; what is left is whole.
+    /// With the next [`flush`](crate::Storage::flush) or `close`, and now and then by itself. It survives
+    /// the loss of the process; with the loss of power, what came after that is lost, and what is left is whole.
     Deferred,
 }
 
@@ -181,6 +185,28 @@ impl Options {
             return Err(Error::new(ErrorKind::NotFound, OPERATION)
                 .with_message("there is no such file, and it was not to be made"));
         }
+        let disk = FileDisk::open(&path, self.access(), !self.shared_readers)
+            .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
+        self.open_disk(path, Arc::new(disk))
+    }
+
+    fn access(&self) -> Access {
+        match self.read_only {
+            true => Access::Read,
+            false => Access::Write {
+                create: self.create,
+            },
+        }
+    }
+
+    /// Opens what is on `disk`; `path` is its name.
+    pub(super) fn open_disk(self, path: PathBuf, disk: Arc<dyn Disk>) -> Result<Database> {
+        let volume = Arc::new(Volume::new(disk, self.access()));
+        let refused = |error| {
+            let refusal = volume.take_refusal();
+            refusal.unwrap_or_else(|| open_failure(error, &path))
+        };
+        let backend = Backend(Arc::clone(&volume));
         let mut builder = Builder::new();
         builder.set_cache_size(self.cache_bytes);
         if self.shared_readers {
@@ -188,37 +214,51 @@ impl Options {
         }
         if self.read_only {
             let database = builder
-                .open_read_only(&path)
-                .map_err(|error| open_failure(error, &path))?;
+                .open_read_only_with_backend(backend)
+                .map_err(refused)?;
             let transaction = database.begin_read().context(OPERATION)?;
             let view = View::read(&transaction)?;
+            let (_, records) = open_log(&volume, &view)?;
+            if !records.is_empty() {
+                return Err(Error::new(ErrorKind::NeedsRepair, OPERATION)
+                    .with_message("its last writer did not close it; open it for writing once"));
+            }
             let view = (!self.shared_readers).then_some(view);
-            let engine = Engine::new(path, &self, Handle::Reads { database }, view);
+            let engine = Engine::new(path, &self, Handle::Reads { database }, view, None);
             return Ok(Database::new(engine));
         }
         builder.set_check_integrity_on_open(self.verify_on_open);
         if let Some(progress) = self.on_repair.clone() {
             builder.set_repair_callback(move |session| progress(session.progress()));
         }
-        let database = match exists && !self.create {
-            true => builder.open(&path),
-            false => builder.create(&path),
-        };
-        let database = database.map_err(|error| open_failure(error, &path))?;
-        let is_new = {
-            let transaction = database.begin_read().context(OPERATION)?;
-            let mut tables = transaction.list_tables().context(OPERATION)?;
-            tables.next().is_none()
-        };
+        let database = builder.create_with_backend(backend).map_err(refused)?;
+        let is_new = volume.is_new();
         if is_new {
             make_tables(&database, Identity::new(self.hash_bits))?;
+            volume.finish()?;
         }
         let transaction = database.begin_read().context(OPERATION)?;
-        let view = View::read(&transaction)?;
+        let mut view = View::read(&transaction)?;
+        drop(transaction);
+        let (log, records) = open_log(&volume, &view)?;
+        let is_immediate = self.durability == Durability::Immediate;
+        let mut committer = Committer::new(volume, log, !self.shared_readers, is_immediate);
+        if !records.is_empty() {
+            view = committer.replay(&database, &view, &records)?;
+        }
         tracing::info!(samples = view.state.samples(), is_new, "opened");
         let handle = Handle::Writes { database };
-        Ok(Database::new(Engine::new(path, &self, handle, Some(view))))
+        let engine = Engine::new(path, &self, handle, Some(view), Some(committer));
+        Ok(Database::new(engine))
     }
+}
+
+/// The log behind what redb has, and the commits that follow there.
+fn open_log(volume: &Volume, view: &View) -> Result<(Log, Vec<Record>)> {
+    let layout = volume
+        .layout()
+        .ok_or_else(|| damaged(OPERATION, "its head was not read"))?;
+    Log::open(Arc::clone(volume.disk()), layout, view.state.mark)
 }
 
 /// Makes every table of a new file, in one commit.
@@ -227,12 +267,11 @@ fn make_tables(database: &redb::Database, identity: Identity) -> Result<()> {
     {
         let mut tables = TablesMut::open(&transaction)?;
         write_state(&mut tables.summary, &State::default())?;
-        for (name, value) in [
-            (FORMAT, encode_format().as_slice()),
-            (IDENTITY, &identity.encode()),
-        ] {
-            tables.meta.insert(name, value).context(OPERATION)?;
-        }
+        let identity = identity.encode();
+        tables
+            .meta
+            .insert(IDENTITY, identity.as_slice())
+            .context(OPERATION)?;
     }
     transaction.commit().map_err(commit_failure)
 }

@@ -95,7 +95,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// `format` and `identity`: see `state.rs`.
+    /// `identity`: see `state.rs`.
     meta: &'static str => &'static [u8];
     /// First row → the records of some rows: see `blocks.rs`. Primary.
     blocks: u64 => &'static [u8];

@@ -5,8 +5,8 @@ use redb::{ReadableTable, Table};
 
 use super::failure::{Context, damaged};
 use super::log::{MARK_BYTES, Mark};
-use super::schema::{FORMAT_VERSION, Kind, check_version, seal, unseal_exact};
-use crate::error::{Error, ErrorKind, Result};
+use super::schema::{Kind, seal, unseal_exact};
+use crate::error::{Error, Result};
 
 const IDENTITY_BYTES: usize = 25;
 const STATE_BYTES: usize = MARK_BYTES + 8 * 8 + 6 * 8;
@@ -140,24 +140,7 @@ impl State {
     }
 }
 
-pub(super) const FORMAT: &str = "format";
 pub(super) const IDENTITY: &str = "identity";
-
-/// The format version as `meta` keeps it: four bytes, little-endian, never sealed and never moved.
-pub(super) fn encode_format() -> [u8; 4] {
-    FORMAT_VERSION.to_le_bytes()
-}
-
-/// Reads the format and refuses what this crate cannot read.
-pub(super) fn read_format(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u32> {
-    let bytes = read(table, FORMAT)?.ok_or_else(foreign)?;
-    let version = bytes
-        .first_chunk::<4>()
-        .map(|bytes| u32::from_le_bytes(*bytes))
-        .ok_or_else(|| damaged("open the database", "its format version is cut off"))?;
-    check_version(version)?;
-    Ok(version)
-}
 
 pub(super) fn read_identity(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
@@ -187,13 +170,8 @@ fn read(
     Ok(guard.map(|guard| guard.value().to_vec()))
 }
 
-/// The error for a file of another program.
-pub(super) fn foreign() -> Error {
-    Error::new(ErrorKind::NotADatabase, "open the database")
-        .with_message("it is a redb file, but not one of samplestore")
-}
-
-fn absent() -> Error {
+/// The error for a file that lacks what every file has.
+pub(super) fn absent() -> Error {
     damaged("open the database", "its identity or its state is missing")
 }
 

@@ -24,7 +24,7 @@ use super::runs::{Newest, RunReader, Timeline};
 use super::schema::{
     CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, Tables, definition, missing, unseal,
 };
-use super::state::{Identity, State, foreign, read_format, read_identity, read_state};
+use super::state::{Identity, State, absent, read_identity, read_state};
 use crate::error::Result;
 use crate::sample::{Sample, Status};
 
@@ -57,14 +57,12 @@ pub(super) struct Decoded {
 impl View {
     /// The view of this transaction, decoded when it is asked.
     pub(super) fn read(transaction: &ReadTransaction) -> Result<Self> {
-        // A redb file of another program has no such table; it is told from a damaged one by that.
         let meta = transaction
             .open_table(definition::meta)
             .map_err(|error| match error {
-                redb::TableError::TableDoesNotExist(_) => foreign(),
+                redb::TableError::TableDoesNotExist(_) => absent(),
                 other => wrap(other.into(), "open the database"),
             })?;
-        read_format(&meta)?;
         let identity = read_identity(&meta)?;
         let tables = Tables::open(transaction)?;
         let state = read_state(&tables.summary)?;

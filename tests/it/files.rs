@@ -11,6 +11,14 @@ use samplestore::{
     Database, Durability, Error, ErrorKind, Limit, Query, Sample, Status, Storage, Value, data,
 };
 
+/// Where redb's storage begins in a file; before it is the log, which is mostly a hole.
+pub(crate) const HEAD_BYTES: usize = 8 << 20;
+
+/// Bytes of redb's storage in a file.
+fn storage_bytes(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len() - HEAD_BYTES as u64
+}
+
 fn samples(count: usize) -> Vec<Sample> {
     (0..count)
         .map(|number| {
@@ -152,7 +160,7 @@ fn compacting_makes_the_file_smaller_and_changes_nothing() {
     let odd = Query::new().pipeline("odd");
     assert_eq!(database.delete(&odd.clone().into()).unwrap(), 3_000);
     let expected = database.list(&Query::new()).unwrap().samples;
-    let bytes = fs::metadata(&path).unwrap().len();
+    let bytes = storage_bytes(&path);
 
     let held = database.snapshot().unwrap();
     let error = database.compact().unwrap_err();
@@ -161,7 +169,7 @@ fn compacting_makes_the_file_smaller_and_changes_nothing() {
     drop(held);
 
     assert!(database.compact().unwrap());
-    assert!(fs::metadata(&path).unwrap().len() < bytes * 3 / 4);
+    assert!(storage_bytes(&path) < bytes * 3 / 4);
     assert_eq!(database.list(&Query::new()).unwrap().samples, expected);
     database.store(&samples(6_000)).unwrap();
     assert_eq!(database.count(&odd).unwrap(), 3_000);
@@ -181,7 +189,7 @@ fn an_idle_shared_reader_does_not_make_the_file_grow() {
     for _ in 0..100 {
         writer.store(&samples(200)).unwrap();
     }
-    let bytes = fs::metadata(&path).unwrap().len();
+    let bytes = storage_bytes(&path);
     assert!(bytes < 4 << 20, "{bytes} bytes for 200 samples");
     assert_eq!(reader.count(&Query::new()).unwrap(), 200);
 }
@@ -255,17 +263,42 @@ fn what_is_no_database_is_refused_and_left_alone() {
     assert!(kind(Database::open(folder.path())) != ErrorKind::NotADatabase);
 }
 
-/// Makes a database say that it is of this format version.
+/// Makes a database say that it is of this format version: a number in its first sector, which ends in the
+/// XXH3 of the rest.
 pub(crate) fn write_format(path: &Path, format: u32) {
-    let file = redb::Database::create(path).unwrap();
-    let transaction = file.begin_write().unwrap();
-    {
-        let meta = TableDefinition::<&str, &[u8]>::new("meta");
-        let mut meta = transaction.open_table(meta).unwrap();
-        meta.insert("format", format.to_le_bytes().as_slice())
-            .unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    bytes[12..16].copy_from_slice(&format.to_le_bytes());
+    let sum = xxhash_rust::xxh3::xxh3_64(&bytes[..504]);
+    bytes[504..512].copy_from_slice(&sum.to_le_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_empty_file_and_one_that_was_not_finished_are_made_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    Database::open(&path).unwrap().store(&samples(3)).unwrap();
+    let mut unfinished = fs::read(&path).unwrap();
+    // The mark that a file is made is its second sector.
+    unfinished[512..1_024].fill(0);
+    for content in [&[][..], &unfinished, &[0; 4_096]] {
+        fs::write(&path, content).unwrap();
+        assert_eq!(
+            kind(Database::options().read_only(true).open(&path)),
+            ErrorKind::NotADatabase
+        );
+        assert_eq!(
+            kind(Database::options().create(false).open(&path)),
+            ErrorKind::NotADatabase
+        );
+        assert_eq!(fs::read(&path).unwrap(), content);
+        let database = Database::open(&path).unwrap();
+        assert_eq!(database.count(&Query::new()).unwrap(), 0);
+        database.store(&samples(5)).unwrap();
+        drop(database);
+        let database = Database::options().create(false).open(&path).unwrap();
+        assert_eq!(database.count(&Query::new()).unwrap(), 5);
     }
-    transaction.commit().unwrap();
 }
 
 #[test]
@@ -294,11 +327,19 @@ fn a_truncated_file_is_an_error_and_never_a_panic() {
         .unwrap();
     let whole = fs::read(&path).unwrap();
     let cut = folder.path().join("cut.redb");
+    for head in [1, 511, 512, 1_024, 4_095, 4_096, 4_097, 1 << 20, HEAD_BYTES] {
+        fs::write(&cut, &whole[..head]).unwrap();
+        for create in [false, true] {
+            let refused = Database::options().create(create).open(&cut);
+            assert_eq!(kind(refused), ErrorKind::Damaged, "{head}");
+        }
+        assert_eq!(fs::read(&cut).unwrap(), whole[..head]);
+    }
     let mut refused = 0;
     for part in 0..40 {
-        fs::write(&cut, &whole[..whole.len() * part / 40]).unwrap();
-        // An empty file is one to be made, and free pages may be cut off without harm; everything else
-        // is refused.
+        let bytes = HEAD_BYTES + (whole.len() - HEAD_BYTES) * part / 40;
+        fs::write(&cut, &whole[..bytes]).unwrap();
+        // Free pages may be cut off without harm; everything else is refused.
         match Database::options().create(false).open(&cut) {
             Err(error) => {
                 refused += 1;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use samplestore::{Database, Query, Sample, Storage};
 
 use super::{Shell, six};
-use crate::files::{forbid_writing, with_file_system, write_format};
+use crate::files::{HEAD_BYTES, forbid_writing, with_file_system, write_format};
 
 const READS: [&[&str]; 6] = [
     &["list"],
@@ -81,7 +81,8 @@ fn a_cut_off_file_is_5_or_reads_as_before_and_never_panics() {
     let whole = fs::read(shell.db()).unwrap();
     let expected = READS.map(|words| shell.run(words.iter().copied()));
     let mut refused = 0;
-    for bytes in [1, 100, 512, 4_096, whole.len() / 2, whole.len() - 1] {
+    let middle = (HEAD_BYTES + whole.len()) / 2;
+    for bytes in [1, 100, 512, 4_096, middle, whole.len() - 1] {
         fs::write(shell.db(), &whole[..bytes]).unwrap();
         for (words, expected) in READS.iter().zip(&expected) {
             let answer = shell.run(words.iter().copied());
@@ -121,7 +122,12 @@ fn a_damaged_file_is_an_error_or_reads_as_before_and_never_panics() {
     for turn in 0..16 {
         let mut damaged = whole.clone();
         for _ in 0..[1, 30, 1_000][turn % 3] {
-            let at = random([whole.len(), 8_192][turn % 2]);
+            let at = match turn % 4 {
+                0 => HEAD_BYTES + random(whole.len() - HEAD_BYTES),
+                1 => HEAD_BYTES + random(8_192),
+                2 => random(whole.len()),
+                _ => random(1_024),
+            };
             damaged[at] = random(256) as u8;
         }
         fs::write(shell.db(), &damaged).unwrap();
@@ -185,7 +191,9 @@ fn a_killed_import_leaves_whole_batches_and_the_next_reader_repairs() {
     let mut input = import.stdin.take().unwrap();
     input.write_all(many().as_bytes()).unwrap();
     input.flush().unwrap(); // and left open: the import waits for more
-    while fs::metadata(shell.db()).map_or(0, |metadata| metadata.len()) < 1 << 20 {
+    while fs::metadata(shell.db()).map_or(0, |metadata| metadata.len())
+        < HEAD_BYTES as u64 + (1 << 20)
+    {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     import.kill().unwrap();

@@ -1,0 +1,385 @@
+//! [`Volume`]: one file with two parts, the log at its head and redb's storage behind it.
+//!
+//! To redb it is a storage that begins at 0; redb locks, and before it reads anything the head is read and
+//! checked here, or made. What the head says is `header.rs`, in what order things reach the file
+//! `writeback.rs`, what is in the log `log.rs`.
+
+use std::io;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use redb::{BackendError, StorageBackend};
+
+use super::disk::{Access, Disk};
+use super::failure::disk_failure;
+use super::header::{self, Head, Layout};
+use super::writeback::Writeback;
+use crate::error::{Error, ErrorKind, Result};
+
+const OPERATION: &str = "open the database";
+
+#[derive(Debug)]
+pub(super) struct Volume {
+    disk: Arc<dyn Disk>,
+    access: Access,
+    /// What the head says, once it was read.
+    layout: OnceLock<Layout>,
+    is_new: AtomicBool,
+    /// Why the head was refused. redb only hears of an I/O error.
+    refusal: Mutex<Option<Error>>,
+    writeback: Writeback,
+}
+
+/// What redb owns of a volume.
+#[derive(Debug)]
+pub(super) struct Backend(pub(super) Arc<Volume>);
+
+impl Volume {
+    /// A volume on `disk`, which nobody has looked at yet: redb does, after it has locked it.
+    pub(super) fn new(disk: Arc<dyn Disk>, access: Access) -> Self {
+        Self {
+            writeback: Writeback::new(Arc::clone(&disk)),
+            disk,
+            access,
+            layout: OnceLock::new(),
+            is_new: AtomicBool::new(false),
+            refusal: Mutex::default(),
+        }
+    }
+
+    /// Where the log lies; `None` before redb has opened the volume.
+    pub(super) fn layout(&self) -> Option<Layout> {
+        self.layout.get().copied()
+    }
+
+    /// What lies below, for the log.
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Whether the file was made by this volume and is not finished yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new.load(Ordering::Acquire)
+    }
+
+    /// Says that a new file is made. What it begins with must be durable by now.
+    pub(super) fn finish(&self) -> Result<()> {
+        let finished = match self.layout.get() {
+            Some(layout) => header::finish(&*self.disk, layout),
+            None => Err(io::Error::other("the volume is not open")),
+        };
+        finished.map_err(|error| disk_failure(OPERATION, error))?;
+        self.is_new.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Why the head was refused, if that is why redb could not open the volume.
+    pub(super) fn take_refusal(&self) -> Option<Error> {
+        self.refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Makes redb's syncs return at once, or no more: see `writeback.rs`. For one durable commit, with
+    /// [`wait_settled`](Self::wait_settled) before anything relies on it.
+    pub(super) fn set_lazy(&self, is_lazy: bool) {
+        self.writeback.set_lazy(is_lazy);
+    }
+
+    /// Returns once every sync that redb asked for is done.
+    pub(super) fn wait_settled(&self) -> Result<()> {
+        self.writeback
+            .settle()
+            .map_err(|error| disk_failure("sync the database", error))
+    }
+
+    /// The layout, after reading or making the head when that was not done yet.
+    fn mount(&self) -> io::Result<&Layout> {
+        if let Some(layout) = self.layout.get() {
+            return Ok(layout);
+        }
+        match self.read_or_make_head() {
+            Ok(layout) => Ok(self.layout.get_or_init(|| layout)),
+            Err(error) => {
+                let text = error.to_string();
+                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Err(io::Error::other(text))
+            }
+        }
+    }
+
+    fn read_or_make_head(&self) -> Result<Layout> {
+        if let Head::Made(layout) = header::read(&*self.disk)? {
+            return Ok(layout);
+        }
+        if self.access != (Access::Write { create: true }) {
+            return Err(Error::new(ErrorKind::NotADatabase, OPERATION)
+                .with_message("it is empty, and was not to be made"));
+        }
+        let layout = header::begin(&*self.disk).map_err(|error| disk_failure(OPERATION, error))?;
+        self.is_new.store(true, Ordering::Release);
+        Ok(layout)
+    }
+
+    /// Where a place in redb's storage lies on the disk. A place beyond what 64 bits count lies beyond the end.
+    fn place(&self, offset: u64) -> io::Result<u64> {
+        Ok(self.mount()?.base.saturating_add(offset))
+    }
+}
+
+impl StorageBackend for Backend {
+    // The first call that redb makes after it has locked: what is done here nobody else does meanwhile.
+    fn len(&self) -> io::Result<u64> {
+        let base = self.0.mount()?.base;
+        Ok(self.0.writeback.len()?.saturating_sub(base))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.writeback.read(self.0.place(offset)?, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.writeback.set_len(self.0.place(len)?)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.writeback.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.writeback.write(self.0.place(offset)?, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        let settled = self.0.writeback.close();
+        settled.and(self.0.disk.close())
+    }
+
+    // Locks are names, not places: they keep redb's numbers, which lie where no file has bytes, but for the
+    // one of its header, which here is the one of ours.
+    fn try_lock_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> std::result::Result<bool, BackendError> {
+        self.0.disk.try_lock((start, end), false)
+    }
+
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> std::result::Result<bool, BackendError> {
+        self.0.disk.try_lock((start, end), true)
+    }
+
+    fn lock_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> std::result::Result<(), BackendError> {
+        self.0.disk.lock((start, end), false)
+    }
+
+    fn lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> std::result::Result<(), BackendError> {
+        self.0.disk.lock((start, end), true)
+    }
+
+    fn unlock_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> std::result::Result<(), BackendError> {
+        self.0.disk.unlock((start, end))
+    }
+
+    fn query_lock_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> std::result::Result<bool, BackendError> {
+        self.0.disk.is_locked((start, end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::{Builder, ReadableDatabase, TableDefinition};
+
+    use super::super::disk::memory::{Done, MemoryDisk};
+    use super::*;
+
+    const TABLE: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("t");
+    const CREATE: Access = Access::Write { create: true };
+
+    fn open(disk: &Arc<MemoryDisk>) -> (Arc<Volume>, redb::Database) {
+        let volume = Arc::new(Volume::new(disk.clone(), CREATE));
+        assert!(volume.layout().is_none() && volume.disk().len().is_ok());
+        let database = Builder::new()
+            .set_cache_size(1 << 20)
+            .create_with_backend(Backend(Arc::clone(&volume)))
+            .unwrap();
+        if volume.is_new() {
+            volume.finish().unwrap();
+        }
+        (volume, database)
+    }
+
+    fn commit(database: &redb::Database, keys: std::ops::Range<u64>, is_durable: bool) {
+        let mut transaction = database.begin_write().unwrap();
+        match is_durable {
+            true => transaction.set_quick_repair(true),
+            false => transaction.set_durability(redb::Durability::None).unwrap(),
+        }
+        {
+            let mut table = transaction.open_table(TABLE).unwrap();
+            for key in keys {
+                table
+                    .insert(key % 3_000, vec![key as u8; 700].as_slice())
+                    .unwrap();
+            }
+        }
+        transaction.commit().unwrap();
+    }
+
+    /// Commits of both kinds, more than the cache holds, so that pages reach the file between checkpoints.
+    fn work(volume: &Volume, database: &redb::Database, is_lazy: bool) {
+        for round in 0..12 {
+            let from = round * 1_000;
+            for step in 0..4 {
+                commit(database, from + step * 50..from + step * 300 + 50, false);
+            }
+            volume.set_lazy(is_lazy);
+            commit(database, from..from + 10, true);
+            volume.set_lazy(false);
+        }
+    }
+
+    fn mentions_file(done: &[Done], base: u64) -> Vec<Done> {
+        let is_redbs = |done: &Done| match done {
+            Done::Write { offset, .. } => *offset >= base,
+            Done::WriteDurable { .. } => false,
+            Done::SetLen(len) => *len >= base,
+            Done::Sync => true,
+        };
+        done.iter().filter(|done| is_redbs(done)).cloned().collect()
+    }
+
+    #[test]
+    fn lazy_checkpoints_reach_the_file_in_exactly_the_order_of_others() {
+        let mut orders = Vec::new();
+        for is_lazy in [false, true] {
+            let disk = Arc::new(MemoryDisk::default());
+            let (volume, database) = open(&disk);
+            work(&volume, &database, is_lazy);
+            volume.wait_settled().unwrap();
+            assert!(volume.writeback.is_settled().unwrap());
+            if is_lazy {
+                assert!(volume.writeback.syncs() >= 24);
+            }
+            database.close().unwrap();
+            let base = volume.layout().unwrap().base;
+            orders.push(mentions_file(&disk.take_done(), base));
+        }
+        assert!(orders[0].len() > 1_000);
+        assert!(orders[0] == orders[1]);
+    }
+
+    #[test]
+    fn a_lazy_commit_returns_before_its_syncs_and_what_comes_after_waits() {
+        let disk = Arc::new(MemoryDisk::default());
+        let (volume, database) = open(&disk);
+        // Twice, so that the file has room for the commits below: to grow it would wait.
+        commit(&database, 0..1_000, true);
+        commit(&database, 0..1_000, true);
+        let gate = disk.sync_gate.lock().unwrap();
+        volume.set_lazy(true);
+        commit(&database, 1_000..1_010, true);
+        volume.set_lazy(false);
+        assert!(!volume.writeback.is_settled().unwrap());
+        commit(&database, 1_010..1_012, false);
+        let transaction = database.begin_read().unwrap();
+        let table = transaction.open_table(TABLE).unwrap();
+        for key in 990..1_012 {
+            assert_eq!(table.get(key).unwrap().unwrap().value()[0], key as u8);
+        }
+        // Cut off here, the file has the commit before, whole.
+        let image = Arc::new(MemoryDisk::of(disk.bytes()));
+        let (_, before) = open(&image);
+        let transaction = before.begin_read().unwrap();
+        let old = transaction.open_table(TABLE).unwrap();
+        assert!(old.get(999).unwrap().is_some() && old.get(1_000).unwrap().is_none());
+        drop(gate);
+        volume.wait_settled().unwrap();
+        let image = Arc::new(MemoryDisk::of(disk.bytes()));
+        let (_, after) = open(&image);
+        let transaction = after.begin_read().unwrap();
+        let new = transaction.open_table(TABLE).unwrap();
+        assert!(new.get(1_009).unwrap().is_some() && new.get(1_010).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_error_behind_a_commit_fails_what_comes_after() {
+        let disk = Arc::new(MemoryDisk::default());
+        let (volume, database) = open(&disk);
+        let gate = disk.sync_gate.lock().unwrap();
+        volume.set_lazy(true);
+        commit(&database, 0..100, true);
+        volume.set_lazy(false);
+        disk.set_failing(true);
+        drop(gate);
+        assert!(volume.wait_settled().is_err());
+        disk.set_failing(false);
+        let transaction = database.begin_write().unwrap();
+        transaction
+            .open_table(TABLE)
+            .unwrap()
+            .insert(1, [1].as_slice())
+            .unwrap();
+        assert!(transaction.commit().is_err());
+        assert!(volume.writeback.is_settled().is_err());
+        assert!(database.close().is_err());
+    }
+
+    #[test]
+    fn a_crash_while_a_file_is_made_leaves_one_to_be_made() {
+        let disk = Arc::new(MemoryDisk::default());
+        let volume = Arc::new(Volume::new(disk.clone(), CREATE));
+        let database = Builder::new()
+            .create_with_backend(Backend(Arc::clone(&volume)))
+            .unwrap();
+        drop(database);
+        let done = disk.take_done();
+        for end in 0..=done.len() {
+            let image = Arc::new(MemoryDisk::default());
+            for done in &done[..end] {
+                match done {
+                    Done::Write { offset, bytes } | Done::WriteDurable { offset, bytes } => {
+                        image.write(*offset, bytes).unwrap();
+                    }
+                    Done::SetLen(len) => image.set_len(*len).unwrap(),
+                    Done::Sync => {}
+                }
+            }
+            let strict = Arc::new(Volume::new(image.clone(), Access::Write { create: false }));
+            let refused = Builder::new().create_with_backend(Backend(Arc::clone(&strict)));
+            assert!(refused.is_err());
+            let refusal = strict.take_refusal().unwrap();
+            assert_eq!(refusal.kind(), ErrorKind::NotADatabase);
+            let (volume, database) = open(&image);
+            commit(&database, 0..10, true);
+            drop((volume, database));
+            let (volume, database) = open(&image);
+            assert!(!volume.is_new());
+            let transaction = database.begin_read().unwrap();
+            let table = transaction.open_table(TABLE).unwrap();
+            assert!(table.get(9).unwrap().is_some());
+        }
+    }
+}
