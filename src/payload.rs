@@ -5,6 +5,7 @@
 //! straight into the caller's type. Finding one field without decoding the others is
 //! `payload/wire.rs`. MessagePack: <https://github.com/msgpack/msgpack/blob/master/spec.md>.
 
+mod decoder;
 mod wire;
 
 use std::fmt;
@@ -168,10 +169,8 @@ impl Payload {
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-    // More than a payload may have; fewer than could exhaust a stack when the bytes are damaged.
-    deserializer.set_max_depth(2 * DEPTH_MAX);
-    T::deserialize(&mut deserializer)
+    // Deeper than a payload may be; less deep than could exhaust a stack when the bytes are damaged.
+    decoder::decode(bytes, 2 * DEPTH_MAX)
         .map_err(|cause| Error::new(ErrorKind::Decode, "decode a payload").with_cause(cause))
 }
 
@@ -307,6 +306,17 @@ mod tests {
             payload.get("removed").unwrap(),
             Some(Value::from(old.removed))
         );
+    }
+
+    #[test]
+    fn what_does_not_fit_a_type_says_why() {
+        use std::error::Error as _;
+
+        let payload = Payload::from_map(&data! { "temp" => "hot" }).unwrap();
+        let error = payload.decode::<HashMap<String, f64>>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        let cause = error.source().unwrap().to_string();
+        assert_eq!(cause, "wrong msgpack marker FixStr(3)");
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    /// What is not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Fault::CutOff)?;
         self.rest = rest;
@@ -167,7 +172,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes the value that stands here.
-    fn skip(&mut self) -> Result<()> {
+    pub(super) fn skip(&mut self) -> Result<()> {
         let mut left = 1_usize;
         while left > 0 {
             left -= 1;
