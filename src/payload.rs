@@ -5,8 +5,10 @@
 //! straight into the caller's type. Finding one field without decoding the others is
 //! `payload/wire.rs`. MessagePack: <https://github.com/msgpack/msgpack/blob/master/spec.md>.
 
+mod decoder;
 mod wire;
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -19,6 +21,14 @@ use wire::{Fault, Reader};
 
 /// The MessagePack of a map without entries.
 const EMPTY: &[u8] = &[0x80];
+
+/// Room for encoding that a thread keeps, at most.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Where a payload is encoded before its length is known: kept, so that it need not grow again.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A map from string to value, decoded only where it is looked at.
 ///
@@ -50,8 +60,22 @@ impl Payload {
 
     /// Encodes anything that serde serialises to a map with string keys, as the field of this name.
     pub(crate) fn encode<T: Serialize + ?Sized>(field: &'static str, value: &T) -> Result<Self> {
-        let mut bytes = Vec::with_capacity(128);
-        let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+        let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        let payload = Self::encode_in(&mut bytes, field, value);
+        if bytes.capacity() <= SCRATCH_BYTES_MAX {
+            bytes.clear();
+            // Where the thread ends already, the bytes go.
+            let _ = SCRATCH.try_with(|scratch| scratch.set(bytes));
+        }
+        payload
+    }
+
+    fn encode_in<T: Serialize + ?Sized>(
+        bytes: &mut Vec<u8>,
+        field: &'static str,
+        value: &T,
+    ) -> Result<Self> {
+        let mut serializer = rmp_serde::Serializer::new(&mut *bytes).with_struct_map();
         value
             .serialize(&mut serializer)
             .map_err(|cause| match cause {
@@ -63,7 +87,7 @@ impl Payload {
                     Error::invalid_sample(Limit::NotAValue { field, found }).with_cause(cause)
                 }
             })?;
-        check(field, &bytes)?;
+        check(field, Reader::written(bytes))?;
         Ok(Self(bytes.as_slice().into()))
     }
 
@@ -78,7 +102,7 @@ impl Payload {
     /// [`InvalidSample`](ErrorKind::InvalidSample) when it is no map with string keys, holds what is
     /// no value of the model, a key twice in one map, or nests deeper than 64.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        check("payload", bytes)?;
+        check("payload", Reader::new(bytes))?;
         Ok(Self(bytes.into()))
     }
 
@@ -168,10 +192,8 @@ impl Payload {
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-    // More than a payload may have; fewer than could exhaust a stack when the bytes are damaged.
-    deserializer.set_max_depth(2 * DEPTH_MAX);
-    T::deserialize(&mut deserializer)
+    // Deeper than a payload may be; less deep than could exhaust a stack when the bytes are damaged.
+    decoder::decode(bytes, 2 * DEPTH_MAX)
         .map_err(|cause| Error::new(ErrorKind::Decode, "decode a payload").with_cause(cause))
 }
 
@@ -180,8 +202,7 @@ fn damaged(fault: Fault) -> Error {
     Error::new(ErrorKind::Decode, "look into a payload").with_message(fault.found())
 }
 
-fn check(field: &'static str, bytes: &[u8]) -> Result<()> {
-    let mut reader = Reader::new(bytes);
+fn check(field: &'static str, mut reader: Reader<'_>) -> Result<()> {
     if let Some(found) = reader.not_a_map() {
         return Err(Error::invalid_sample(Limit::NotAMap { field, found }));
     }
@@ -307,6 +328,34 @@ mod tests {
             payload.get("removed").unwrap(),
             Some(Value::from(old.removed))
         );
+    }
+
+    #[test]
+    fn a_payload_may_be_encoded_while_another_is() {
+        struct Outer;
+        impl Serialize for Outer {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let inner = Payload::from_map(&data! { "inner" => 1 }).unwrap();
+                assert!(Payload::encode("data", &HashMap::from([(1, 2)])).is_err());
+                serializer.collect_map([("before", &inner), ("after", &inner)])
+            }
+        }
+        let payload = Payload::encode("data", &Outer).unwrap();
+        let inner = data! { "inner" => 1 };
+        let expected =
+            data! { "before" => Value::Map(inner.clone()), "after" => Value::Map(inner) };
+        assert_eq!(payload.to_map().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_a_type_says_why() {
+        use std::error::Error as _;
+
+        let payload = Payload::from_map(&data! { "temp" => "hot" }).unwrap();
+        let error = payload.decode::<HashMap<String, f64>>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        let cause = error.source().unwrap().to_string();
+        assert_eq!(cause, "wrong msgpack marker FixStr(3)");
     }
 
     #[test]

@@ -52,13 +52,32 @@ enum Head {
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
+    /// Whether every string was written from one, so that its UTF-8 need not be checked.
+    is_written: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self {
+            rest: bytes,
+            is_written: false,
+        }
     }
 
+    /// A reader of what a serializer wrote here.
+    pub(super) fn written(bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            is_written: true,
+        }
+    }
+
+    /// What is not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Fault::CutOff)?;
         self.rest = rest;
@@ -66,6 +85,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A big-endian length of this many bytes.
+    #[inline]
     fn length(&mut self, bytes: usize) -> Result<usize> {
         let number = self.take(bytes)?;
         Ok(number
@@ -73,6 +93,7 @@ impl<'a> Reader<'a> {
             .fold(0, |all, byte| (all << 8) | usize::from(*byte)))
     }
 
+    #[inline(always)]
     fn head(&mut self) -> Result<Head> {
         let marker = Marker::from_u8(self.take(1)?[0]);
         Ok(match marker {
@@ -100,11 +121,15 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn text(&mut self, length: usize) -> Result<&'a str> {
-        std::str::from_utf8(self.take(length)?).map_err(|_| Fault::Utf8)
+    fn text(&mut self, length: usize) -> Result<&'a [u8]> {
+        let text = self.take(length)?;
+        match self.is_written || std::str::from_utf8(text).is_ok() {
+            true => Ok(text),
+            false => Err(Fault::Utf8),
+        }
     }
 
-    fn key(&mut self) -> Result<&'a str> {
+    fn key(&mut self) -> Result<&'a [u8]> {
         match self.head()? {
             Head::String(length) => self.text(length),
             _ => Err(Fault::Key),
@@ -140,7 +165,7 @@ impl<'a> Reader<'a> {
     }
 
     fn check_map(&mut self, length: usize, depth: usize) -> Result<()> {
-        let mut few = [""; COMPARED_KEYS_MAX];
+        let mut few = [&b""[..]; COMPARED_KEYS_MAX];
         let mut many = std::collections::HashSet::new();
         for index in 0..length {
             let key = self.key()?;
@@ -151,7 +176,7 @@ impl<'a> Reader<'a> {
                 many.insert(key)
             };
             if !is_new {
-                return Err(Fault::Twice(key.to_owned()));
+                return Err(Fault::Twice(String::from_utf8_lossy(key).into_owned()));
             }
             self.check(depth)?;
         }
@@ -167,7 +192,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes the value that stands here.
-    fn skip(&mut self) -> Result<()> {
+    pub(super) fn skip(&mut self) -> Result<()> {
         let mut left = 1_usize;
         while left > 0 {
             left -= 1;
@@ -187,7 +212,7 @@ impl<'a> Reader<'a> {
         match self.head()? {
             Head::Map(length) => {
                 for _ in 0..length {
-                    if self.key()? == step {
+                    if self.key()? == step.as_bytes() {
                         return Ok(true);
                     }
                     self.skip()?;
