@@ -202,6 +202,9 @@ pub(super) mod memory {
     struct Content {
         bytes: Vec<u8>,
         done: Vec<Done>,
+        /// The bytes at the last sync, and what was done after it.
+        synced: Vec<u8>,
+        unsynced: Vec<Done>,
         /// No byte is written at or behind this one.
         full_at: Option<u64>,
         is_failing: bool,
@@ -217,12 +220,33 @@ pub(super) mod memory {
     impl MemoryDisk {
         pub(in super::super) fn of(bytes: Vec<u8>) -> Self {
             let disk = Self::default();
+            disk.content().synced.clone_from(&bytes);
             disk.content().bytes = bytes;
             disk
         }
 
         pub(in super::super) fn bytes(&self) -> Vec<u8> {
             self.content().bytes.clone()
+        }
+
+        /// What may be there after a loss of power: what is durable, and of the rest what `survives` says.
+        pub(in super::super) fn after_power_loss(
+            &self,
+            mut survives: impl FnMut() -> bool,
+        ) -> Vec<u8> {
+            let content = self.content();
+            let mut bytes = content.synced.clone();
+            for done in &content.unsynced {
+                match done {
+                    Done::WriteDurable { offset, bytes: new } => put(&mut bytes, *offset, new),
+                    Done::Write { offset, bytes: new } if survives() => {
+                        put(&mut bytes, *offset, new);
+                    }
+                    Done::SetLen(len) if survives() => bytes.resize(*len as usize, 0),
+                    _ => {}
+                }
+            }
+            bytes
         }
 
         /// What was done since this was last asked.
@@ -250,12 +274,9 @@ pub(super) mod memory {
             if content.full_at.is_some_and(|full_at| end > full_at) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            let end = end as usize;
-            let len = content.bytes.len().max(end);
-            content.bytes.resize(len, 0);
-            content.bytes[offset as usize..end].copy_from_slice(bytes);
+            put(&mut content.bytes, offset, bytes);
             let bytes = bytes.to_vec();
-            content.done.push(match is_durable {
+            content.push(match is_durable {
                 true => Done::WriteDurable { offset, bytes },
                 false => Done::Write { offset, bytes },
             });
@@ -263,7 +284,20 @@ pub(super) mod memory {
         }
     }
 
+    fn put(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) {
+        let (offset, end) = (offset as usize, offset as usize + new.len());
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[offset..end].copy_from_slice(new);
+    }
+
     impl Content {
+        fn push(&mut self, done: Done) {
+            self.unsynced.push(done.clone());
+            self.done.push(done);
+        }
+
         fn check(&self) -> io::Result<()> {
             match self.is_failing {
                 true => Err(io::Error::other("this disk is made to fail")),
@@ -299,7 +333,7 @@ pub(super) mod memory {
             let mut content = self.content();
             content.check()?;
             content.bytes.resize(len as usize, 0);
-            content.done.push(Done::SetLen(len));
+            content.push(Done::SetLen(len));
             Ok(())
         }
 
@@ -311,6 +345,9 @@ pub(super) mod memory {
             let mut content = self.content();
             content.check()?;
             content.done.push(Done::Sync);
+            let Content { bytes, synced, .. } = &mut *content;
+            synced.clone_from(bytes);
+            content.unsynced.clear();
             Ok(())
         }
     }

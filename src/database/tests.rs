@@ -1,14 +1,15 @@
 //! The database against [`MemoryStorage`], operation by operation: every access of the planner, both
-//! orders, ties, replacements, status changes, deletions, colliding ids, reopening in between.
+//! orders, ties, replacements, status changes, deletions, colliding ids, and in between it is closed and opened
+//! again, or killed, with the power or without.
 //!
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
-use tempfile::TempDir;
 
+use super::disk::memory::MemoryDisk;
 use super::plan::Access;
 use super::{Database, Durability};
 use crate::query::{Order, Query, Selection};
@@ -49,6 +50,9 @@ enum Operation {
     SetStatus(Query, Option<Status>, Status),
     Delete(Query),
     Reopen,
+    /// The process ends without closing; the power goes with it or not, and what was not durable then
+    /// survives by this pattern.
+    Kill(Option<u64>),
     Ask(Query, u64),
 }
 
@@ -127,34 +131,48 @@ fn operations() -> impl Strategy<Value = Operation> {
             .prop_map(|(query, from, to)| Operation::SetStatus(query, from, to)),
         1 => selections().prop_map(Operation::Delete),
         1 => Just(Operation::Reopen),
+        2 => prop::option::of(any::<u64>()).prop_map(Operation::Kill),
         4 => (queries(), 1_u64..70).prop_map(|(query, limit)| Operation::Ask(query, limit)),
     ]
 }
 
 struct Pair {
-    folder: TempDir,
+    disk: Arc<MemoryDisk>,
     database: Database,
     memory: MemoryStorage,
+    hash_bits: u8,
+    durability: Durability,
     next_id: u16,
 }
 
-fn open(folder: &Path, hash_bits: u8) -> Database {
+fn open(disk: &Arc<MemoryDisk>, hash_bits: u8, durability: Durability) -> Database {
+    let disk = Arc::clone(disk);
     Database::options()
         .hash_bits(hash_bits)
-        .durability(Durability::Deferred)
-        .open(folder.join("samples.redb"))
+        .durability(durability)
+        // A small one, so that pages reach the disk between checkpoints too.
+        .cache_bytes(1 << 20)
+        .open_disk("memory".into(), disk)
         .unwrap()
 }
 
 impl Pair {
-    fn new(hash_bits: u8) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn new(hash_bits: u8, durability: Durability) -> Self {
+        let disk = Arc::default();
         Self {
-            database: open(folder.path(), hash_bits),
-            folder,
+            database: open(&disk, hash_bits, durability),
+            disk,
             memory: MemoryStorage::new(),
+            hash_bits,
+            durability,
             next_id: 0,
         }
+    }
+
+    /// Goes on with what is on this disk.
+    fn reopen(&mut self, disk: MemoryDisk) {
+        self.disk = Arc::new(disk);
+        self.database = open(&self.disk, self.hash_bits, self.durability);
     }
 
     fn load(&mut self, count: u16, pattern: Pattern) -> Vec<Spec> {
@@ -178,7 +196,7 @@ impl Pair {
             .collect()
     }
 
-    fn run(&mut self, operation: &Operation, hash_bits: u8) {
+    fn run(&mut self, operation: &Operation) {
         match operation {
             Operation::Store(specs) => self.store(specs),
             Operation::Load(count, pattern) => {
@@ -200,7 +218,20 @@ impl Pair {
             }
             Operation::Reopen => {
                 self.database.close().unwrap();
-                self.database = open(self.folder.path(), hash_bits);
+                let bytes = self.disk.bytes();
+                self.reopen(MemoryDisk::of(bytes));
+            }
+            Operation::Kill(power) => {
+                let mut seed = power.unwrap_or_default();
+                let survives = || {
+                    seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    seed >> 63 == 1
+                };
+                let bytes = match (power, self.durability) {
+                    (Some(_), Durability::Immediate) => self.disk.after_power_loss(survives),
+                    _ => self.disk.bytes(),
+                };
+                self.reopen(MemoryDisk::of(bytes));
             }
             Operation::Ask(query, limit) => self.compare(query, *limit),
         }
@@ -276,12 +307,13 @@ proptest! {
     #[test]
     fn the_database_answers_as_memory_does(
         hash_bits in prop::sample::select(vec![64_u8, 64, 9]),
+        durability in prop::sample::select(vec![Durability::Immediate, Durability::Deferred]),
         operations in prop::collection::vec(operations(), 1..24),
         last in prop::collection::vec((queries(), 1_u64..70), 3),
     ) {
-        let mut pair = Pair::new(hash_bits);
+        let mut pair = Pair::new(hash_bits, durability);
         for operation in &operations {
-            pair.run(operation, hash_bits);
+            pair.run(operation);
         }
         for (query, limit) in &last {
             pair.compare(query, *limit);
@@ -298,13 +330,13 @@ proptest! {
 #[test]
 fn every_generation_of_ids_is_found_while_it_is_merged() {
     for hash_bits in [64, 6] {
-        let mut pair = Pair::new(hash_bits);
+        let mut pair = Pair::new(hash_bits, Durability::Deferred);
         for _ in 0..40 {
-            pair.run(&Operation::Load(100, Pattern::Shuffled), hash_bits);
+            pair.run(&Operation::Load(100, Pattern::Shuffled));
         }
         let gone = Query::new().status(Status::Dlq);
-        pair.run(&Operation::Delete(gone), hash_bits);
-        pair.run(&Operation::Reopen, hash_bits);
+        pair.run(&Operation::Delete(gone));
+        pair.run(&Operation::Reopen);
         for id in 0..IDS {
             let id = format!("s{id}");
             assert_eq!(
@@ -318,8 +350,8 @@ fn every_generation_of_ids_is_found_while_it_is_merged() {
 
 #[test]
 fn many_changed_instants_give_a_chunk_a_new_run() {
-    let mut pair = Pair::new(64);
-    pair.run(&Operation::Load(2_000, Pattern::Ordered), 64);
+    let mut pair = Pair::new(64, Durability::Immediate);
+    pair.run(&Operation::Load(2_000, Pattern::Ordered));
     for round in 0..6 {
         let specs: Vec<Spec> = (0..17)
             .map(|step| Spec {
@@ -339,4 +371,28 @@ fn many_changed_instants_give_a_chunk_a_new_run() {
             7,
         );
     }
+}
+
+/// Pairs of deleted samples stay until a merge sweeps them out; blocks go when nothing in them is needed.
+#[test]
+fn what_was_deleted_leaves_the_file_in_time() {
+    let mut pair = Pair::new(64, Durability::Immediate);
+    for _ in 0..12 {
+        pair.run(&Operation::Load(100, Pattern::Ordered));
+    }
+    pair.run(&Operation::Delete(Query::new().before(at(380))));
+    let blocks = |pair: &Pair| {
+        let view = pair.database.engine.view("test").unwrap();
+        let sizes = view.tables.sizes().unwrap();
+        let entries = |name| sizes.iter().find(|table| table.0 == name).unwrap().1;
+        (entries("blocks"), entries("ids") + entries("ids_shared"))
+    };
+    let (left, _) = blocks(&pair);
+    assert!(left <= 10, "{left} blocks for 60 samples");
+    for _ in 0..28 {
+        pair.run(&Operation::Load(100, Pattern::Ordered));
+    }
+    let (_, pairs) = blocks(&pair);
+    assert!(pairs < 2_860, "{pairs} pairs for 2,860 samples, some gathered");
+    pair.compare(&Query::new(), 50);
 }
