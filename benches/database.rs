@@ -1,8 +1,9 @@
-//! Our own hot paths, quick enough to run before each change: `cargo bench`.
+//! Our own hot paths, quick enough to run before each change: `cargo bench`, or in half the time, with wider errors,
+//! `cargo bench --bench database -- --quick`. A word after `--` runs what has it in its name: `-- count`.
 //!
 //! 200,000 samples of about 300 bytes, so that chunks are full and ids are gathered. Times are of this
 //! machine and moment: compare with `--save-baseline` and `--baseline`, and with other engines through
-//! `benches/peers`.
+//! `benches/peers`. Counts of instructions, which a busy machine leaves alone, are in `benches/instructions`.
 
 #![allow(missing_docs, clippy::unwrap_used)] // what criterion's macros make has no docs
 
@@ -118,6 +119,36 @@ fn writing(c: &mut Criterion) {
             }
         });
     });
+    let ids: Vec<String> = (0..1_000)
+        .map(|n| sample(mixed(n) % SAMPLES, false).id().to_owned())
+        .collect();
+    let mut turn = 0;
+    group.bench_function("move one by id there and back", |b| {
+        b.iter(|| {
+            turn = (turn + 1) % ids.len();
+            let one = Selection::ids(&ids[turn..=turn]);
+            let to = database.retrieve(&ids[turn]).unwrap().unwrap().status();
+            for to in [Status::Labeled, to] {
+                database.set_status(&one, None, to).unwrap();
+            }
+        });
+    });
+    let old: Vec<Sample> = (0..BATCH).map(|n| sample(n * 97, false)).collect();
+    group.throughput(Throughput::Elements(BATCH));
+    group.bench_function("store 1,000 again", |b| {
+        b.iter(|| database.store(&old).unwrap());
+    });
+    let gone = Query::new().since(at(150_000)).before(at(150_000 + BATCH));
+    let back: Vec<Sample> = (150_000..150_000 + BATCH)
+        .map(|n| sample(n, false))
+        .collect();
+    group.bench_function("delete 1,000", |b| {
+        b.iter_batched(
+            || database.store(&back).unwrap(),
+            |_| assert_eq!(database.delete(&gone.clone().into()).unwrap(), BATCH),
+            BatchSize::PerIteration,
+        );
+    });
     group.finish();
 }
 
@@ -135,6 +166,9 @@ fn reading(c: &mut Criterion) {
                 database.retrieve(&ids[turn]).unwrap().unwrap()
             });
         });
+        group.bench_function("retrieve what is not there", |b| {
+            b.iter(|| assert!(database.retrieve(black_box("none")).unwrap().is_none()));
+        });
         let decoded = |query: &Query| {
             let samples = database.list(query).unwrap().samples;
             let numbers = samples
@@ -147,6 +181,9 @@ fn reading(c: &mut Criterion) {
             .since(at(80_000))
             .before(at(82_000));
         group.bench_function("list 1 % of time, decoded", |b| b.iter(|| decoded(&range)));
+        group.bench_function("list 1 % of time, raw", |b| {
+            b.iter(|| database.list(&range).unwrap());
+        });
         let rare = Query::new().status(Status::Dlq).newest_first().limit(50);
         group.bench_function("newest 50 of a rare status", |b| b.iter(|| decoded(&rare)));
         let page = Query::new()
@@ -154,6 +191,24 @@ fn reading(c: &mut Criterion) {
             .status(Status::Ready)
             .limit(100);
         group.bench_function("page of 100 by two filters", |b| b.iter(|| decoded(&page)));
+        let first = database.list(&page.clone().limit(5_000)).unwrap();
+        let later = page.clone().cursor(first.next.unwrap());
+        group.bench_function("page of 100 behind 5,000", |b| b.iter(|| decoded(&later)));
+        let all = Query::new().limit(20_000);
+        group.throughput(Throughput::Elements(20_000));
+        group.bench_function("iterate 20,000, decoded", |b| {
+            b.iter(|| {
+                let samples = database.iterate(&all).unwrap();
+                let numbers =
+                    samples.map(|sample| sample.unwrap().data_as::<Data>().unwrap().number);
+                black_box(numbers.sum::<f64>())
+            });
+        });
+        group.throughput(Throughput::Elements(1));
+        let two = Query::new().pipeline("pipeline-3").status(Status::Ready);
+        group.bench_function("count two filters", |b| {
+            b.iter(|| database.count(&two).unwrap());
+        });
         let half = Query::new().status(Status::Ready).before(at(SAMPLES / 2));
         group.bench_function("count half of time", |b| {
             b.iter(|| database.count(&half).unwrap());

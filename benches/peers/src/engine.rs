@@ -59,6 +59,31 @@ impl Kind {
         matches!(self, Self::SamplestoreDeferred | Self::SqliteBlobNormal)
     }
 
+    /// Whether it is SQLite as users have it who lose nothing: the better of these is what ours is compared with.
+    pub fn is_sqlite(self) -> bool {
+        matches!(self, Self::SqliteJson | Self::SqliteBlob)
+    }
+
+    /// The engine of the same durability that its figures are divided by.
+    pub fn ours(self) -> Self {
+        if self.is_relaxed() {
+            Self::SamplestoreDeferred
+        } else {
+            Self::Samplestore
+        }
+    }
+
+    /// Bytes on disk for each sample before compaction, rounded up: for saying beforehand whether a run fits.
+    pub fn disk_bytes_per_sample(self) -> u64 {
+        match self {
+            Self::Samplestore | Self::SamplestoreDeferred => 600,
+            Self::SqliteJson => 550,
+            Self::SqliteBlob | Self::SqliteBlobNormal => 450,
+            Self::NativeDb => 1_200,
+            Self::Lmdb | Self::Fjall => 650,
+        }
+    }
+
     /// Opens the database in this folder, and makes it unless it is there.
     pub fn open(self, folder: &Path) -> Result<Box<dyn Engine>> {
         use crate::{fjall, lmdb, native_db, samplestore as ours, sqlite};
@@ -101,6 +126,12 @@ pub trait Engine: Send + Sync {
         Ok(())
     }
 
+    /// Whether stores from now on are synced, for filling a database whose load is not what is measured; false when the
+    /// engine cannot change that while it is open. Turning it on again makes all that was stored durable.
+    fn set_synced(&self, _synced: bool) -> Result<bool> {
+        Ok(false)
+    }
+
     /// What a user does once after a load, outside its timing: statistics for the planner.
     fn analyze(&self) -> Result<()> {
         Ok(())
@@ -129,12 +160,19 @@ pub trait Engine: Send + Sync {
     /// Deletes what `ask` gives (without order and limit) in one transaction.
     fn delete(&self, ask: &Ask) -> Result<u64>;
 
-    /// Makes the files as small as they get; false when it has no way to.
-    fn compact(&mut self) -> Result<bool>;
+    /// Writes a copy that is as small as it gets into an empty folder; false when it can only compact its own files.
+    fn copy_compacted(&self, _folder: &Path) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Makes its own files as small as they get; for engines that have no better way of their own in `copy_compacted`.
+    fn compact(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How far a found sample is decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// `data` and `measurements` as the caller's own structs.
     Typed,

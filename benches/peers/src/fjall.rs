@@ -5,6 +5,7 @@
 //! of its loads falls outside their timing.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fjall::{
@@ -21,6 +22,7 @@ pub struct Fjall {
     tables: [Keyspace; 5],
     /// Held while a batch is made and committed; the number of the next sample.
     writer: Mutex<u64>,
+    is_synced: AtomicBool,
 }
 
 impl Fjall {
@@ -41,6 +43,7 @@ impl Fjall {
             database,
             tables,
             writer: Mutex::new(next_number),
+            is_synced: AtomicBool::new(true),
         })
     }
 
@@ -65,7 +68,9 @@ impl Fjall {
         write.batch.commit()?;
         drop(next_number);
         // Outside the lock, so that the next writer can prepare its batch meanwhile.
-        self.database.persist(PersistMode::SyncAll)?;
+        if self.is_synced.load(Ordering::Relaxed) {
+            self.database.persist(PersistMode::SyncAll)?;
+        }
         Ok(answer)
     }
 }
@@ -77,6 +82,14 @@ impl Engine for Fjall {
                 .iter()
                 .try_for_each(|row| indexed::store(write, next_number, row))
         })
+    }
+
+    fn set_synced(&self, synced: bool) -> Result<bool> {
+        self.is_synced.store(synced, Ordering::Relaxed);
+        if synced {
+            self.database.persist(PersistMode::SyncAll)?;
+        }
+        Ok(true)
     }
 
     fn retrieve(&self, id: &str, form: Form) -> Result<Option<Found>> {
@@ -124,12 +137,12 @@ impl Engine for Fjall {
         })
     }
 
-    fn compact(&mut self) -> Result<bool> {
+    fn compact(&mut self) -> Result<()> {
         for table in &self.tables {
             table.rotate_memtable_and_wait()?;
             table.major_compact()?;
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -57,7 +57,7 @@ pub trait Writes: Reads {
 }
 
 pub fn store(tables: &mut impl Writes, next_number: &mut u64, row: &Row) -> Result<()> {
-    let known = tables.get(Table::Ids, row.id.as_bytes(), |number| be_u64(number))?;
+    let known = tables.get(Table::Ids, row.id.as_bytes(), be_u64)?;
     let number = match known {
         Some(number) => {
             let old = record(tables, number)?;
@@ -77,7 +77,7 @@ pub fn store(tables: &mut impl Writes, next_number: &mut u64, row: &Row) -> Resu
 }
 
 pub fn retrieve(tables: &impl Reads, id: &str, form: Form) -> Result<Option<Found>> {
-    match tables.get(Table::Ids, id.as_bytes(), |number| be_u64(number))? {
+    match tables.get(Table::Ids, id.as_bytes(), be_u64)? {
         Some(number) => tables.get(Table::Samples, &number.to_be_bytes(), |record| {
             found(record, form)
         }),
@@ -170,7 +170,7 @@ pub fn numbers(tables: &impl Reads, ask: &Ask) -> Result<Vec<u64>> {
 pub fn numbers_of(tables: &impl Reads, ids: &[String]) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for id in ids {
-        numbers.extend(tables.get(Table::Ids, id.as_bytes(), |number| be_u64(number))?);
+        numbers.extend(tables.get(Table::Ids, id.as_bytes(), be_u64)?);
     }
     Ok(numbers)
 }

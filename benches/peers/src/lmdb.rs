@@ -4,11 +4,14 @@
 //! not. A commit is synced (LMDB's default).
 
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 
 use heed::types::Bytes;
-use heed::{AnyTls, CompactionOption, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+use heed::{
+    AnyTls, CompactionOption, Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, RoTxn, RwTxn,
+    WithoutTls,
+};
 use samplestore::{Facets, Status};
 
 use crate::engine::{Ask, Engine, Form, Found, Place, Result};
@@ -21,7 +24,6 @@ const MAP_BYTES: usize = 64 << 30;
 type Tables = [Database<Bytes, Bytes>; 5];
 
 pub struct Lmdb {
-    folder: PathBuf,
     env: Env<WithoutTls>,
     tables: Tables,
     next_number: Mutex<u64>,
@@ -45,7 +47,6 @@ impl Lmdb {
             tables: &tables,
         })?;
         Ok(Self {
-            folder: folder.to_owned(),
             env,
             tables,
             next_number: Mutex::new(next_number),
@@ -79,6 +80,20 @@ impl Engine for Lmdb {
                 .iter()
                 .try_for_each(|row| indexed::store(write, &mut next_number, row))
         })
+    }
+
+    fn set_synced(&self, synced: bool) -> Result<bool> {
+        let mode = if synced {
+            FlagSetMode::Disable
+        } else {
+            FlagSetMode::Enable
+        };
+        // SAFETY: no one stores meanwhile, and a database whose process dies before the sync below is thrown away.
+        unsafe { self.env.set_flags(EnvFlags::NO_SYNC, mode)? };
+        if synced {
+            self.env.force_sync()?;
+        }
+        Ok(true)
     }
 
     fn retrieve(&self, id: &str, form: Form) -> Result<Option<Found>> {
@@ -126,11 +141,9 @@ impl Engine for Lmdb {
         })
     }
 
-    fn compact(&mut self) -> Result<bool> {
-        let copy = self.folder.join("copy.mdb");
-        self.env.copy_to_path(&copy, CompactionOption::Enabled)?;
-        // The open map keeps the old file until this engine is dropped.
-        std::fs::rename(copy, self.folder.join("data.mdb"))?;
+    fn copy_compacted(&self, folder: &Path) -> Result<bool> {
+        self.env
+            .copy_to_path(folder.join("data.mdb"), CompactionOption::Enabled)?;
         Ok(true)
     }
 }

@@ -94,17 +94,7 @@ pub struct Samples {
 impl Samples {
     /// The sample of this number. Another `version` has other data and measurements and nothing else.
     pub fn row(&self, number: u64, version: u64) -> Row {
-        let mut of_sample =
-            SmallRng::seed_from_u64(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5EED);
-        let pipeline = PIPELINES[of_sample.random_range(0..PIPELINES.len())];
-        let status = match of_sample.random_range(0..100) {
-            0 => RARE,
-            1..=50 => COMMON,
-            51..=70 => Status::Pending,
-            71..=85 => Status::Measured,
-            86..=95 => Status::Labeled,
-            _ => Status::Skipped,
-        };
+        let (pipeline, status, mut of_sample) = filters(number);
         let id = self.id(number, &mut of_sample);
         let seed = number.wrapping_mul(0xD129_0E3D_57A4_4E2B)
             ^ version.wrapping_mul(0x2545_F491_4F6C_DD1D);
@@ -143,6 +133,11 @@ impl Samples {
         builder.into_uuid().to_string()
     }
 
+    /// The status and the instant of the sample of this number, without the work of making the rest.
+    pub fn status_and_instant(&self, number: u64) -> (Status, i64) {
+        (filters(number).1, self.created_at(number))
+    }
+
     fn created_at(&self, number: u64) -> i64 {
         let place = match self.order {
             TimeOrder::Ordered => number,
@@ -158,6 +153,21 @@ impl Samples {
         let jitter = (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64 % STEP_MICROS;
         FIRST_MICROS + place as i64 * STEP_MICROS + jitter
     }
+}
+
+/// Pipeline and status of the sample of this number, and the source of what else is random in it.
+fn filters(number: u64) -> (&'static str, Status, SmallRng) {
+    let mut random = SmallRng::seed_from_u64(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5EED);
+    let pipeline = PIPELINES[random.random_range(0..PIPELINES.len())];
+    let status = match random.random_range(0..100) {
+        0 => RARE,
+        1..=50 => COMMON,
+        51..=70 => Status::Pending,
+        71..=85 => Status::Measured,
+        86..=95 => Status::Labeled,
+        _ => Status::Skipped,
+    };
+    (pipeline, status, random)
 }
 
 fn data(random: &mut SmallRng) -> Data {

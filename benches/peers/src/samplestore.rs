@@ -91,9 +91,9 @@ impl Engine for Samplestore {
         Ok(self.database.delete(&query(ask).into())?)
     }
 
-    fn compact(&mut self) -> Result<bool> {
+    fn compact(&mut self) -> Result<()> {
         self.database.compact()?;
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -58,9 +58,19 @@ pub enum Synchronous {
     Normal,
 }
 
+impl Synchronous {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Normal => "normal",
+        }
+    }
+}
+
 pub struct Sqlite {
     connection: Mutex<Connection>,
     format: Format,
+    synchronous: Synchronous,
 }
 
 impl Sqlite {
@@ -68,11 +78,7 @@ impl Sqlite {
         let connection = Connection::open(folder.join("samples.sqlite"))?;
         connection.pragma_update(None, "page_size", 4096)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
-        let level = match synchronous {
-            Synchronous::Full => "full",
-            Synchronous::Normal => "normal",
-        };
-        connection.pragma_update(None, "synchronous", level)?;
+        connection.pragma_update(None, "synchronous", synchronous.name())?;
         connection.pragma_update(None, "cache_size", -((CACHE_BYTES >> 10) as i64))?;
         connection.pragma_update(None, "temp_store", "memory")?;
         connection.set_prepared_statement_cache_capacity(64);
@@ -80,6 +86,7 @@ impl Sqlite {
         Ok(Self {
             connection: Mutex::new(connection),
             format,
+            synchronous,
         })
     }
 
@@ -165,6 +172,24 @@ impl Engine for Sqlite {
     fn finish_load(&self) -> Result<()> {
         let connection = self.lock();
         Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+
+    fn set_synced(&self, synced: bool) -> Result<bool> {
+        let (level, checkpoint_pages) = if synced {
+            (self.synchronous.name(), 1_000)
+        } else {
+            ("off", 50_000)
+        };
+        {
+            let connection = self.lock();
+            connection.pragma_update(None, "synchronous", level)?;
+            connection.pragma_update(None, "wal_autocheckpoint", checkpoint_pages)?;
+        }
+        if synced {
+            // Syncs the whole file, with what earlier checkpoints wrote to it.
+            self.finish_load()?;
+        }
+        Ok(true)
     }
 
     fn analyze(&self) -> Result<()> {
@@ -295,9 +320,10 @@ impl Engine for Sqlite {
         })
     }
 
-    fn compact(&mut self) -> Result<bool> {
-        self.lock().execute_batch("VACUUM")?;
-        self.finish_load()?;
+    fn copy_compacted(&self, folder: &Path) -> Result<bool> {
+        let copy = folder.join("samples.sqlite");
+        let copy = copy.to_str().ok_or("a temporary folder is no UTF-8")?;
+        self.lock().execute("VACUUM INTO ?1", [copy])?;
         Ok(true)
     }
 }

@@ -13,20 +13,23 @@ pub struct Timing {
     runs: Vec<f64>,
     /// Seconds of each piece.
     pieces: Vec<f64>,
+    total_s: f64,
 }
 
 impl Timing {
     /// Adds a run of so many pieces of work.
     pub fn add_run(&mut self, pieces: &[f64]) {
-        self.runs
-            .push(pieces.iter().sum::<f64>() / pieces.len().max(1) as f64);
+        let total = pieces.iter().sum::<f64>();
+        self.runs.push(total / pieces.len().max(1) as f64);
         self.pieces.extend(pieces);
+        self.total_s += total;
     }
 
     /// Adds a run whose whole counts, with its pieces for their own sake.
     pub fn add_whole(&mut self, whole: f64, pieces: &[f64]) {
         self.runs.push(whole);
         self.pieces.extend(pieces);
+        self.total_s += whole;
     }
 
     pub fn median(&self) -> f64 {
@@ -35,6 +38,11 @@ impl Timing {
 
     pub fn p99(&self) -> f64 {
         quantile(&self.pieces, 0.99)
+    }
+
+    /// Seconds of all pieces, or of the whole runs where these were given.
+    pub fn total_s(&self) -> f64 {
+        self.total_s
     }
 
     pub fn runs(&self) -> usize {
@@ -49,22 +57,25 @@ pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
     Ok((start.elapsed().as_secs_f64(), answer))
 }
 
-/// 4 KiB appended to a file and synced: the median of 50, in seconds.
-pub fn fsync_floor(folder: &Path) -> Result<f64> {
+/// What one write of the floor appends.
+pub const FLOOR_BYTES: usize = 4096;
+
+/// A page appended to a file and synced, a hundred times: what no durable write on this disk can be faster than.
+pub fn fsync_floor(folder: &Path) -> Result<Timing> {
     // With a name: a file without one skips a part of what a database pays.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    let mut all = Vec::new();
-    for _ in 0..50 {
+    let mut floor = Timing::default();
+    for _ in 0..100 {
         let (seconds, ()) = timed(|| {
-            file.write_all(&[0x5A; 4096])?;
+            file.write_all(&[0x5A; FLOOR_BYTES])?;
             Ok(file.as_file().sync_data()?)
         })?;
-        all.push(seconds);
+        floor.add_run(&[seconds]);
     }
-    Ok(quantile(&all, 0.5))
+    Ok(floor)
 }
 
-pub fn quantile(values: &[f64], part: f64) -> f64 {
+fn quantile(values: &[f64], part: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     if values.is_empty() {

@@ -13,6 +13,8 @@ const RUN_SECONDS: f64 = 0.1;
 const PIECES_MAX: usize = 2_000;
 /// Variants whose answers are compared.
 const COMPARED: u64 = 3;
+/// A piece of work that takes so long is compared once, and this counts as its first run.
+const SLOW_SECONDS: f64 = 5.0;
 /// Pages of one walk.
 const PAGES: usize = 50;
 
@@ -146,16 +148,33 @@ impl Bench<'_> {
             return Ok(());
         }
         let takes_part =
-            |kind: Kind| !kind.is_relaxed() && !(kind == Kind::NativeDb && form == Some(Form::Raw));
+            |kind: Kind| !(kind.is_relaxed() || kind == Kind::NativeDb && form == Some(Form::Raw));
+        let mut timings = vec![Timing::default(); self.engines.len()];
         for variant in 0..COMPARED {
-            let takers = self.engines.iter().filter(|opened| takes_part(opened.kind));
-            let answers = takers.map(|opened| Ok((opened.kind, ask(opened.engine()?, variant)?)));
-            same(name, &answers.collect::<Result<Vec<_>>>()?)?;
+            let mut answers = Vec::new();
+            let mut slowest = 0f64;
+            let mut all_seconds = Vec::new();
+            for (at, opened) in self.engines.iter().enumerate() {
+                if takes_part(opened.kind) {
+                    let (seconds, answer) = timed(|| ask(opened.engine()?, variant))?;
+                    answers.push((opened.kind, answer));
+                    slowest = slowest.max(seconds);
+                    all_seconds.push((at, seconds));
+                }
+            }
+            same(name, &answers)?;
+            if slowest > SLOW_SECONDS {
+                for (at, seconds) in all_seconds {
+                    timings[at].add_run(&[seconds]);
+                }
+                break;
+            }
         }
         // How often each engine is asked in a run, by how long it takes now that it is warm.
         let mut pieces = Vec::new();
-        for opened in &self.engines {
+        for (opened, timing) in self.engines.iter().zip(&timings) {
             pieces.push(match takes_part(opened.kind) {
+                true if timing.runs() > 0 => 1,
                 true => {
                     let (seconds, _) = timed(|| ask(opened.engine()?, COMPARED))?;
                     ((RUN_SECONDS / seconds) as usize).clamp(1, PIECES_MAX)
@@ -163,11 +182,12 @@ impl Bench<'_> {
                 false => 0,
             });
         }
-        let mut timings = vec![Timing::default(); self.engines.len()];
         for run in 0..self.arguments.runs {
             for at in self.turns(run) {
                 let Opened { kind, .. } = self.engines[at];
-                if takes_part(kind) {
+                let is_done = timings[at].runs() >= self.arguments.runs
+                    || timings[at].total_s() > self.arguments.seconds();
+                if takes_part(kind) && !is_done {
                     let engine = self.engines[at].engine()?;
                     let mut seconds = Vec::with_capacity(pieces[at]);
                     for variant in 0..pieces[at] as u64 {
@@ -180,10 +200,10 @@ impl Bench<'_> {
         for (at, timing) in timings.iter().enumerate() {
             let kind = self.engines[at].kind;
             if takes_part(kind) {
-                self.add_timing(name, form, kind, timing, note);
+                self.add_timing(name, form, kind, timing, note)?;
             } else if kind == Kind::NativeDb {
                 let record = self.record(name, form, kind, "hands out decoded structs alone");
-                self.report.add(record);
+                self.report.add(record)?;
             }
         }
         Ok(())
