@@ -18,6 +18,7 @@ mod explain;
 mod failure;
 mod fetch;
 mod filter;
+mod gathered;
 mod group;
 mod header;
 mod ids;

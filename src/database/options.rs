@@ -266,7 +266,7 @@ fn make_tables(database: &redb::Database, identity: Identity) -> Result<()> {
     let transaction = database.begin_write().context(OPERATION)?;
     {
         let mut tables = TablesMut::open(&transaction)?;
-        write_state(&mut tables.summary, &State::default())?;
+        write_state(&mut tables.summary, &State::new())?;
         let identity = identity.encode();
         tables
             .meta

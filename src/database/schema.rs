@@ -112,11 +112,9 @@ tables! {
     /// What every commit changes a little of, in one table so that it is one leaf: the state, the heads
     /// of chunks, the pipelines with their counts. Keyed by kind and number.
     summary: u64 => &'static [u8];
-    /// Hash of an id → row.
-    ids: u64 => u64;
-    /// (Hash, row) of the further ids of a hash that is in `ids` already.
-    ids_shared: u128 => ();
-    /// Run → up to 320 pairs of hash and row that are not in `ids` yet: see `ids.rs`.
+    /// Least hash of a bucket → its pairs of hash and row: see `ids.rs`.
+    ids: u64 => &'static [u8];
+    /// Run → up to 320 pairs of hash and row that are not in `ids` yet: see `gathered.rs`.
     ids_gathered: u64 => &'static [u8];
     /// Chunk × 2^32 + pipeline number → roaring bitmap of the chunk's rows, for full chunks.
     pipeline_rows: u64 => &'static [u8];
@@ -137,6 +135,7 @@ pub(super) enum Kind {
     Chunk,
     Pipeline,
     State,
+    Ids,
 }
 
 impl Kind {
@@ -153,6 +152,7 @@ impl Kind {
             Self::Chunk => "summary, chunks",
             Self::Pipeline => "summary, pipelines",
             Self::State => "summary, state",
+            Self::Ids => "ids",
         }
     }
 

@@ -4,12 +4,13 @@
 use redb::{ReadableTable, Table};
 
 use super::failure::{Context, damaged};
+use super::ids::{Buckets, FIRST_BITS};
 use super::log::{MARK_BYTES, Mark};
 use super::schema::{Kind, seal, unseal_exact};
 use crate::error::{Error, Result};
 
 const IDENTITY_BYTES: usize = 25;
-const STATE_BYTES: usize = MARK_BYTES + 8 * 8 + 6 * 8;
+const STATE_BYTES: usize = MARK_BYTES + 11 * 8 + 6 * 8;
 
 /// What tells this database from every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +37,10 @@ impl Identity {
         self.id as u64
     }
 
-    /// The hash of an id: XXH3, seeded.
+    /// The hash of an id: XXH3, seeded, all but its first bits cleared.
     pub(super) fn hash(self, id: &str) -> u64 {
         let hash = xxhash_rust::xxh3::xxh3_64_with_seed(id.as_bytes(), self.hash_seed);
-        hash >> (64 - u32::from(self.hash_bits.clamp(1, 64)))
+        hash & (u64::MAX << (64 - u32::from(self.hash_bits.clamp(1, 64))))
     }
 
     pub(super) fn encode(self) -> Vec<u8> {
@@ -69,7 +70,7 @@ fn random() -> u128 {
 }
 
 /// Where everything stands after a commit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     /// How much of the log is in it. Its number is the number of the commit.
     pub(super) mark: Mark,
@@ -81,8 +82,10 @@ pub(super) struct State {
     pub(super) active_ids: u64,
     /// Runs below this one are of the frozen generation, which is being merged into `ids`.
     pub(super) frozen_run_end: u64,
-    /// Pairs of the frozen generation with a hash below this one are merged.
-    pub(super) merged_hash_end: u64,
+    /// How the table `ids` is laid out, and how far the frozen generation is merged into it.
+    pub(super) id_buckets: Buckets,
+    /// Pairs in the table `ids`.
+    pub(super) merged_ids: u64,
     /// The number for the next new pipeline.
     pub(super) next_pipeline: u64,
     /// Samples that were deleted and whose pairs may still be in the index of ids.
@@ -94,6 +97,27 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Of a database without samples.
+    pub(super) fn new() -> Self {
+        Self {
+            mark: Mark::default(),
+            next_row: 0,
+            next_run: 0,
+            active_ids: 0,
+            frozen_run_end: 0,
+            id_buckets: Buckets {
+                bits: FIRST_BITS,
+                merged_bits: FIRST_BITS,
+                merged_hash_end: 0,
+            },
+            merged_ids: 0,
+            next_pipeline: 0,
+            stale_ids: 0,
+            swept_ids: 0,
+            totals: [0; 6],
+        }
+    }
+
     /// All samples.
     pub(super) fn samples(&self) -> u64 {
         self.totals.iter().sum()
@@ -107,7 +131,10 @@ impl State {
             self.next_run,
             self.active_ids,
             self.frozen_run_end,
-            self.merged_hash_end,
+            self.id_buckets.bits,
+            self.id_buckets.merged_bits,
+            self.id_buckets.merged_hash_end,
+            self.merged_ids,
             self.next_pipeline,
             self.stale_ids,
             self.swept_ids,
@@ -131,11 +158,16 @@ impl State {
             next_run: at(1),
             active_ids: at(2),
             frozen_run_end: at(3),
-            merged_hash_end: at(4),
-            next_pipeline: at(5),
-            stale_ids: at(6),
-            swept_ids: at(7),
-            totals: std::array::from_fn(|status| at(8 + status)),
+            id_buckets: Buckets {
+                bits: at(4).min(u64::from(u64::BITS) - 1),
+                merged_bits: at(5).min(u64::from(u64::BITS) - 1),
+                merged_hash_end: at(6),
+            },
+            merged_ids: at(7),
+            next_pipeline: at(8),
+            stale_ids: at(9),
+            swept_ids: at(10),
+            totals: std::array::from_fn(|status| at(11 + status)),
         })
     }
 }

@@ -385,7 +385,7 @@ fn what_was_deleted_leaves_the_file_in_time() {
         let view = pair.database.engine.view("test").unwrap();
         let sizes = view.tables.sizes().unwrap();
         let entries = |name| sizes.iter().find(|table| table.0 == name).unwrap().1;
-        (entries("blocks"), entries("ids") + entries("ids_shared"))
+        (entries("blocks"), view.state.merged_ids)
     };
     let (left, _) = blocks(&pair);
     assert!(left <= 10, "{left} blocks for 60 samples");

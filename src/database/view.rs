@@ -14,7 +14,7 @@ use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::blocks::Block;
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
-use super::ids::{Gathered, shared_range};
+use super::gathered::Gathered;
 use super::leaves;
 use super::once::get_or_read;
 use super::pipelines::Dictionary;
@@ -225,21 +225,15 @@ impl View {
         let hash = self.identity.hash(id);
         let mut rows = Vec::new();
         self.gathered()?.find(hash, &mut rows);
-        for row in rows {
+        for row in rows.drain(..) {
             if let Some(found) = self.see_if(row, id, &see)? {
                 return Ok(Some(found));
             }
         }
-        let Some(row) = self.tables.ids.get(hash).context("look up an id")? else {
-            return Ok(None);
-        };
-        let row = row.value();
-        if let Some(found) = self.see_if(row, id, &see)? {
-            return Ok(Some(found));
-        }
-        let shared = self.tables.ids_shared.range(shared_range(hash));
-        for entry in shared.context("look up an id")? {
-            let row = entry.context("look up an id")?.0.value() as u64;
+        self.state
+            .id_buckets
+            .find(&self.tables.ids, hash, &mut rows)?;
+        for row in rows {
             if let Some(found) = self.see_if(row, id, &see)? {
                 return Ok(Some(found));
             }

@@ -16,7 +16,8 @@ use super::blocks::{self, Block, BlockWriter};
 use super::columns::Columns;
 use super::failure::Context;
 use super::filter::first_row;
-use super::ids::{Gathered, IdTables, Pair, Pairs, append_runs, shared_range};
+use super::gathered::{Gathered, Pair, Pairs, append_runs};
+use super::ids::{IdTables, ROWS_MAX};
 use super::journal::{self, Journal, Operation};
 use super::leaves::Leaves;
 use super::planes::Planes;
@@ -26,7 +27,7 @@ use super::runs::{MOVED_ROWS_MAX, write_run};
 use super::schema::{CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, TablesMut, missing, seal, unseal};
 use super::state::{Identity, State};
 use super::view::{Decoded, View};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
 use crate::sample::{Sample, Status};
 use crate::storage::StoreReport;
@@ -207,22 +208,16 @@ impl<'t> Transaction<'t> {
         let mut rows = Vec::new();
         self.fresh.find(hash, &mut rows);
         self.base.gathered.find(hash, &mut rows);
-        for row in rows {
+        for row in rows.drain(..) {
             if let Some(pipeline) = self.record_of(row, id)? {
                 return Ok(Some((row, pipeline)));
             }
         }
-        let row = self.tables.ids.get(hash).context("look up an id")?;
-        let Some(row) = row.map(|row| row.value()) else {
-            return Ok(None);
-        };
-        if let Some(pipeline) = self.record_of(row, id)? {
-            return Ok(Some((row, pipeline)));
-        }
-        let shared = self.tables.ids_shared.range(shared_range(hash));
-        let shared = shared.context("look up an id")?;
-        let rows = shared.map(|entry| Ok(entry.context("look up an id")?.0.value() as u64));
-        for row in rows.collect::<Result<Vec<_>>>()? {
+        // Other pairs are not merged before the end of the transaction.
+        self.state
+            .id_buckets
+            .find(&self.tables.ids, hash, &mut rows)?;
+        for row in rows {
             if let Some(pipeline) = self.record_of(row, id)? {
                 return Ok(Some((row, pipeline)));
             }
@@ -258,6 +253,10 @@ impl<'t> Transaction<'t> {
 
     fn insert(&mut self, stored: &Stored<'_>, hash: u64) -> Result<()> {
         let row = self.state.next_row;
+        if row >= ROWS_MAX {
+            return Err(Error::new(ErrorKind::Full, "store a sample")
+                .with_message("2^40 samples were stored before, and that is all a file can tell apart"));
+        }
         self.journal.insert(stored.record);
         self.append_record(row, stored.record)?;
         self.state.next_row += 1;
@@ -517,7 +516,6 @@ impl<'t> Transaction<'t> {
     fn finish_ids(&mut self) -> Result<Gathered> {
         let mut ids = IdTables {
             ids: &mut self.tables.ids,
-            ids_shared: &mut self.tables.ids_shared,
             ids_gathered: &mut self.tables.ids_gathered,
         };
         let (status, table) = (&mut self.status, &self.tables.status);
