@@ -6,7 +6,7 @@ use redb::{ReadableTable, Table};
 use super::failure::{Context, damaged};
 use super::ids::{Buckets, FIRST_BITS};
 use super::log::{MARK_BYTES, Mark};
-use super::schema::{Kind, seal, unseal_exact};
+use super::schema::{Kind, seal, unseal, unseal_exact};
 use crate::error::{Error, Result};
 
 const IDENTITY_BYTES: usize = 25;
@@ -94,6 +94,9 @@ pub(super) struct State {
     pub(super) swept_ids: u64,
     /// Samples per status.
     pub(super) totals: [u64; 6],
+    /// No id that was ever stored is greater, byte by byte. Ids that grow with time, such as UUIDv7, need not be
+    /// looked up when they are new.
+    pub(super) greatest_id: String,
 }
 
 impl State {
@@ -115,6 +118,7 @@ impl State {
             stale_ids: 0,
             swept_ids: 0,
             totals: [0; 6],
+            greatest_id: String::new(),
         }
     }
 
@@ -124,7 +128,7 @@ impl State {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(STATE_BYTES + 8);
+        let mut bytes = Vec::with_capacity(STATE_BYTES + self.greatest_id.len() + 8);
         bytes.extend(self.mark.encode());
         for word in [
             self.next_row,
@@ -144,13 +148,17 @@ impl State {
         for total in self.totals {
             bytes.extend(total.to_le_bytes());
         }
+        bytes.extend(self.greatest_id.as_bytes());
         seal(Kind::State, 0, &mut bytes);
         bytes
     }
 
     fn decode(sealed: &[u8]) -> Result<Self> {
-        let bytes = unseal_exact::<STATE_BYTES>(Kind::State, 0, sealed)?;
-        let (mark, rest) = bytes.split_first_chunk().ok_or_else(absent)?;
+        let bytes = unseal(Kind::State, 0, sealed)?;
+        let fixed = bytes.split_first_chunk::<STATE_BYTES>();
+        let (fixed, greatest_id) = fixed.ok_or_else(absent)?;
+        let greatest_id = std::str::from_utf8(greatest_id).map_err(|_| absent())?;
+        let (mark, rest) = fixed.split_first_chunk().ok_or_else(absent)?;
         let at = |index: usize| word(&rest[index * 8..]);
         Ok(Self {
             mark: Mark::decode(mark),
@@ -168,6 +176,7 @@ impl State {
             stale_ids: at(9),
             swept_ids: at(10),
             totals: std::array::from_fn(|status| at(11 + status)),
+            greatest_id: greatest_id.to_owned(),
         })
     }
 }

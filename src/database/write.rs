@@ -72,6 +72,7 @@ pub(super) struct Outcome {
 
 /// What is stored of a sample.
 struct Stored<'a> {
+    id: &'a str,
     /// Sealed for its row.
     record: &'a [u8],
     pipeline: u32,
@@ -80,16 +81,16 @@ struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// What the sealed record of a row says, and its id.
-    fn read(row: u64, record: &'a [u8]) -> Result<(Self, &'a str)> {
+    /// What the sealed record of a row says.
+    fn read(row: u64, record: &'a [u8]) -> Result<Self> {
         let header = record::header(unseal(Kind::Row, row, record)?)?;
-        let stored = Self {
+        Ok(Self {
+            id: header.id,
             record,
             pipeline: header.pipeline,
             micros: header.created_at,
             status: header.status,
-        };
-        Ok((stored, header.id))
+        })
     }
 }
 
@@ -135,13 +136,18 @@ impl<'t> Transaction<'t> {
         let mut record = Vec::new();
         for sample in batch {
             let hash = self.identity.hash(sample.id());
-            let found = self.locate(sample.id(), hash)?;
+            let is_beyond = *sample.id() > *self.state.greatest_id;
+            let found = match is_beyond {
+                true => None,
+                false => self.locate(sample.id(), hash)?,
+            };
             let row = found.map_or(self.state.next_row, |(row, _)| row);
             let pipeline = self.pipeline(sample.pipeline())?;
             record.clear();
             record::encode(sample, pipeline, &mut record)?;
             seal(Kind::Row, row, &mut record);
             let stored = Stored {
+                id: sample.id(),
                 record: &record,
                 pipeline,
                 micros: instant::floor_micros(sample.created_at()),
@@ -169,11 +175,11 @@ impl<'t> Transaction<'t> {
                     self.pipeline(name)?;
                 }
                 Operation::Insert(record) => {
-                    let (stored, id) = Stored::read(self.state.next_row, record)?;
-                    self.insert(&stored, self.identity.hash(id))?;
+                    let stored = Stored::read(self.state.next_row, record)?;
+                    self.insert(&stored, self.identity.hash(stored.id))?;
                 }
                 Operation::Replace(row, record) => {
-                    let (stored, _) = Stored::read(row, record)?;
+                    let stored = Stored::read(row, record)?;
                     self.check_rows(row, 1)?;
                     let columns = self
                         .columns
@@ -270,6 +276,10 @@ impl<'t> Transaction<'t> {
         columns.set(row, stored.micros, stored.pipeline);
         self.head(row / CHUNK_ROWS).widen(stored.micros);
         self.count(row / CHUNK_ROWS, stored.pipeline, stored.status, 1)?;
+        if *stored.id > *self.state.greatest_id {
+            self.state.greatest_id.clear();
+            self.state.greatest_id.push_str(stored.id);
+        }
         self.new_pairs.push((hash, row));
         self.fresh.add((hash, row));
         if self.state.next_row.is_multiple_of(CHUNK_ROWS) {
