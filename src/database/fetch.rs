@@ -2,8 +2,7 @@
 //!
 //! Records lie in order of row, and a list wants them in order of time. So some places are taken from the
 //! stream, their records are read in order of row, each block once, and then given out in the stream's order.
-//! Where a good part of a block is wanted, it is copied as a whole, and samples are parts of that copy;
-//! else each record is copied, so that no sample holds on to much more memory than its own. How many are read ahead begins small, grows while the caller
+//! The wanted records of a block become one allocation, of which their samples are parts. How many are read ahead begins small, grows while the caller
 //! goes on, and is bounded in number and in bytes.
 
 use std::sync::Arc;
@@ -26,7 +25,7 @@ const PLACES_MAX: usize = 16_384;
 const DENSE_PLACES_MAX: usize = 256;
 /// Bytes of records read ahead, about; what is beyond is read when it is asked for.
 const AHEAD_BYTES_MAX: usize = 8 << 20;
-/// A block is copied as a whole when at least one in so many of its rows is wanted.
+/// Records lie close together when at least one in so many rows of a block is wanted.
 const DENSE_ROWS: u64 = 4;
 
 /// Samples of a stream, in its order.
@@ -36,8 +35,9 @@ pub(super) struct Fetch {
     /// How many places are taken next.
     places: usize,
     ready: std::vec::IntoIter<(Place, Option<Sample>)>,
-    /// The block that was copied last, by its first row.
-    last_block: Option<(u64, Arc<[u8]>)>,
+    /// Records of a block one behind the other, and where each ends; kept for their memory.
+    scratch: Vec<u8>,
+    ends: Vec<usize>,
     /// How many records were read.
     pub(super) records: u64,
 }
@@ -50,8 +50,8 @@ impl Fetch {
 
     /// For a caller that wants `wanted` samples, or all of them if there are fewer.
     pub(super) fn all(view: Arc<View>, stream: Stream, wanted: u64) -> Self {
-        let places = usize::try_from(wanted).unwrap_or(PLACES_MAX);
-        Self::ahead(view, stream, places.clamp(1, PLACES_MAX))
+        let places = usize::try_from(wanted).unwrap_or(usize::MAX);
+        Self::ahead(view, stream, places.clamp(1, DENSE_PLACES_MAX))
     }
 
     fn ahead(view: Arc<View>, stream: Stream, places: usize) -> Self {
@@ -60,7 +60,8 @@ impl Fetch {
             stream,
             places,
             ready: Vec::new().into_iter(),
-            last_block: None,
+            scratch: Vec::new(),
+            ends: Vec::new(),
             records: 0,
         }
     }
@@ -132,7 +133,10 @@ impl Fetch {
             let row = ready[*index].0.row;
             let planes = view.planes(row)?;
             if planes.is_replaced(row) {
-                bytes += self.keep(&mut ready[*index], view.sample(row)?);
+                let sample = view.sample(row)?;
+                bytes += sample.encoded_len();
+                ready[*index].1 = Some(sample);
+                self.records += 1;
                 by_row = rest;
                 continue;
             }
@@ -148,40 +152,25 @@ impl Fetch {
             by_row = rest;
             if wanted as u64 * DENSE_ROWS >= rows.end - rows.start {
                 dense += wanted;
-                let whole = self.whole_block(first)?;
-                let block = Block::new(first, &whole)?;
-                for index in of_block {
-                    let row = ready[*index].0.row;
-                    let sample = view.decode(row, &whole, block.record(row)?)?;
-                    bytes += self.keep(&mut ready[*index], sample);
-                }
-            } else {
-                let guard = view.block(first)?;
-                let block = Block::new(first, guard.value())?;
-                for index in of_block {
-                    let row = ready[*index].0.row;
-                    let sample = view.copied(row, block.record(row)?)?;
-                    bytes += self.keep(&mut ready[*index], sample);
-                }
             }
+            let guard = view.block(first)?;
+            let block = Block::new(first, guard.value())?;
+            self.scratch.clear();
+            self.ends.clear();
+            for index in of_block {
+                self.scratch.extend(block.record(ready[*index].0.row)?);
+                self.ends.push(self.scratch.len());
+            }
+            let whole: Arc<[u8]> = Arc::from(self.scratch.as_slice());
+            let mut start = 0;
+            for (index, end) in of_block.iter().zip(&self.ends) {
+                let (place, sample) = &mut ready[*index];
+                *sample = Some(view.decode(place.row, &whole, &whole[start..*end])?);
+                start = *end;
+            }
+            bytes += whole.len();
+            self.records += wanted as u64;
         }
         Ok(2 * dense > ready.len())
-    }
-
-    fn keep(&mut self, ready: &mut (Place, Option<Sample>), sample: Sample) -> usize {
-        self.records += 1;
-        ready.1.insert(sample).encoded_len()
-    }
-
-    /// A copy of a block, of which samples are parts.
-    fn whole_block(&mut self, first: u64) -> Result<Arc<[u8]>> {
-        match &self.last_block {
-            Some((of_last, whole)) if *of_last == first => Ok(Arc::clone(whole)),
-            _ => {
-                let whole: Arc<[u8]> = Arc::from(self.view.block(first)?.value());
-                self.last_block = Some((first, Arc::clone(&whole)));
-                Ok(whole)
-            }
-        }
     }
 }

@@ -102,7 +102,7 @@ impl Gathered {
             if run < state.frozen_run_end {
                 frozen.extend(pairs);
             } else {
-                pairs.into_iter().for_each(|pair| active.add(pair));
+                pairs.for_each(|pair| active.add(pair));
             }
         }
         frozen.sort_unstable();
@@ -200,7 +200,29 @@ pub(super) fn append_runs(
     Ok(())
 }
 
-fn decode_run(run: u64, sealed: &[u8]) -> Result<Vec<Pair>> {
+/// Adds to `out` the rows that the runs of the table have for a hash, the newest run first.
+pub(super) fn find_in_runs(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    hash: u64,
+    out: &mut Vec<u64>,
+) -> Result<()> {
+    for entry in table.iter().context("read the gathered ids")?.rev() {
+        let (run, sealed) = entry.context("read the gathered ids")?;
+        let (first_row, pairs) = open_run(run.value(), sealed.value())?;
+        let first = pairs.partition_point(|bytes| pair(first_row, bytes).0 < hash);
+        let of_hash = pairs[first..].iter().map(|bytes| pair(first_row, bytes));
+        out.extend(of_hash.take_while(|pair| pair.0 == hash).map(|pair| pair.1));
+    }
+    Ok(())
+}
+
+fn decode_run(run: u64, sealed: &[u8]) -> Result<impl Iterator<Item = Pair>> {
+    let (first_row, pairs) = open_run(run, sealed)?;
+    Ok(pairs.iter().map(move |bytes| pair(first_row, bytes)))
+}
+
+/// The first row of a run, and its pairs as they lie there.
+fn open_run(run: u64, sealed: &[u8]) -> Result<(u64, &[[u8; PAIR_BYTES]])> {
     let bytes = unseal(Kind::IdRun, run, sealed)?;
     let Some((first_row, pairs)) = bytes.split_first_chunk::<8>() else {
         return Err(damaged(
@@ -208,19 +230,14 @@ fn decode_run(run: u64, sealed: &[u8]) -> Result<Vec<Pair>> {
             format!("run {run} is cut off"),
         ));
     };
-    let first_row = u64::from_le_bytes(*first_row);
-    Ok(pairs
-        .as_chunks::<PAIR_BYTES>()
-        .0
-        .iter()
-        .map(|&[a, b, c, d, e, f, g, h, i, j, k, l]| {
-            let hash = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-            (
-                hash,
-                first_row + u64::from(u32::from_le_bytes([i, j, k, l])),
-            )
-        })
-        .collect())
+    Ok((u64::from_le_bytes(*first_row), pairs.as_chunks().0))
+}
+
+fn pair(first_row: u64, bytes: &[u8; PAIR_BYTES]) -> Pair {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
+    let row = u32::from_le_bytes([i, j, k, l]);
+    let hash = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    (hash, first_row + u64::from(row))
 }
 
 #[cfg(test)]

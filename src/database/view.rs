@@ -5,7 +5,7 @@
 //! a view made from the file alone decodes when it is first asked. Which samples a query means is
 //! `filter.rs`, in which order they come `stream.rs`.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use redb::{AccessGuard, ReadTransaction};
@@ -14,7 +14,7 @@ use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::blocks::Block;
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
-use super::gathered::Gathered;
+use super::gathered::{Gathered, find_in_runs};
 use super::leaves;
 use super::once::get_or_read;
 use super::pipelines::Dictionary;
@@ -28,6 +28,9 @@ use super::state::{Identity, State, absent, read_identity, read_state};
 use crate::error::Result;
 use crate::sample::{Sample, Status};
 
+/// So many ids are looked up in the table of gathered pairs before these are decoded.
+const UNDECODED_LOOKUPS_MAX: usize = if cfg!(test) { 2 } else { 8 };
+
 /// One consistent state of the database.
 pub(super) struct View {
     pub(super) tables: Tables,
@@ -36,6 +39,8 @@ pub(super) struct View {
     dictionary: OnceLock<Arc<Dictionary>>,
     chunks: OnceLock<Arc<Vec<Arc<Chunk>>>>,
     gathered: OnceLock<Gathered>,
+    /// How many ids were looked up while that was not decoded.
+    looked_up: AtomicUsize,
     newest: OnceLock<Arc<Newest>>,
     /// What an earlier commit had as `newest`, when its rows are unchanged.
     newest_base: Option<Arc<Newest>>,
@@ -48,7 +53,8 @@ pub(super) struct View {
 pub(super) struct Decoded {
     pub(super) dictionary: Arc<Dictionary>,
     pub(super) chunks: Arc<Vec<Arc<Chunk>>>,
-    pub(super) gathered: Gathered,
+    /// The gathered pairs of ids, if they are decoded.
+    pub(super) gathered: Option<Gathered>,
     /// The rows of the newest chunk, or the first of them, if they are decoded.
     pub(super) newest: Option<Arc<Newest>>,
     pub(super) kept_leaves: Arc<AtomicUsize>,
@@ -73,6 +79,7 @@ impl View {
             dictionary: OnceLock::new(),
             chunks: OnceLock::new(),
             gathered: OnceLock::new(),
+            looked_up: AtomicUsize::new(0),
             newest: OnceLock::new(),
             newest_base: None,
             kept_leaves: Arc::default(),
@@ -92,7 +99,8 @@ impl View {
             state,
             dictionary: OnceLock::from(decoded.dictionary),
             chunks: OnceLock::from(decoded.chunks),
-            gathered: OnceLock::from(decoded.gathered),
+            gathered: decoded.gathered.map_or_else(OnceLock::new, OnceLock::from),
+            looked_up: AtomicUsize::new(0),
             newest: OnceLock::new(),
             newest_base: decoded.newest,
             kept_leaves: decoded.kept_leaves,
@@ -123,10 +131,18 @@ impl View {
             .ok_or_else(|| missing(Kind::Chunk, chunk))
     }
 
-    pub(super) fn gathered(&self) -> Result<&Gathered> {
-        get_or_read(&self.gathered, || {
+    /// Adds to `out` the rows that gathered pairs have for a hash. Decoding them takes as long as some look-ups
+    /// in the table, so that is done for whoever looks up more.
+    fn find_gathered(&self, hash: u64, out: &mut Vec<u64>) -> Result<()> {
+        let is_decoded = self.gathered.get().is_some();
+        if !is_decoded && self.looked_up.fetch_add(1, Relaxed) < UNDECODED_LOOKUPS_MAX {
+            return find_in_runs(&self.tables.ids_gathered, hash, out);
+        }
+        let gathered = get_or_read(&self.gathered, || {
             Gathered::read(&self.tables.ids_gathered, &self.state)
-        })
+        })?;
+        gathered.find(hash, out);
+        Ok(())
     }
 
     /// What the next commit starts from.
@@ -134,7 +150,7 @@ impl View {
         Ok(Decoded {
             dictionary: Arc::clone(self.dictionary()?),
             chunks: Arc::clone(self.chunks()?),
-            gathered: self.gathered()?.clone(),
+            gathered: self.gathered.get().cloned(),
             newest: self.newest.get().or(self.newest_base.as_ref()).cloned(),
             kept_leaves: Arc::clone(&self.kept_leaves),
         })
@@ -224,7 +240,7 @@ impl View {
     ) -> Result<Option<T>> {
         let hash = self.identity.hash(id);
         let mut rows = Vec::new();
-        self.gathered()?.find(hash, &mut rows);
+        self.find_gathered(hash, &mut rows)?;
         for row in rows.drain(..) {
             if let Some(found) = self.see_if(row, id, &see)? {
                 return Ok(Some(found));

@@ -58,6 +58,8 @@ pub(super) struct Transaction<'t> {
     fresh: Pairs,
     /// Whether a row that the newest chunk had before has changed.
     newest_changed: bool,
+    /// Whether this does again what the log says.
+    is_replay: bool,
     /// What was done, to be done again after a crash.
     pub(super) journal: Journal,
 }
@@ -97,7 +99,9 @@ impl<'a> Stored<'a> {
 impl Outcome {
     /// The view behind the commit. Takes note of what readers find in memory.
     pub(super) fn publish(self, database: &redb::Database, identity: Identity) -> Result<View> {
-        self.decoded.gathered.add(&self.new_pairs);
+        if let Some(gathered) = &self.decoded.gathered {
+            gathered.add(&self.new_pairs);
+        }
         let transaction = database.begin_read().context("read a commit")?;
         View::published(&transaction, identity, self.state, self.decoded)
     }
@@ -126,6 +130,7 @@ impl<'t> Transaction<'t> {
             new_pairs: Vec::new(),
             fresh: Pairs::default(),
             newest_changed: false,
+            is_replay: false,
             journal: Journal::default(),
         })
     }
@@ -169,6 +174,7 @@ impl<'t> Transaction<'t> {
 
     /// Does again what a commit did to the state that this transaction began with.
     pub(super) fn replay(&mut self, journal: &[u8]) -> Result<()> {
+        self.is_replay = true;
         for operation in journal::operations(journal) {
             match operation? {
                 Operation::Pipeline(name) => {
@@ -213,7 +219,7 @@ impl<'t> Transaction<'t> {
     fn locate(&mut self, id: &str, hash: u64) -> Result<Option<(u64, u32)>> {
         let mut rows = Vec::new();
         self.fresh.find(hash, &mut rows);
-        self.base.gathered.find(hash, &mut rows);
+        self.gathered()?.find(hash, &mut rows);
         for row in rows.drain(..) {
             if let Some(pipeline) = self.record_of(row, id)? {
                 return Ok(Some((row, pipeline)));
@@ -523,7 +529,28 @@ impl<'t> Transaction<'t> {
         })
     }
 
-    fn finish_ids(&mut self) -> Result<Gathered> {
+    /// The pairs that were gathered before, decoded when they are first asked for.
+    fn gathered(&mut self) -> Result<&Gathered> {
+        match &mut self.base.gathered {
+            Some(gathered) => Ok(gathered),
+            none => {
+                let read = Gathered::read(&self.tables.ids_gathered, &self.state)?;
+                Ok(none.insert(read))
+            }
+        }
+    }
+
+    /// Adds the new pairs to those that were gathered, and merges some of these. What is gathered from now on is
+    /// known unless nobody asked.
+    fn finish_ids(&mut self) -> Result<Option<Gathered>> {
+        if self.new_pairs.is_empty() {
+            return Ok(self.base.gathered.take());
+        }
+        // A replay is not to be slow, and merges are in no journal: the next commits do them.
+        let gathered = match self.is_replay {
+            true => None,
+            false => Some(self.gathered()?.clone()),
+        };
         let mut ids = IdTables {
             ids: &mut self.tables.ids,
             ids_gathered: &mut self.tables.ids_gathered,
@@ -531,14 +558,12 @@ impl<'t> Transaction<'t> {
         let (status, table) = (&mut self.status, &self.tables.status);
         let mut is_live = |row| Ok(status.get(table, row / STATUS_ROWS)?.code(row) != 0);
         let new_pairs = self.new_pairs.len();
-        let advanced = ids.advance(
-            &self.base.gathered,
-            &mut self.state,
-            new_pairs,
-            &mut is_live,
-        )?;
+        let advanced = match &gathered {
+            Some(gathered) => ids.advance(gathered, &mut self.state, new_pairs, &mut is_live)?,
+            None => None,
+        };
         append_runs(ids.ids_gathered, &mut self.state, &mut self.new_pairs)?;
-        Ok(advanced.unwrap_or_else(|| self.base.gathered.clone()))
+        Ok(advanced.or(gathered))
     }
 
     /// Writes the last block, and those again of which too little is needed.
