@@ -112,7 +112,11 @@ impl BlockWriter {
         }
         Ok(Some(Self {
             first,
-            ends: block.ends.iter().map(|end| u32::from_le_bytes(*end)).collect(),
+            ends: block
+                .ends
+                .iter()
+                .map(|end| u32::from_le_bytes(*end))
+                .collect(),
             records: block.records.to_vec(),
             is_changed: false,
         }))
@@ -144,7 +148,9 @@ impl BlockWriter {
     pub(super) fn record(&self, row: u64) -> Option<Result<&[u8]>> {
         let index = usize::try_from(row.checked_sub(self.first)?).ok()?;
         let end = *self.ends.get(index)? as usize;
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        let start = index
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize);
         Some(unseal(Kind::Row, row, &self.records[start..end]))
     }
 
@@ -205,7 +211,10 @@ mod tests {
 
     #[test]
     fn a_block_is_rewritten_at_each_halving() {
-        let due: Vec<u64> = (0..54).rev().filter(|after| is_due(54, after + 1, *after)).collect();
+        let due: Vec<u64> = (0..54)
+            .rev()
+            .filter(|after| is_due(54, after + 1, *after))
+            .collect();
         assert_eq!(due, [27, 13, 6, 3, 1]);
         assert!(is_due(54, 54, 5));
         assert!(!is_due(54, 54, 54));

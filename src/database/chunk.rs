@@ -13,11 +13,11 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use redb::{ReadableTable, Table};
 use roaring::RoaringBitmap;
 
-use super::leaves;
-use super::planes::Planes;
 use super::failure::Context;
+use super::leaves;
 use super::mask::Mask;
 use super::once::get_or_read;
+use super::planes::Planes;
 use super::runs::RunCache;
 use super::schema::{CHUNK_ROWS, Kind, STATUS_ROWS, missing, seal, unseal_exact};
 use crate::error::Result;

@@ -73,7 +73,9 @@ impl Buckets {
             return Ok(());
         };
         let bucket = Bucket::new(key, sealed.value())?;
-        let first = bucket.hashes.partition_point(|bytes| u64::from_le_bytes(*bytes) < hash);
+        let first = bucket
+            .hashes
+            .partition_point(|bytes| u64::from_le_bytes(*bytes) < hash);
         out.extend((first..bucket.hashes.len()).map_while(|at| {
             let (found, row) = bucket.pair(at);
             (found == hash).then_some(row)

@@ -26,10 +26,7 @@ pub(super) trait Leaf: Clone {
 }
 
 /// Reads a leaf that must be there.
-pub(super) fn read<T: Leaf>(
-    table: &impl ReadableTable<u64, &'static [u8]>,
-    key: u64,
-) -> Result<T> {
+pub(super) fn read<T: Leaf>(table: &impl ReadableTable<u64, &'static [u8]>, key: u64) -> Result<T> {
     let guard = table.get(key).context("read an index leaf")?;
     let guard = guard.ok_or_else(|| missing(T::KIND, key))?;
     unseal_exact(T::KIND, key, guard.value()).map(T::decode)

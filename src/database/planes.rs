@@ -152,7 +152,6 @@ impl Planes {
         set(&mut self.words[REPLACED], row, is_replaced);
     }
 
-
     /// How many of these rows, all of this leaf, have a sample whose record is in its block.
     pub(super) fn in_block(&self, rows: Range<u64>) -> u64 {
         let [zero, one, two, _, replaced] = &self.words;
@@ -193,7 +192,9 @@ mod tests {
         let starts = [0, 1, 63, 64, 130, STATUS_ROWS - 1];
         let mut planes = Planes::EMPTY;
         assert_eq!(planes.block_of(base + 5), None);
-        starts.iter().for_each(|start| planes.begin_block(base + start));
+        starts
+            .iter()
+            .for_each(|start| planes.begin_block(base + start));
         for place in 0..STATUS_ROWS {
             let first = *starts.iter().rfind(|start| **start <= place).unwrap();
             let end = starts.iter().find(|start| **start > place);

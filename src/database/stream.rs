@@ -189,9 +189,10 @@ impl Stream {
                 continue;
             };
             self.figures.id_records += 1;
-            let of_pipeline = self.filter.pipelines.as_ref().is_none_or(|pipelines| {
-                pipelines.iter().any(|wanted| wanted.number == pipeline)
-            });
+            let of_pipeline =
+                self.filter.pipelines.as_ref().is_none_or(|pipelines| {
+                    pipelines.iter().any(|wanted| wanted.number == pipeline)
+                });
             if of_pipeline
                 && self.filter.codes & (1 << self.view.code(place.row)?) != 0
                 && self.filter.range.contains(place.micros)
@@ -426,11 +427,7 @@ impl Rest {
     /// The next hit.
     fn next(&mut self, view: &View, order: Order, figures: &mut Figures) -> Result<Option<Place>> {
         match self {
-            Self::InPlace {
-                chunk,
-                rows,
-                last,
-            } => {
+            Self::InPlace { chunk, rows, last } => {
                 let place = match order {
                     Order::Oldest => rows.next(),
                     Order::Newest => rows.next_back(),

@@ -393,6 +393,9 @@ fn what_was_deleted_leaves_the_file_in_time() {
         pair.run(&Operation::Load(100, Pattern::Ordered));
     }
     let (_, pairs) = blocks(&pair);
-    assert!(pairs < 2_860, "{pairs} pairs for 2,860 samples, some gathered");
+    assert!(
+        pairs < 2_860,
+        "{pairs} pairs for 2,860 samples, some gathered"
+    );
     pair.compare(&Query::new(), 50);
 }

@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 use redb::{AccessGuard, ReadTransaction};
 
-use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::blocks::Block;
+use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
 use super::gathered::{Gathered, find_in_runs};

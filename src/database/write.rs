@@ -11,8 +11,8 @@ use std::sync::Arc;
 use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 use roaring::RoaringBitmap;
 
-use super::chunk::{CHUNK_LEAVES, Chunk, Head};
 use super::blocks::{self, Block, BlockWriter};
+use super::chunk::{CHUNK_LEAVES, Chunk, Head};
 use super::columns::Columns;
 use super::failure::Context;
 use super::filter::first_row;
@@ -20,8 +20,8 @@ use super::gathered::{Gathered, Pair, Pairs, append_runs};
 use super::ids::{IdTables, ROWS_MAX};
 use super::journal::{self, Journal, Operation};
 use super::leaves::Leaves;
-use super::planes::Planes;
 use super::pipelines::{self, Dictionary, read_moved, read_rows, write_moved, write_rows};
+use super::planes::Planes;
 use super::record::{self, status_code};
 use super::runs::{MOVED_ROWS_MAX, write_run};
 use super::schema::{CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, TablesMut, missing, seal, unseal};
@@ -187,9 +187,7 @@ impl<'t> Transaction<'t> {
                 Operation::Replace(row, record) => {
                     let stored = Stored::read(row, record)?;
                     self.check_rows(row, 1)?;
-                    let columns = self
-                        .columns
-                        .get(&self.tables.columns, row / COLUMN_ROWS)?;
+                    let columns = self.columns.get(&self.tables.columns, row / COLUMN_ROWS)?;
                     let old_pipeline = columns.pipeline(row);
                     self.replace(&stored, row, old_pipeline)?;
                 }
@@ -266,8 +264,9 @@ impl<'t> Transaction<'t> {
     fn insert(&mut self, stored: &Stored<'_>, hash: u64) -> Result<()> {
         let row = self.state.next_row;
         if row >= ROWS_MAX {
-            return Err(Error::new(ErrorKind::Full, "store a sample")
-                .with_message("2^40 samples were stored before, and that is all a file can tell apart"));
+            return Err(Error::new(ErrorKind::Full, "store a sample").with_message(
+                "2^40 samples were stored before, and that is all a file can tell apart",
+            ));
         }
         self.journal.insert(stored.record);
         self.append_record(row, stored.record)?;
@@ -314,9 +313,7 @@ impl<'t> Transaction<'t> {
             .status
             .get_mut(&self.tables.status, row / STATUS_ROWS)?;
         planes.begin_block(row);
-        self.last_block
-            .insert(BlockWriter::begin(row))
-            .push(record);
+        self.last_block.insert(BlockWriter::begin(row)).push(record);
         Ok(())
     }
 
@@ -324,7 +321,11 @@ impl<'t> Transaction<'t> {
     pub(super) fn leave_record(&mut self, row: u64) -> Result<()> {
         let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
         if planes.is_replaced(row) {
-            let removed = self.tables.replaced.remove(row).context("remove a record")?;
+            let removed = self
+                .tables
+                .replaced
+                .remove(row)
+                .context("remove a record")?;
             removed.ok_or_else(|| missing(Kind::Row, row))?;
             let planes = self
                 .status
@@ -572,9 +573,7 @@ impl<'t> Transaction<'t> {
             block.write(&mut self.tables.blocks)?;
         }
         for (first, before) in std::mem::take(&mut self.left_blocks) {
-            let planes = self
-                .status
-                .get(&self.tables.status, first / STATUS_ROWS)?;
+            let planes = self.status.get(&self.tables.status, first / STATUS_ROWS)?;
             let rows = planes.block_rows(first);
             let span = rows.end.min(self.state.next_row) - first;
             let after = planes.in_block(rows);
