@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use std::hash::Hasher;
+
+use twox_hash::XxHash3_64;
 
 pub use cursor::Cursor;
 pub use facets::{Facet, Facets};
@@ -244,10 +246,10 @@ impl Query {
     /// A hash of the filters and the order, which ties a cursor to its query. XXH3, 64 bits; stable,
     /// since cursors outlive the process.
     fn fingerprint(&self) -> u64 {
-        let mut hash = Xxh3::new();
+        let mut hash = XxHash3_64::new();
         let mut text = |text: &str| {
-            hash.update(&(text.len() as u64).to_le_bytes());
-            hash.update(text.as_bytes());
+            hash.write(&(text.len() as u64).to_le_bytes());
+            hash.write(text.as_bytes());
         };
         text("pipelines");
         self.pipelines.iter().for_each(|name| text(name));
@@ -264,9 +266,9 @@ impl Query {
             Order::Newest => "newest",
         });
         let range = self.time_range();
-        hash.update(&range.first.to_le_bytes());
-        hash.update(&range.last.to_le_bytes());
-        hash.digest()
+        hash.write(&range.first.to_le_bytes());
+        hash.write(&range.last.to_le_bytes());
+        hash.finish()
     }
 }
 

@@ -165,7 +165,12 @@ impl Fetch {
             let mut start = 0;
             for (index, end) in of_block.iter().zip(&self.ends) {
                 let (place, sample) = &mut ready[*index];
-                *sample = Some(view.decode(place.row, &whole, &whole[start..*end])?);
+                *sample = Some(view.decode(
+                    place.row,
+                    planes.code(place.row),
+                    &whole,
+                    &whole[start..*end],
+                )?);
                 start = *end;
             }
             bytes += whole.len();

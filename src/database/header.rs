@@ -6,7 +6,7 @@
 
 use std::io;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::disk::Disk;
 use super::failure::{damaged, disk_failure};
@@ -61,7 +61,7 @@ impl Layout {
         Self {
             half_bytes: HALF_BYTES,
             base: BASE,
-            salt: xxh3_64(uuid::Uuid::new_v4().as_bytes()),
+            salt: XxHash3_64::oneshot(uuid::Uuid::new_v4().as_bytes()),
         }
     }
 
@@ -165,12 +165,12 @@ pub(super) fn finish(disk: &dyn Disk, layout: &Layout) -> io::Result<()> {
 }
 
 fn seal(sector: &mut [u8; SECTOR_BYTES]) {
-    let sum = xxh3_64(&sector[..SEAL_AT]);
+    let sum = XxHash3_64::oneshot(&sector[..SEAL_AT]);
     sector[SEAL_AT..].copy_from_slice(&sum.to_le_bytes());
 }
 
 fn is_sealed(sector: &[u8]) -> bool {
-    sector.len() == SECTOR_BYTES && word(sector, SEAL_AT) == xxh3_64(&sector[..SEAL_AT])
+    sector.len() == SECTOR_BYTES && word(sector, SEAL_AT) == XxHash3_64::oneshot(&sector[..SEAL_AT])
 }
 
 /// The `u64` at this place; the caller knows that it is there.
@@ -248,7 +248,7 @@ mod tests {
             let mut bytes = bytes.clone();
             let width = if at == 12 { 4 } else { 8 };
             bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
-            let sum = xxh3_64(&bytes[..SEAL_AT]);
+            let sum = XxHash3_64::oneshot(&bytes[..SEAL_AT]);
             bytes[SEAL_AT..SECTOR_BYTES].copy_from_slice(&sum.to_le_bytes());
             assert_eq!(kind(&bytes), expected, "{value} at {at}");
         }

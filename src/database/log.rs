@@ -15,9 +15,10 @@
 //! same batch at the same number in another life has another checksum: what was lost once with the power, or
 //! was torn, or lies there from a former lap, never follows what was written later.
 
+use std::hash::Hasher;
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use twox_hash::XxHash3_64;
 
 use super::disk::Disk;
 use super::failure::{damaged, disk_failure};
@@ -109,7 +110,7 @@ impl Log {
         }
         let len = disk.len().map_err(|error| disk_failure(READ, error))?;
         let mut log = Self {
-            life: xxh3_64(uuid::Uuid::new_v4().as_bytes()),
+            life: XxHash3_64::oneshot(uuid::Uuid::new_v4().as_bytes()),
             half: u64::from(mark.end > layout.half_bytes),
             ready: [0; 2],
             is_behind: false,
@@ -342,12 +343,12 @@ fn padded(payload_bytes: usize) -> Option<u64> {
 
 /// Of a header but for its place, and a payload.
 fn checksum(salt: u64, header: &[u8], payload: &[&[u8]]) -> u64 {
-    let mut hash = Xxh3::with_seed(salt);
-    hash.update(header.get(..SUM_AT).unwrap_or_default());
+    let mut hash = XxHash3_64::with_seed(salt);
+    hash.write(header.get(..SUM_AT).unwrap_or_default());
     for part in payload {
-        hash.update(part);
+        hash.write(part);
     }
-    hash.digest()
+    hash.finish()
 }
 
 /// The `u64` at this place; the caller knows that it is there.

@@ -5,7 +5,7 @@
 //! each index's own file; no file but this one names a table.
 
 use redb::{ReadOnlyTable, ReadTransaction, Table, WriteTransaction};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::failure::{Context, damaged};
 use crate::error::{Error, ErrorKind, Result};
@@ -171,7 +171,7 @@ impl Kind {
     /// than the second hash, which is of eight bytes.
     fn seal(self, key: u64, bytes: &[u8]) -> [u8; SEAL_BYTES] {
         let place = self.summary_key(key);
-        (xxh3_64(bytes) ^ xxh3_64(&place.to_le_bytes())).to_le_bytes()
+        (XxHash3_64::oneshot(bytes) ^ XxHash3_64::oneshot(&place.to_le_bytes())).to_le_bytes()
     }
 }
 

@@ -2,6 +2,7 @@
 //! one per commit, in the table `summary`.
 
 use redb::{ReadableTable, Table};
+use twox_hash::{XxHash3_64, XxHash3_128};
 
 use super::failure::{Context, damaged};
 use super::ids::{Buckets, FIRST_BITS};
@@ -39,7 +40,7 @@ impl Identity {
 
     /// The hash of an id: XXH3, seeded, all but its first bits cleared.
     pub(super) fn hash(self, id: &str) -> u64 {
-        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(id.as_bytes(), self.hash_seed);
+        let hash = XxHash3_64::oneshot_with_seed(self.hash_seed, id.as_bytes());
         hash & (u64::MAX << (64 - u32::from(self.hash_bits.clamp(1, 64))))
     }
 
@@ -66,7 +67,7 @@ impl Identity {
 
 /// 122 random bits from the operating system, spread by a hash.
 fn random() -> u128 {
-    xxhash_rust::xxh3::xxh3_128(uuid::Uuid::new_v4().as_bytes())
+    XxHash3_128::oneshot(uuid::Uuid::new_v4().as_bytes())
 }
 
 /// Where everything stands after a commit.

@@ -276,23 +276,29 @@ impl View {
 
     /// The sample of this id.
     pub(super) fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
-        self.locate(id, |row, record| self.copied(row, record))
+        self.locate(id, |row, record| self.copied(row, self.code(row)?, record))
     }
 
     /// The sample of a row that has one.
     pub(super) fn sample(&self, row: u64) -> Result<Sample> {
-        self.with_record(row, |record| self.copied(row, record))
+        self.with_record(row, |record| self.copied(row, self.code(row)?, record))
     }
 
-    /// The sample of a row and its record, which is copied.
-    pub(super) fn copied(&self, row: u64, record: &[u8]) -> Result<Sample> {
+    /// The sample of a row, its status code and its record, which is copied.
+    fn copied(&self, row: u64, code: u8, record: &[u8]) -> Result<Sample> {
         let record = Arc::from(record);
-        self.decode(row, &record, &record)
+        self.decode(row, code, &record, &record)
     }
 
-    /// The sample of a row and its record, a part of `whole`, which the sample shares.
-    pub(super) fn decode(&self, row: u64, whole: &Arc<[u8]>, record: &[u8]) -> Result<Sample> {
-        let status = live_status(row, self.code(row)?)?;
+    /// The sample of a row, its status code and its record, a part of `whole`, which the sample shares.
+    pub(super) fn decode(
+        &self,
+        row: u64,
+        code: u8,
+        whole: &Arc<[u8]>,
+        record: &[u8],
+    ) -> Result<Sample> {
+        let status = live_status(row, code)?;
         record::decode(whole, record, status, |number| {
             self.dictionary()?.name(number).cloned()
         })

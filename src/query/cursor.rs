@@ -10,7 +10,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::Query;
 use crate::error::{Error, ErrorKind, Result};
@@ -91,7 +91,7 @@ fn decode(token: &str) -> Result<Vec<u8>> {
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let [a, b, c, d, ..] = xxh3_64(bytes).to_le_bytes();
+    let [a, b, c, d, ..] = XxHash3_64::oneshot(bytes).to_le_bytes();
     [a, b, c, d]
 }
 

@@ -269,7 +269,7 @@ fn what_is_no_database_is_refused_and_left_alone() {
 pub(crate) fn write_format(path: &Path, format: u32) {
     let mut bytes = fs::read(path).unwrap();
     bytes[12..16].copy_from_slice(&format.to_le_bytes());
-    let sum = xxhash_rust::xxh3::xxh3_64(&bytes[..504]);
+    let sum = twox_hash::XxHash3_64::oneshot(&bytes[..504]);
     bytes[504..512].copy_from_slice(&sum.to_le_bytes());
     fs::write(path, bytes).unwrap();
 }
