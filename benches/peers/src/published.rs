@@ -229,10 +229,11 @@ fn add_row(text: &mut String, line: &Line, cells: &[String], last: &[&str]) {
 fn grows_with(workload: &str, order: Option<TimeOrder>) -> &'static str {
     let is_shuffled = order == Some(TimeOrder::Shuffled);
     match workload {
-        "load_uuid4" | "load_uuid7" | "load_shuffled_time" => "n, and the depth of two trees",
+        "load_uuid7" | "load_shuffled_time" => "n",
+        "load_uuid4" => "n, and the buckets of ids that a merge passes",
         "retrieve" | "retrieve_missing" => "the depth of two trees: log n",
         name if name.ends_with("_worst_batch") => {
-            "the runs of ids merged in one commit, which is bounded"
+            "what one checkpoint writes: about 4 MB of the log, and the buckets of ids merged since the last"
         }
         "list_status_range" if is_shuffled => {
             "the results (here 0.5 % of n), and the chunks, n / 61,440"
@@ -245,11 +246,12 @@ fn grows_with(workload: &str, order: Option<TimeOrder>) -> &'static str {
         "count_two_filters" | "facets" => "the pipelines, not n",
         "count_status_half_range" if is_shuffled => "the chunks, n / 61,440: the range cuts each",
         "count_status_half_range" => "the chunks that the range cuts, two",
-        "mark_10k" | "mark_one" => "the rows moved, and the leaves of 10,240 rows they are in",
-        "replace_10k" | "delete_10k" => "the rows, and the depth of two trees",
+        "mark_10k" | "mark_one" => "the rows moved, and the leaves of 6,144 rows they are in",
+        "replace_10k" => "the rows, and the depth of two trees",
+        "delete_10k" => "the rows, the blocks and the leaves of 6,144 rows they are in",
         "store_one" | "store_16_writers" => "the depth of two trees: log n",
         "open_clean" => "nothing",
-        "open_after_kill" => "the file, which is walked once",
+        "open_after_kill" => "the log, at most 8 MB of it, and the pages of the file: one bit each",
         "scan_all" | "file_bytes" | "file_bytes_compacted" => "n",
         "peak_memory" => "the cache, and the chunks, n / 61,440",
         _ => "",
