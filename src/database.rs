@@ -1,12 +1,13 @@
 //! [`Database`]: the embedded file, samples on disk with indexes by pipeline, status and time.
 //!
-//! The files below, from the bottom up: `schema.rs` (tables and keys), `failure.rs` (redb's errors as ours),
+//! The files below, from the bottom up: `schema.rs` (tables, keys, seals), `failure.rs` (redb's errors as ours),
 //! `once.rs` and `mask.rs`;
 //! `disk.rs`, `header.rs`, `writeback.rs`, `volume.rs` and `log.rs` (the file below redb);
-//! `record.rs`, `state.rs`, `columns.rs`, `runs.rs`, `pipelines.rs` and `ids.rs` (what each table holds);
+//! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
+//! `state.rs` (what each table holds);
 //! `chunk.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
-//! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `write.rs`, `moves.rs` and `group.rs` (writing);
-//! `engine.rs` and `options.rs` (opening and closing).
+//! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
+//! `commit.rs` and `group.rs` (writing); `engine.rs` and `options.rs` (opening and closing).
 
 mod blocks;
 mod chunk;

@@ -107,16 +107,17 @@ impl BlockWriter {
             return Ok(None);
         };
         let block = Block::new(first, guard.value())?;
-        if first + block.len() != next {
+        let ends = block.ends.iter().map(|end| u32::from_le_bytes(*end));
+        let ends: Vec<u32> = ends.collect();
+        // Where these are damaged, new records shall not be lost with the old ones.
+        let is_whole =
+            ends.is_sorted() && ends.last().map_or(0, |end| *end as usize) == block.records.len();
+        if first + block.len() != next || !is_whole {
             return Ok(None);
         }
         Ok(Some(Self {
             first,
-            ends: block
-                .ends
-                .iter()
-                .map(|end| u32::from_le_bytes(*end))
-                .collect(),
+            ends,
             records: block.records.to_vec(),
             is_changed: false,
         }))

@@ -3,8 +3,8 @@
 //! Most commits append their journal to the log, which is one contiguous write, and change redb in memory
 //! only. When a half of the log is full, the commit that finds no room becomes a *checkpoint*: its journal goes
 //! to the other half, and redb makes everything up to it durable, behind the caller's back, since the log has
-//! it all. A journal that no half can take, and every commit while other processes read along, is left to redb
-//! alone (*direct*). A commit of redb carries the log's mark, so that after a crash what follows it in the log
+//! it all. A journal that no half can take, one that finds no half free after a crash, and every commit while other processes read along, is
+//! left to redb alone (*direct*). A commit of redb carries the log's mark, so that after a crash what follows it in the log
 //! is carried out again (`write.rs`). Nothing here knows what a journal says.
 
 use std::sync::Arc;
@@ -30,6 +30,9 @@ pub(super) struct Committer {
     is_immediate: bool,
     /// Whether redb has commits that it has not made durable.
     is_ahead: bool,
+    /// Whether the half of the log that is not being written may be: everything in it is in a commit that redb
+    /// has made durable or, after [`wait_settled`](Volume::wait_settled), will have.
+    is_other_half_free: bool,
     /// Whether a commit began to write and did not end well, so that nobody knows what is there.
     is_in_doubt: bool,
 }
@@ -45,6 +48,7 @@ impl Committer {
     pub(super) fn new(volume: Arc<Volume>, log: Log, uses_log: bool, is_immediate: bool) -> Self {
         Self {
             volume,
+            is_other_half_free: !log.spans_halves(),
             log,
             uses_log,
             is_immediate,
@@ -99,6 +103,8 @@ impl Committer {
             self.volume.wait_settled()?;
         }
         if matches!(way, Way::Checkpoint) {
+            // Until this checkpoint is made, which an append that is refused prevents.
+            self.is_other_half_free = false;
             self.log.switch_half();
         }
         let number = state.mark.number + 1;
@@ -120,6 +126,7 @@ impl Committer {
         committed.map_err(outcome_unknown)?;
         self.is_in_doubt = false;
         self.is_ahead = matches!(way, Way::Logged);
+        self.is_other_half_free |= !self.is_ahead;
         Ok(())
     }
 
@@ -128,9 +135,16 @@ impl Committer {
             Way::Direct
         } else if self.log.has_room(journal_bytes) {
             Way::Logged
-        } else {
+        } else if self.is_other_half_free {
             Way::Checkpoint
+        } else {
+            Way::Direct
         }
+    }
+
+    /// Whether a commit failed so that nobody knows whether it is there.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// Makes redb durable, up to this transaction; behind the caller's back if `is_lazy`.
@@ -143,7 +157,7 @@ impl Committer {
 
     fn check(&self) -> Result<()> {
         match self.is_in_doubt {
-            true => Err(Error::new(ErrorKind::OutcomeUnknown, "commit")
+            true => Err(Error::new(ErrorKind::Io, "commit")
                 .with_message("an earlier commit failed; close the file and open it again")),
             false => Ok(()),
         }
@@ -160,10 +174,18 @@ impl Committer {
         self.check()?;
         self.volume.wait_settled()?;
         if self.is_ahead {
-            let transaction = database.begin_write().context("flush")?;
-            self.commit_durably(transaction, false)?;
-            self.is_ahead = false;
+            self.checkpoint(database)?;
         }
+        Ok(())
+    }
+
+    /// Makes redb durable with what it needs to open quickly after a crash.
+    pub(super) fn checkpoint(&mut self, database: &redb::Database) -> Result<()> {
+        self.check()?;
+        let transaction = database.begin_write().context("flush")?;
+        self.commit_durably(transaction, false)?;
+        self.is_ahead = false;
+        self.is_other_half_free = true;
         Ok(())
     }
 }

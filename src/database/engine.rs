@@ -134,7 +134,7 @@ impl Engine {
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        // A commit that panicked changed nothing here.
+        // A commit that panicked is in doubt, which the committer knows.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,6 +177,13 @@ impl Engine {
             *is_stale = false;
             Ok(Some(answer))
         })
+        .map_err(|error| match error.kind() {
+            // A panic in the commit or behind it.
+            ErrorKind::Damaged if committer.is_in_doubt() || *is_stale => {
+                unpublished(operation).with_cause(error)
+            }
+            _ => error,
+        })
         .map_err(|error| match error.subject() {
             Some(_) => error,
             None => error.with_subject(self.path.display()),
@@ -215,14 +222,19 @@ impl Engine {
             if let Some(committer) = &mut writer.committer {
                 committer.settle(&database)?;
             }
-            database.compact().map_err(|error| match error {
+            let compacted = database.compact().map_err(|error| match error {
                 redb::CompactionError::TransactionInProgress => {
                     Error::new(ErrorKind::InvalidArgument, OPERATION)
                         .with_message("a snapshot or an iterator is held; drop it first")
                         .with_retryable(true)
                 }
                 other => wrap(other.into(), OPERATION),
-            })
+            })?;
+            // What compacting commits does not help an opening after a crash.
+            match &mut writer.committer {
+                Some(committer) => committer.checkpoint(&database).map(|()| compacted),
+                None => Ok(compacted),
+            }
         });
         let handle = Handle::Writes { database };
         let view = guard(OPERATION, || View::read(&handle.begin_read()?))?;
@@ -262,10 +274,11 @@ impl Engine {
     }
 }
 
-/// The error for a commit that succeeded and cannot be seen here.
+/// The error for a commit that may have succeeded and cannot be seen here.
 fn unpublished(operation: &'static str) -> Error {
-    Error::new(ErrorKind::OutcomeUnknown, operation)
-        .with_message("a commit succeeded but could not be read back; open the file again")
+    Error::new(ErrorKind::OutcomeUnknown, operation).with_message(
+        "a commit could not be read back, and may have succeeded; open the file again",
+    )
 }
 
 impl Drop for Engine {

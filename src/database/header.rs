@@ -142,11 +142,28 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Head> {
             true => Ok(Head::Made(layout)),
             false => Err(damaged(OPERATION, "the file is cut off")),
         }
-    } else if mark.iter().all(|byte| *byte == 0) {
+    } else if mark.iter().all(|byte| *byte == 0) && !has_records(disk, &layout)? {
         Ok(Head::Unfinished)
     } else {
         Err(damaged(OPERATION, "the second sector is damaged"))
     }
+}
+
+/// Whether a half of the log begins with a record, so that the file was finished, whatever else it says.
+fn has_records(disk: &dyn Disk, layout: &Layout) -> Result<bool> {
+    let len = disk.len().map_err(|error| disk_failure(OPERATION, error))?;
+    for half in 0..2 {
+        let mut magic = [0; 4];
+        let start = layout.half_start(half);
+        if start + 4 <= len {
+            disk.read(start, &mut magic)
+                .map_err(|error| disk_failure(OPERATION, error))?;
+        }
+        if magic != [0; 4] {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Begins to make a file: what was in it is gone.

@@ -178,15 +178,15 @@ impl IdTables<'_, '_> {
         // Whole buckets: up to the end of the one that the last pair is in.
         let last = frozen.get(start + pairs).map_or(u64::MAX, |pair| pair.0);
         let last = last | (u64::MAX >> buckets.bits);
-        let mut keys = Keys {
+        let keys = Keys {
             next: Some(buckets.merged_hash_end),
             last,
             bits: buckets.bits,
         };
         let mut at = start;
-        while let Some(hashes) = keys.next() {
-            let end = at + frozen[at..].partition_point(|pair| pair.0 <= hashes.1);
-            self.merge_bucket(hashes.0, &frozen[at..end], state, is_live)?;
+        for (key, last) in keys {
+            let end = at + frozen[at..].partition_point(|pair| pair.0 <= last);
+            self.merge_bucket(key, &frozen[at..end], state, is_live)?;
             at = end;
         }
         if let Some(next_hash) = last.checked_add(1) {

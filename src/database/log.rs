@@ -85,6 +85,8 @@ pub(super) struct Log {
     mark: Mark,
     /// The half that is being written.
     half: u64,
+    /// Whether the records that were found lie in both halves.
+    spans_halves: bool,
     /// Up to where, from the start of each half, the disk has room set aside for certain.
     ready: [u64; 2],
     /// Whether records may be there that are not on the disk.
@@ -112,6 +114,7 @@ impl Log {
         let mut log = Self {
             life: XxHash3_64::oneshot(uuid::Uuid::new_v4().as_bytes()),
             half: u64::from(mark.end > layout.half_bytes),
+            spans_halves: false,
             ready: [0; 2],
             is_behind: false,
             is_poisoned: false,
@@ -128,6 +131,12 @@ impl Log {
         log.is_behind = !records.is_empty();
         log.ready[log.half as usize] = log.at();
         Ok((log, records))
+    }
+
+    /// Whether the records that were found lie in both halves, so that none may be written over before a
+    /// durable commit of redb has them.
+    pub(super) fn spans_halves(&self) -> bool {
+        self.spans_halves
     }
 
     /// The last commit: what a durable commit of redb keeps when it has everything up to here.
@@ -291,8 +300,9 @@ impl Log {
         let (half, end) = (self.half, self.mark.end);
         self.switch_half();
         let record = self.read(len)?;
-        if record.is_none() {
-            (self.half, self.mark.end) = (half, end);
+        match record {
+            None => (self.half, self.mark.end) = (half, end),
+            Some(_) => self.spans_halves = true,
         }
         Ok(record)
     }

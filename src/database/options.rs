@@ -90,8 +90,8 @@ impl Options {
 
     /// Whether other processes may read while one writes. Off by default: a handle that writes then
     /// keeps every other process out, and readers share the file with readers only. The writer and
-    /// its readers must agree on it; readers follow the writer's commits. It costs the writer a second
-    /// sync per commit, and does not go with [`Durability::Deferred`]. While a reader holds a
+    /// its readers must agree on it; readers follow the writer's commits. It costs the writer the
+    /// log: each commit writes its pages where they belong, and syncs twice. It does not go with [`Durability::Deferred`]. While a reader holds a
     /// [`Snapshot`](super::Snapshot) or an iterator, the writer's file keeps what they see, and grows.
     pub fn shared_readers(mut self, shared_readers: bool) -> Self {
         self.shared_readers = shared_readers;
@@ -208,7 +208,8 @@ impl Options {
         };
         let backend = Backend(Arc::clone(&volume));
         let mut builder = Builder::new();
-        builder.set_cache_size(self.cache_bytes);
+        // The rest is for records that are read ahead.
+        builder.set_cache_size(self.cache_bytes - self.cache_bytes / 32);
         if self.shared_readers {
             builder.set_concurrency_mode(ConcurrencyMode::SingleWriter);
         }
@@ -236,6 +237,7 @@ impl Options {
         if is_new {
             make_tables(&database, Identity::new(self.hash_bits))?;
             volume.finish()?;
+            sync_folder(&path)?;
         }
         let transaction = database.begin_read().context(OPERATION)?;
         let mut view = View::read(&transaction)?;
@@ -251,6 +253,23 @@ impl Options {
         let engine = Engine::new(path, &self, handle, Some(view), Some(committer));
         Ok(Database::new(engine))
     }
+}
+
+/// Makes it durable that a new file is in its folder, where the system has a way to.
+fn sync_folder(path: &Path) -> Result<()> {
+    if cfg!(unix)
+        && let Some(folder) = path.parent()
+        && path.exists()
+    {
+        let folder = match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        };
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|cause| Error::io(OPERATION, folder.display(), cause))?;
+    }
+    Ok(())
 }
 
 /// The log behind what redb has, and the commits that follow there.

@@ -1,4 +1,4 @@
-//! Bytes <-> sample: the record that the table `rows` keeps. The only file that knows bincode.
+//! Bytes <-> sample: the record that a block keeps. The only file that knows bincode.
 //!
 //! A record is what bincode 2.0.1's standard configuration makes of [`Envelope`]: little-endian,
 //! whole numbers of variable length (below 251 one byte; 251, 252 and 253 announce 2, 4 and 8 bytes),

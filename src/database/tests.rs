@@ -5,6 +5,7 @@
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
@@ -398,4 +399,57 @@ fn what_was_deleted_leaves_the_file_in_time() {
         "{pairs} pairs for 2,860 samples, some gathered"
     );
     pair.compare(&Query::new(), 50);
+}
+
+/// The power goes while a checkpoint is on its way, and again during the first one after that: the log, which then
+/// has what counts in both halves, must not be written over before redb has it.
+#[test]
+fn a_checkpoint_that_is_lost_twice_loses_nothing() {
+    let sample = |number: usize| {
+        let sample = Sample::builder("p").id(format!("{number:04}"));
+        sample.created_at(at(number as i64)).build().unwrap()
+    };
+    let mut disk = Arc::new(MemoryDisk::default());
+    open(&disk, 64, Durability::Immediate).close().unwrap();
+    let mut stored = 0;
+    for life in 0..3 {
+        disk = Arc::new(MemoryDisk::of(disk.bytes()));
+        let database = open(&disk, 64, Durability::Immediate);
+        for number in 0..stored {
+            let found = database.retrieve(&format!("{number:04}")).unwrap();
+            assert_eq!(found, Some(sample(number)), "in life {life}");
+        }
+        assert_eq!(database.count(&Query::new()).unwrap(), stored as u64);
+        // The first ones sync before they write, since the file is opened, and grows.
+        for _ in 0..if life == 0 { 4 } else { 1 } {
+            database.store(&[sample(stored)]).unwrap();
+            stored += 1;
+        }
+        let gate = disk.sync_gate.lock().unwrap();
+        let acknowledged = AtomicUsize::new(stored);
+        let bytes = std::thread::scope(|scope| {
+            // At first some more than a half has room for, 16, so that it goes on in the other one.
+            let numbers = stored..stored + if life == 0 { 15 } else { 70 };
+            let storing = scope.spawn(|| {
+                for number in numbers {
+                    database.store(&[sample(number)]).unwrap();
+                    acknowledged.store(number + 1, Ordering::SeqCst);
+                }
+            });
+            // Until it waits for a sync, or is done.
+            let mut before = usize::MAX;
+            while before != acknowledged.load(Ordering::SeqCst) {
+                before = acknowledged.load(Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            stored = before;
+            let bytes = disk.after_power_loss(|| false);
+            drop(gate);
+            storing.join().unwrap();
+            bytes
+        });
+        drop(database);
+        disk = Arc::new(MemoryDisk::of(bytes));
+    }
+    assert!(stored > 32, "{stored} samples");
 }

@@ -40,7 +40,7 @@ pub(super) struct View {
     chunks: OnceLock<Arc<Vec<Arc<Chunk>>>>,
     gathered: OnceLock<Gathered>,
     /// How many ids were looked up while that was not decoded.
-    looked_up: AtomicUsize,
+    looked_up: Arc<AtomicUsize>,
     newest: OnceLock<Arc<Newest>>,
     /// What an earlier commit had as `newest`, when its rows are unchanged.
     newest_base: Option<Arc<Newest>>,
@@ -55,6 +55,8 @@ pub(super) struct Decoded {
     pub(super) chunks: Arc<Vec<Arc<Chunk>>>,
     /// The gathered pairs of ids, if they are decoded.
     pub(super) gathered: Option<Gathered>,
+    /// How many ids were looked up while they were not.
+    pub(super) looked_up: Arc<AtomicUsize>,
     /// The rows of the newest chunk, or the first of them, if they are decoded.
     pub(super) newest: Option<Arc<Newest>>,
     pub(super) kept_leaves: Arc<AtomicUsize>,
@@ -79,7 +81,7 @@ impl View {
             dictionary: OnceLock::new(),
             chunks: OnceLock::new(),
             gathered: OnceLock::new(),
-            looked_up: AtomicUsize::new(0),
+            looked_up: Arc::default(),
             newest: OnceLock::new(),
             newest_base: None,
             kept_leaves: Arc::default(),
@@ -100,7 +102,7 @@ impl View {
             dictionary: OnceLock::from(decoded.dictionary),
             chunks: OnceLock::from(decoded.chunks),
             gathered: decoded.gathered.map_or_else(OnceLock::new, OnceLock::from),
-            looked_up: AtomicUsize::new(0),
+            looked_up: decoded.looked_up,
             newest: OnceLock::new(),
             newest_base: decoded.newest,
             kept_leaves: decoded.kept_leaves,
@@ -151,6 +153,7 @@ impl View {
             dictionary: Arc::clone(self.dictionary()?),
             chunks: Arc::clone(self.chunks()?),
             gathered: self.gathered.get().cloned(),
+            looked_up: Arc::clone(&self.looked_up),
             newest: self.newest.get().or(self.newest_base.as_ref()).cloned(),
             kept_leaves: Arc::clone(&self.kept_leaves),
         })

@@ -335,9 +335,10 @@ impl<'t> Transaction<'t> {
         }
         let first = planes.block_of(row);
         let first = first.ok_or_else(|| missing(Kind::Row, row))?;
-        self.left_blocks
-            .entry(first)
-            .or_insert_with(|| planes.in_block(planes.block_rows(first)));
+        // Rows may have been added to the block since it was first left.
+        let needed = planes.in_block(planes.block_rows(first));
+        let before = self.left_blocks.entry(first).or_default();
+        *before = needed.max(*before);
         Ok(())
     }
 
@@ -522,6 +523,7 @@ impl<'t> Transaction<'t> {
                 dictionary: self.dictionary,
                 chunks: Arc::new(chunks),
                 gathered,
+                looked_up: self.base.looked_up,
                 newest: self.base.newest.filter(|_| keeps_newest),
                 kept_leaves: self.base.kept_leaves,
             },
