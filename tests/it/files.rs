@@ -278,7 +278,7 @@ pub(crate) fn write_format(path: &Path, format: u32) {
 fn an_empty_file_and_one_that_was_not_finished_are_made_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.redb");
-    Database::open(&path).unwrap().store(&samples(3)).unwrap();
+    drop(Database::open(&path).unwrap());
     let mut unfinished = fs::read(&path).unwrap();
     // The mark that a file is made is its second sector.
     unfinished[512..1_024].fill(0);
@@ -300,6 +300,18 @@ fn an_empty_file_and_one_that_was_not_finished_are_made_when_asked() {
         let database = Database::options().create(false).open(&path).unwrap();
         assert_eq!(database.count(&Query::new()).unwrap(), 5);
     }
+}
+
+#[test]
+fn a_lost_mark_does_not_make_a_file_new_that_has_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    Database::open(&path).unwrap().store(&samples(3)).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[512..1_024].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(kind(Database::open(&path)), ErrorKind::Damaged);
+    assert!(fs::read(&path).unwrap() == bytes);
 }
 
 #[test]
