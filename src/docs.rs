@@ -11,4 +11,6 @@ pub mod file_format {}
 pub mod contract {}
 
 #[doc = include_str!("docs/performance.md")]
+#[doc = "# Drawn\n"]
+#[doc = include_str!("docs/performance.svg")]
 pub mod performance {}
