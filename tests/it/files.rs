@@ -1,6 +1,8 @@
 //! Opening: again after a restart, files that are no database, damaged ones, ones that another handle
 //! has, folders and disks that do not allow writing. Each has its own kind of error, and nothing already
 //! stored is lost.
+//!
+//! One file although it is long: the tests share a few ways to damage, fill and lock a file.
 
 use std::fs;
 use std::path::Path;

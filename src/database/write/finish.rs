@@ -1,0 +1,152 @@
+//! The end of a transaction: every index is written, and what readers find in memory afterwards is made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Outcome, Transaction};
+use crate::database::blocks;
+use crate::database::chunk::{CHUNK_LEAVES, Chunk, Head};
+use crate::database::failure::Context;
+use crate::database::gathered::{Gathered, append_runs};
+use crate::database::ids::IdTables;
+use crate::database::pipelines::{write_moved, write_rows};
+use crate::database::planes::Planes;
+use crate::database::runs::MOVED_ROWS_MAX;
+use crate::database::schema::{CHUNK_ROWS, Kind, STATUS_ROWS, missing};
+use crate::database::view::Decoded;
+use crate::error::Result;
+
+impl Transaction<'_> {
+    /// Writes every index, and says what the database is like once this is committed. What is left to be
+    /// written is the state, with the mark of the commit.
+    pub(in crate::database) fn finish(mut self) -> Result<Outcome> {
+        let gathered = self.finish_ids()?;
+        self.finish_moved()?;
+        self.finish_blocks()?;
+        self.status.flush(&mut self.tables.status)?;
+        self.columns.flush(&mut self.tables.columns)?;
+        for ((chunk, pipeline), rows) in &self.pipeline_rows {
+            write_rows(&mut self.tables.pipeline_rows, *chunk, *pipeline, rows)?;
+        }
+        for (number, entry) in &self.entries {
+            entry.write(&mut self.tables.summary, *number)?;
+        }
+        for (chunk, head) in &self.heads {
+            head.write(&mut self.tables.summary, *chunk)?;
+        }
+        let chunks = self.publish_chunks();
+        let is_same_chunk = self.state.next_row / CHUNK_ROWS == self.base_newest;
+        let keeps_newest = is_same_chunk && !self.newest_changed;
+        Ok(Outcome {
+            state: self.state,
+            decoded: Decoded {
+                dictionary: self.dictionary,
+                chunks: Arc::new(chunks),
+                gathered,
+                looked_up: self.base.looked_up,
+                newest: self.base.newest.filter(|_| keeps_newest),
+                kept_leaves: self.base.kept_leaves,
+            },
+            new_pairs: self.new_pairs,
+            journal: self.journal,
+        })
+    }
+
+    /// The pairs that were gathered before, decoded when they are first asked for.
+    pub(super) fn gathered(&mut self) -> Result<&Gathered> {
+        match &mut self.base.gathered {
+            Some(gathered) => Ok(gathered),
+            none => {
+                let read = Gathered::read(&self.tables.ids_gathered, &self.state)?;
+                Ok(none.insert(read))
+            }
+        }
+    }
+
+    /// Adds the new pairs to those that were gathered, and merges some of these. What is gathered from now on is
+    /// known unless nobody asked.
+    fn finish_ids(&mut self) -> Result<Option<Gathered>> {
+        if self.new_pairs.is_empty() {
+            return Ok(self.base.gathered.take());
+        }
+        // A replay is not to be slow, and merges are in no journal: the next commits do them.
+        let gathered = match self.is_replay {
+            true => None,
+            false => Some(self.gathered()?.clone()),
+        };
+        let mut ids = IdTables {
+            ids: &mut self.tables.ids,
+            ids_gathered: &mut self.tables.ids_gathered,
+        };
+        let (status, table) = (&mut self.status, &self.tables.status);
+        let mut is_live = |row| Ok(status.get(table, row / STATUS_ROWS)?.code(row) != 0);
+        let new_pairs = self.new_pairs.len();
+        let advanced = match &gathered {
+            Some(gathered) => ids.advance(gathered, &mut self.state, new_pairs, &mut is_live)?,
+            None => None,
+        };
+        append_runs(ids.ids_gathered, &mut self.state, &mut self.new_pairs)?;
+        Ok(advanced.or(gathered))
+    }
+
+    /// Writes the last block, and those again of which too little is needed.
+    fn finish_blocks(&mut self) -> Result<()> {
+        if let Some(mut block) = self.last_block.take() {
+            block.write(&mut self.tables.blocks)?;
+        }
+        for (first, before) in std::mem::take(&mut self.left_blocks) {
+            let planes = self.status.get(&self.tables.status, first / STATUS_ROWS)?;
+            let rows = planes.block_rows(first);
+            let span = rows.end.min(self.state.next_row) - first;
+            let after = planes.in_block(rows);
+            if after == 0 {
+                let removed = self.tables.blocks.remove(first).context("remove records")?;
+                removed.ok_or_else(|| missing(Kind::Row, first))?;
+            } else if blocks::is_due(span, before, after) {
+                let is_needed = |row| planes.code(row) != 0 && !planes.is_replaced(row);
+                blocks::rewrite(&mut self.tables.blocks, first, is_needed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_moved(&mut self) -> Result<()> {
+        let mut moved = std::mem::take(&mut self.moved);
+        for (chunk, rows) in &mut moved {
+            if rows.len() > MOVED_ROWS_MAX {
+                self.make_run(*chunk)?;
+                rows.clear();
+            }
+            // At most 61,440.
+            self.head(*chunk).moved = rows.len() as u32;
+            write_moved(&mut self.tables.created_moved, *chunk, rows)?;
+        }
+        Ok(())
+    }
+
+    /// The chunks after the commit; those that it leaves alone are shared.
+    fn publish_chunks(&self) -> Vec<Arc<Chunk>> {
+        let mut leaves: BTreeMap<u64, Vec<(usize, Planes)>> = BTreeMap::new();
+        for (leaf, planes) in self.status.changed() {
+            let chunk = leaf / CHUNK_LEAVES as u64;
+            let in_chunk = leaf as usize % CHUNK_LEAVES;
+            let leaves = leaves.entry(chunk).or_default();
+            leaves.push((in_chunk, planes.clone()));
+        }
+        let mut chunks = (*self.base.chunks).clone();
+        for (number, head) in &self.heads {
+            let changed = leaves.remove(number).unwrap_or_default();
+            let has_new_run = self.new_runs.contains(number);
+            let empty = Chunk::new(Head::EMPTY);
+            let old = chunks
+                .get(*number as usize)
+                .map_or(&empty, |chunk| &**chunk);
+            let chunk = old.changed(*head, &changed, has_new_run);
+            match chunks.get_mut(*number as usize) {
+                Some(old) => *old = Arc::new(chunk),
+                None => chunks.push(Arc::new(chunk)),
+            }
+        }
+        chunks
+    }
+}
