@@ -1,7 +1,9 @@
 //! [`Gathered`]: pairs of hash and row that are not in the table `ids` yet.
 //!
-//! Each commit appends its pairs, sorted, as runs of at most 320 to `ids_gathered`, and they are looked up in
-//! memory. Why they are gathered, and how they get into `ids`, is `ids.rs`.
+//! Each commit appends its pairs, sorted, as a *batch* to `ids_gathered`: runs of about 320, the key of each its batch and
+//! the first bits of the hashes it begins with, so that one look-up in the table finds the only run of a batch in
+//! which a hash may be. Whoever looks up many ids does it in memory. Why pairs are gathered, and how they get into
+//! `ids`, is `ids.rs`.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,9 +16,11 @@ use super::schema::{Kind, seal, unseal};
 use super::state::State;
 use crate::error::Result;
 
-/// Pairs of one run; one run fills a page.
+/// Pairs of one run, which fill a page, unless more than these have the same first bits.
 const RUN_PAIRS: usize = if cfg!(test) { 32 } else { 320 };
 const PAIR_BYTES: usize = 12;
+/// Bits of a hash in the key of a run.
+const PREFIX_BITS: u32 = 16;
 /// A hash of an id and a row it may stand for.
 pub(super) type Pair = (u64, u64);
 
@@ -99,7 +103,7 @@ impl Gathered {
             let (run, sealed) = entry.context("read the gathered ids")?;
             let run = run.value();
             let pairs = decode_run(run, sealed.value())?;
-            if run < state.frozen_run_end {
+            if run < run_key(state.frozen_batch_end, 0) {
                 frozen.extend(pairs);
             } else {
                 pairs.for_each(|pair| active.add(pair));
@@ -174,46 +178,108 @@ pub(super) fn first_not_below(pairs: &[Pair], hash: u64) -> usize {
     low + pairs[low..high].partition_point(|pair| pair.0 < hash)
 }
 
-/// Appends the pairs of a commit as runs. Sorts them.
-pub(super) fn append_runs(
+/// The key of a run of a batch; the first run of each has the prefix 0.
+pub(super) fn run_key(batch: u64, prefix: u64) -> u64 {
+    batch << PREFIX_BITS | prefix
+}
+
+fn prefix(hash: u64) -> u64 {
+    hash >> (u64::BITS - PREFIX_BITS)
+}
+
+/// Appends the pairs of a commit as a batch. Sorts them.
+pub(super) fn append_batch(
     table: &mut Table<'_, u64, &'static [u8]>,
     state: &mut State,
     pairs: &mut [Pair],
 ) -> Result<()> {
     let first_row = pairs.iter().map(|pair| pair.1).min().unwrap_or_default();
     pairs.sort_unstable();
-    for pairs in pairs.chunks(RUN_PAIRS) {
-        let mut bytes = Vec::with_capacity(8 + pairs.len() * PAIR_BYTES + 8);
+    let mut rest = &*pairs;
+    let mut is_first = true;
+    while !rest.is_empty() {
+        let (run, behind) = rest.split_at(run_len(rest));
+        let of_first = if is_first { 0 } else { prefix(run[0].0) };
+        let key = run_key(state.next_batch, of_first);
+        let mut bytes = Vec::with_capacity(8 + run.len() * PAIR_BYTES + 8);
         bytes.extend(first_row.to_le_bytes());
-        for (hash, row) in pairs {
+        for (hash, row) in run {
             bytes.extend(hash.to_le_bytes());
             // One commit never brings 2^32 new rows.
             bytes.extend(((row - first_row) as u32).to_le_bytes());
         }
-        seal(Kind::IdRun, state.next_run, &mut bytes);
+        seal(Kind::IdRun, key, &mut bytes);
         table
-            .insert(state.next_run, bytes.as_slice())
+            .insert(key, bytes.as_slice())
             .context("write the gathered ids")?;
-        state.next_run += 1;
+        (rest, is_first) = (behind, false);
     }
+    state.next_batch += 1;
     state.active_ids += pairs.len() as u64;
     Ok(())
 }
 
-/// Adds to `out` the rows that the runs of the table have for a hash, the newest run first.
-pub(super) fn find_in_runs(
-    table: &impl ReadableTable<u64, &'static [u8]>,
-    hash: u64,
-    out: &mut Vec<u64>,
-) -> Result<()> {
-    for entry in table.iter().context("read the gathered ids")?.rev() {
-        let (run, sealed) = entry.context("read the gathered ids")?;
-        let (first_row, pairs) = open_run(run.value(), sealed.value())?;
-        let first = pairs.partition_point(|bytes| pair(first_row, bytes).0 < hash);
-        let of_hash = pairs[first..].iter().map(|bytes| pair(first_row, bytes));
-        out.extend(of_hash.take_while(|pair| pair.0 == hash).map(|pair| pair.1));
+/// How many of these sorted pairs are one run: those that share a prefix stay together.
+fn run_len(pairs: &[Pair]) -> usize {
+    let mut len = 0;
+    for of_prefix in pairs.chunk_by(|a, b| prefix(a.0) == prefix(b.0)) {
+        if len > 0 && len + of_prefix.len() > RUN_PAIRS {
+            break;
+        }
+        len += of_prefix.len();
     }
-    Ok(())
+    len
+}
+
+/// What `see` first makes of a row that the runs of the table have for a hash, beginning with the newest
+/// batch. Batches that are merged as far as this hash are left out.
+pub(super) fn find_in_batches<T>(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    state: &State,
+    hash: u64,
+    mut see: impl FnMut(u64) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    const OPERATION: &str = "read the gathered ids";
+    let first_key = match hash < state.id_buckets.merged_hash_end {
+        true => run_key(state.frozen_batch_end, 0),
+        false => 0,
+    };
+    let wanted = prefix(hash);
+    let mut last_key = u64::MAX;
+    while last_key >= first_key {
+        let mut runs = table.range(first_key..=last_key).context(OPERATION)?.rev();
+        // Where to look instead of in the run before.
+        let mut elsewhere = None;
+        while elsewhere.is_none() {
+            let Some(entry) = runs.next() else {
+                return Ok(None);
+            };
+            let (key, sealed) = entry.context(OPERATION)?;
+            let key = key.value();
+            let (batch, of_first) = (key >> PREFIX_BITS, key & prefix(u64::MAX));
+            if of_first > wanted {
+                elsewhere = Some(run_key(batch, wanted));
+                continue;
+            }
+            let (first_row, pairs) = open_run(key, sealed.value())?;
+            let first = pairs.partition_point(|bytes| pair(first_row, bytes).0 < hash);
+            let pairs = pairs[first..].iter().map(|bytes| pair(first_row, bytes));
+            for (_, row) in pairs.take_while(|pair| pair.0 == hash) {
+                if let Some(seen) = see(row)? {
+                    return Ok(Some(seen));
+                }
+            }
+            if of_first > 0 {
+                // The runs before it in its batch have lesser hashes.
+                let Some(before) = batch.checked_sub(1) else {
+                    return Ok(None);
+                };
+                elsewhere = Some(run_key(before, wanted));
+            }
+        }
+        last_key = elsewhere.unwrap_or_default();
+    }
+    Ok(None)
 }
 
 fn decode_run(run: u64, sealed: &[u8]) -> Result<impl Iterator<Item = Pair>> {
@@ -256,5 +322,62 @@ mod tests {
                 assert_eq!(first_not_below(&pairs, hash), expected);
             }
         }
+    }
+
+    /// Batches of all sizes, hashes that share prefixes, and hashes that are not there.
+    #[test]
+    fn a_hash_is_found_in_every_batch_that_has_it() {
+        let file = redb::backends::InMemoryBackend::new();
+        let database = redb::Database::builder().create_with_backend(file).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let definition = redb::TableDefinition::<u64, &'static [u8]>::new("runs");
+        let mut table = transaction.open_table(definition).unwrap();
+        let mut state = State::new();
+        let spread = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = |number: u64| match number % 3 {
+            // Many of one prefix, few prefixes, many.
+            0 => spread(number) >> 40,
+            1 => spread(number) & (3 << 62),
+            _ => spread(number),
+        };
+        let mut all: Vec<Pair> = Vec::new();
+        for len in [1, 400, 1, 1, 31, 33, 0, 257, 1_000, 1] {
+            let first = all.len() as u64;
+            let mut batch: Vec<Pair> = (first..first + len)
+                .map(|row| (hash(row / 2 * 3 + row % 7), row))
+                .collect();
+            all.extend(&batch);
+            append_batch(&mut table, &mut state, &mut batch).unwrap();
+        }
+        let found = |state: &State, hash: u64| {
+            let mut found = Vec::new();
+            let nothing = find_in_batches(&table, state, hash, |row| {
+                found.push(row);
+                Ok(None::<()>)
+            });
+            assert_eq!(nothing.unwrap(), None);
+            found.sort_unstable();
+            found
+        };
+        let near = all
+            .iter()
+            .flat_map(|pair| [pair.0.saturating_sub(1), pair.0, pair.0.saturating_add(1)]);
+        let mut seen = 0;
+        for hash in near.chain([0, u64::MAX]) {
+            let rows = all.iter().filter(|pair| pair.0 == hash);
+            let rows: Vec<u64> = rows.map(|pair| pair.1).collect();
+            assert_eq!(found(&state, hash), rows, "{hash:x}");
+            seen += rows.len();
+        }
+        assert!(seen > all.len());
+
+        state.frozen_batch_end = 5;
+        state.id_buckets.merged_hash_end = 1 << 63;
+        for (hash, row) in &all {
+            let is_left_out = *row < 434 && *hash < 1 << 63;
+            assert_eq!(found(&state, *hash).contains(row), !is_left_out, "{row}");
+        }
+        let newest = find_in_batches(&table, &state, 0, |row| Ok(Some(row)));
+        assert!(newest.unwrap().is_some());
     }
 }

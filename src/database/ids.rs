@@ -17,7 +17,7 @@
 use redb::{ReadableTable, Table};
 
 use super::failure::{Context, damaged};
-use super::gathered::{Gathered, Pair, first_not_below};
+use super::gathered::{Gathered, Pair, first_not_below, run_key};
 use super::schema::{Kind, seal, unseal};
 use super::state::State;
 use crate::error::Result;
@@ -158,7 +158,7 @@ impl IdTables<'_, '_> {
             if state.stale_ids >= STALE_PAIRS_MIN.max(pairs / STALE_SHARE) {
                 state.swept_ids = state.stale_ids;
             }
-            state.frozen_run_end = state.next_run;
+            state.frozen_batch_end = state.next_batch;
             state.active_ids = 0;
             return Ok(Some(gathered.freeze()));
         }
@@ -194,7 +194,7 @@ impl IdTables<'_, '_> {
             return Ok(None);
         }
         self.ids_gathered
-            .retain_in(..state.frozen_run_end, |_, _| false)
+            .retain_in(..run_key(state.frozen_batch_end, 0), |_, _| false)
             .context("merge ids")?;
         state.id_buckets.bits = state.id_buckets.merged_bits;
         state.id_buckets.merged_hash_end = 0;

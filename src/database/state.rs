@@ -77,12 +77,12 @@ pub(super) struct State {
     pub(super) mark: Mark,
     /// The next row to be given out.
     pub(super) next_row: u64,
-    /// The next run of gathered ids.
-    pub(super) next_run: u64,
-    /// How many pairs the runs of the active generation hold.
+    /// The next batch of gathered ids.
+    pub(super) next_batch: u64,
+    /// How many pairs the batches of the active generation hold.
     pub(super) active_ids: u64,
-    /// Runs below this one are of the frozen generation, which is being merged into `ids`.
-    pub(super) frozen_run_end: u64,
+    /// Batches below this one are of the frozen generation, which is being merged into `ids`.
+    pub(super) frozen_batch_end: u64,
     /// How the table `ids` is laid out, and how far the frozen generation is merged into it.
     pub(super) id_buckets: Buckets,
     /// Pairs in the table `ids`.
@@ -106,9 +106,9 @@ impl State {
         Self {
             mark: Mark::default(),
             next_row: 0,
-            next_run: 0,
+            next_batch: 0,
             active_ids: 0,
-            frozen_run_end: 0,
+            frozen_batch_end: 0,
             id_buckets: Buckets {
                 bits: FIRST_BITS,
                 merged_bits: FIRST_BITS,
@@ -133,9 +133,9 @@ impl State {
         bytes.extend(self.mark.encode());
         for word in [
             self.next_row,
-            self.next_run,
+            self.next_batch,
             self.active_ids,
-            self.frozen_run_end,
+            self.frozen_batch_end,
             self.id_buckets.bits,
             self.id_buckets.merged_bits,
             self.id_buckets.merged_hash_end,
@@ -164,9 +164,9 @@ impl State {
         Ok(Self {
             mark: Mark::decode(mark),
             next_row: at(0),
-            next_run: at(1),
+            next_batch: at(1),
             active_ids: at(2),
-            frozen_run_end: at(3),
+            frozen_batch_end: at(3),
             id_buckets: Buckets {
                 bits: at(4).min(u64::from(u64::BITS) - 1),
                 merged_bits: at(5).min(u64::from(u64::BITS) - 1),

@@ -14,7 +14,7 @@ use super::blocks::Block;
 use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
-use super::gathered::{Gathered, find_in_runs};
+use super::gathered::{Gathered, find_in_batches};
 use super::leaves;
 use super::once::get_or_read;
 use super::pipelines::Dictionary;
@@ -133,18 +133,27 @@ impl View {
             .ok_or_else(|| missing(Kind::Chunk, chunk))
     }
 
-    /// Adds to `out` the rows that gathered pairs have for a hash. Decoding them takes as long as some look-ups
-    /// in the table, so that is done for whoever looks up more.
-    fn find_gathered(&self, hash: u64, out: &mut Vec<u64>) -> Result<()> {
+    /// What `see` first makes of a row that gathered pairs have for a hash. Decoding them takes as long as some
+    /// look-ups in the table, so that is done for whoever looks up more.
+    fn find_gathered<T>(
+        &self,
+        hash: u64,
+        mut see: impl FnMut(u64) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let table = &self.tables.ids_gathered;
         let is_decoded = self.gathered.get().is_some();
         if !is_decoded && self.looked_up.fetch_add(1, Relaxed) < UNDECODED_LOOKUPS_MAX {
-            return find_in_runs(&self.tables.ids_gathered, hash, out);
+            return find_in_batches(table, &self.state, hash, see);
         }
-        let gathered = get_or_read(&self.gathered, || {
-            Gathered::read(&self.tables.ids_gathered, &self.state)
-        })?;
-        gathered.find(hash, out);
-        Ok(())
+        let gathered = get_or_read(&self.gathered, || Gathered::read(table, &self.state))?;
+        let mut rows = Vec::new();
+        gathered.find(hash, &mut rows);
+        for row in rows {
+            if let Some(seen) = see(row)? {
+                return Ok(Some(seen));
+            }
+        }
+        Ok(None)
     }
 
     /// What the next commit starts from.
@@ -242,13 +251,10 @@ impl View {
         see: impl Fn(u64, &[u8]) -> Result<T>,
     ) -> Result<Option<T>> {
         let hash = self.identity.hash(id);
-        let mut rows = Vec::new();
-        self.find_gathered(hash, &mut rows)?;
-        for row in rows.drain(..) {
-            if let Some(found) = self.see_if(row, id, &see)? {
-                return Ok(Some(found));
-            }
+        if let Some(found) = self.find_gathered(hash, |row| self.see_if(row, id, &see))? {
+            return Ok(Some(found));
         }
+        let mut rows = Vec::new();
         self.state
             .id_buckets
             .find(&self.tables.ids, hash, &mut rows)?;

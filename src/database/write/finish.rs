@@ -7,7 +7,7 @@ use super::{Outcome, Transaction};
 use crate::database::blocks;
 use crate::database::chunk::{CHUNK_LEAVES, Chunk, Head};
 use crate::database::failure::Context;
-use crate::database::gathered::{Gathered, append_runs};
+use crate::database::gathered::{Gathered, append_batch};
 use crate::database::ids::IdTables;
 use crate::database::pipelines::{write_moved, write_rows};
 use crate::database::planes::Planes;
@@ -85,7 +85,7 @@ impl Transaction<'_> {
             Some(gathered) => ids.advance(gathered, &mut self.state, new_pairs, &mut is_live)?,
             None => None,
         };
-        append_runs(ids.ids_gathered, &mut self.state, &mut self.new_pairs)?;
+        append_batch(ids.ids_gathered, &mut self.state, &mut self.new_pairs)?;
         Ok(advanced.or(gathered))
     }
 
