@@ -6,7 +6,7 @@
 //! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
 //! `state.rs` (what each table holds);
 //! `chunk.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
-//! `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
+//! `readers.rs`, `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
 //! `commit.rs` and `group.rs` (writing); `engine.rs` and `options.rs` (opening and closing).
 
 mod blocks;
@@ -33,6 +33,7 @@ mod options;
 mod pipelines;
 mod plan;
 mod planes;
+mod readers;
 mod record;
 mod runs;
 mod schema;

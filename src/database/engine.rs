@@ -15,6 +15,7 @@ use super::failure::{Context, guard, wrap};
 use super::group::Group;
 use super::options::Options;
 use super::plan::Access;
+use super::readers::Readers;
 use super::view::View;
 use super::write::Transaction;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,6 +29,7 @@ pub(super) struct Engine {
     /// Held by whoever writes.
     writer: Mutex<Writer>,
     pub(super) group: Group,
+    pub(super) readers: Arc<Readers>,
     /// Overrides the planner, in tests.
     pub(super) forced: Mutex<Option<Access>>,
 }
@@ -84,6 +86,7 @@ impl Engine {
                 is_stale: false,
             }),
             group: Group::default(),
+            readers: Arc::default(),
             forced: Mutex::new(None),
         }
     }

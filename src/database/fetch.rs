@@ -1,182 +1,284 @@
 //! [`Fetch`]: the samples of a stream's rows, read ahead in order of row.
 //!
-//! Records lie in order of row, and a list wants them in order of time. So some places are taken from the
-//! stream, their records are read in order of row, each block once, and then given out in the stream's order.
-//! The wanted records of a block become one allocation, of which their samples are parts. How many are read ahead begins small, grows while the caller
-//! goes on, and is bounded in number and in bytes.
+//! Records lie in order of row, and a list wants them in order of time. So a *window* of places is taken from the
+//! stream, their records are read in order of row, each block once and by several threads, and then given out
+//! in the stream's order, while the next window is read. The wanted records of a block become one allocation, of
+//! which their samples are parts. How many places a window has begins small, grows while the caller goes on, and is
+//! bounded in number and in bytes.
 
 use std::sync::Arc;
 
 use super::blocks::Block;
+use super::failure::guard;
 use super::filter::Place;
+use super::readers::{Readers, Work};
 use super::schema::{Kind, missing};
 use super::stream::Stream;
 use super::view::View;
 use crate::error::Result;
 use crate::sample::Sample;
 
-/// Places taken at a time at first, by a caller that may stop at any sample.
+/// Places of the first window, for a caller that may stop at any sample.
 const FIRST_PLACES: usize = 16;
-/// Places taken at a time in the end, where each record lies by itself: the more, the more of them share
+/// Places of the largest window, where each record lies by itself: the more, the more of them share
 /// blocks and the way to them.
 const PLACES_MAX: usize = 16_384;
-/// Places taken at a time where records lie close together: few enough that they are still in the
+/// Places of the largest window where records lie close together: few enough that they are still in the
 /// processor's cache when they are given out.
-const DENSE_PLACES_MAX: usize = 256;
-/// Bytes of records read ahead, about; what is beyond is read when it is asked for.
-const AHEAD_BYTES_MAX: usize = 8 << 20;
+const DENSE_PLACES_MAX: usize = 1_024;
+/// Bytes of records in a window, about; what is beyond is read when it is asked for.
+const WINDOW_BYTES_MAX: usize = 8 << 20;
+/// Records share an allocation of about so many bytes: it is let go of when none of their samples is left.
+const SHARED_BYTES: usize = 4 << 10;
 /// Records lie close together when at least one in so many rows of a block is wanted.
 const DENSE_ROWS: u64 = 4;
+/// A block takes about as long as so many records of a block that is there.
+const BLOCK_RECORDS: usize = 4;
+/// Waking a thread for less than so many records takes longer than reading them.
+const PART_RECORDS_MIN: usize = 240;
+/// Rows that are likely in one block.
+const BLOCK_ROWS: u64 = 64;
+/// Parts of a window for each thread, since not all of them begin at once.
+const PARTS_PER_THREAD: usize = 4;
 
 /// Samples of a stream, in its order.
 pub(super) struct Fetch {
     view: Arc<View>,
+    readers: Arc<Readers>,
     pub(super) stream: Stream,
     /// How many places are taken next.
     places: usize,
-    ready: std::vec::IntoIter<(Place, Option<Sample>)>,
-    /// Records of a block one behind the other, and where each ends; kept for their memory.
-    scratch: Vec<u8>,
-    ends: Vec<usize>,
+    ready: Ready,
+    /// What is being read meanwhile.
+    next: Option<Result<Window>>,
     /// How many records were read.
     pub(super) records: u64,
 }
 
+/// Places whose samples are being read.
+struct Window {
+    /// In the stream's order, with the index of each in order of row.
+    places: Vec<(Place, u32)>,
+    work: Work<Part, PartRead>,
+}
+
+/// Places whose samples were read.
+#[derive(Default)]
+struct Ready {
+    places: std::vec::IntoIter<(Place, u32)>,
+    /// In order of row. `None` where a sample could not be read, or would have been too much.
+    samples: Vec<Option<Sample>>,
+}
+
+/// Rows of a window, in order.
+struct Part {
+    view: Arc<View>,
+    rows: Vec<u64>,
+    bytes_max: usize,
+}
+
+struct PartRead {
+    /// As many as the part has rows.
+    samples: Vec<Option<Sample>>,
+    /// How many were read.
+    records: usize,
+    /// How many of them lie close together.
+    dense: usize,
+}
+
 impl Fetch {
     /// For a caller that may stop at any sample.
-    pub(super) fn new(view: Arc<View>, stream: Stream) -> Self {
-        Self::ahead(view, stream, FIRST_PLACES)
+    pub(super) fn new(view: Arc<View>, readers: Arc<Readers>, stream: Stream) -> Self {
+        Self::ahead(view, readers, stream, FIRST_PLACES)
     }
 
     /// For a caller that wants `wanted` samples, or all of them if there are fewer.
-    pub(super) fn all(view: Arc<View>, stream: Stream, wanted: u64) -> Self {
+    pub(super) fn all(view: Arc<View>, readers: Arc<Readers>, stream: Stream, wanted: u64) -> Self {
         let places = usize::try_from(wanted).unwrap_or(usize::MAX);
-        Self::ahead(view, stream, places.clamp(1, DENSE_PLACES_MAX))
+        Self::ahead(view, readers, stream, places.clamp(1, DENSE_PLACES_MAX))
     }
 
-    fn ahead(view: Arc<View>, stream: Stream, places: usize) -> Self {
+    fn ahead(view: Arc<View>, readers: Arc<Readers>, stream: Stream, places: usize) -> Self {
         Self {
             view,
+            readers,
             stream,
             places,
-            ready: Vec::new().into_iter(),
-            scratch: Vec::new(),
-            ends: Vec::new(),
+            ready: Ready::default(),
+            next: None,
             records: 0,
         }
     }
 
     /// The next sample and its place, if it was read ahead.
     pub(super) fn next_ready(&mut self) -> Option<(Place, Sample)> {
-        match self.ready.as_slice().first() {
-            Some((_, Some(_))) => {
-                let (place, sample) = self.ready.next()?;
-                Some((place, sample?))
-            }
-            _ => None,
-        }
+        let (place, index) = *self.ready.places.as_slice().first()?;
+        let sample = self.ready.samples.get_mut(index as usize)?.take()?;
+        self.ready.places.next();
+        Some((place, sample))
     }
 
     /// The next sample and its place.
     pub(super) fn next(&mut self) -> Result<Option<(Place, Sample)>> {
-        let (place, sample) = match self.ready.next() {
-            Some(ready) => ready,
-            None => {
-                self.read_ahead()?;
-                match self.ready.next() {
-                    Some(ready) => ready,
-                    None => return Ok(None),
-                }
-            }
+        if self.ready.places.as_slice().is_empty() {
+            self.read_window()?;
+        }
+        if let Some(ready) = self.next_ready() {
+            return Ok(Some(ready));
+        }
+        let Some((place, _)) = self.ready.places.next() else {
+            return Ok(None);
         };
-        let sample = match sample {
-            Some(sample) => sample,
-            None => {
-                self.records += 1;
-                self.view.sample(place.row)?
-            }
-        };
-        Ok(Some((place, sample)))
+        self.records += 1;
+        Ok(Some((place, self.view.sample(place.row)?)))
     }
 
-    fn read_ahead(&mut self) -> Result<()> {
-        let mut ready = Vec::with_capacity(self.places);
-        while ready.len() < self.places
-            && let Some(place) = self.stream.next()?
-        {
-            ready.push((place, None));
+    /// Makes the next window ready, and has the one behind it read.
+    fn read_window(&mut self) -> Result<()> {
+        let window = match self.next.take() {
+            Some(window) => window?,
+            None => self.begin_window()?,
+        };
+        let is_last = window.places.len() < self.places;
+        let parts = window.work.finish();
+        let mut dense = 0;
+        self.ready.samples.clear();
+        for part in parts {
+            self.records += part.records as u64;
+            dense += part.dense;
+            self.ready.samples.extend(part.samples);
         }
-        let mut by_row: Vec<usize> = (0..ready.len()).collect();
-        by_row.sort_by_key(|index| ready[*index].0.row);
-        // What cannot be read is an error when it is asked for, not before.
-        let is_dense = self.read_blocks(&by_row, &mut ready).unwrap_or(false);
-        let places_max = match is_dense {
+        let places_max = match 2 * dense > window.places.len() {
             true => DENSE_PLACES_MAX,
             false => PLACES_MAX,
         };
         self.places = (self.places * 2).min(places_max);
-        self.ready = ready.into_iter();
+        self.ready.places = window.places.into_iter();
+        if !is_last && self.places >= 128 && self.readers.count() > 1 {
+            // What cannot be found is an error when it is asked for, not before.
+            self.next = Some(self.begin_window());
+        }
         Ok(())
     }
 
-    /// Reads the records of these places in order of row, each block once. Says whether most of
-    /// them lie close together.
-    fn read_blocks(
-        &mut self,
-        mut by_row: &[usize],
-        ready: &mut [(Place, Option<Sample>)],
-    ) -> Result<bool> {
-        let view = Arc::clone(&self.view);
-        let (mut bytes, mut dense) = (0, 0);
-        while let [index, rest @ ..] = by_row
-            && bytes <= AHEAD_BYTES_MAX
+    fn begin_window(&mut self) -> Result<Window> {
+        let mut places = Vec::with_capacity(self.places);
+        while places.len() < self.places
+            && let Some(place) = self.stream.next()?
         {
-            let row = ready[*index].0.row;
+            places.push((place, 0));
+        }
+        let mut by_row: Vec<(u64, u32)> = (0..)
+            .zip(&places)
+            .map(|(index, (place, _))| (place.row, index))
+            .collect();
+        by_row.sort_unstable();
+        for (at, (_, index)) in (0..).zip(&by_row) {
+            places[*index as usize].1 = at;
+        }
+        let blocks = by_row.chunk_by(|a, b| a.0 / BLOCK_ROWS == b.0 / BLOCK_ROWS);
+        let records = places.len() + BLOCK_RECORDS * blocks.count();
+        let parts = (records / PART_RECORDS_MIN).clamp(1, self.readers.count() * PARTS_PER_THREAD);
+        let part_places = places.len().div_ceil(parts).max(1);
+        let parts = by_row.chunks(part_places).map(|rows| Part {
+            view: Arc::clone(&self.view),
+            rows: rows.iter().map(|(row, _)| *row).collect(),
+            bytes_max: WINDOW_BYTES_MAX / parts,
+        });
+        let work = self.readers.share(parts.collect(), Part::read);
+        Ok(Window { places, work })
+    }
+}
+
+impl Part {
+    fn read(self) -> PartRead {
+        let rows = self.rows.len();
+        let mut read = PartRead {
+            samples: Vec::with_capacity(rows),
+            records: 0,
+            dense: 0,
+        };
+        // What cannot be read is an error when it is asked for, not before.
+        let _ = guard("read records ahead", || self.read_into(&mut read));
+        read.samples.truncate(rows);
+        read.records = read.samples.len();
+        read.samples.resize_with(rows, || None);
+        read
+    }
+
+    /// Reads the records of these rows, each block once.
+    fn read_into(&self, read: &mut PartRead) -> Result<()> {
+        let view = &self.view;
+        let mut gathered = Records::default();
+        let mut rows = self.rows.as_slice();
+        let mut bytes = 0;
+        while let [row, rest @ ..] = rows
+            && bytes <= self.bytes_max
+        {
+            let row = *row;
             let planes = view.planes(row)?;
             if planes.is_replaced(row) {
-                let sample = view.sample(row)?;
-                bytes += sample.encoded_len();
-                ready[*index].1 = Some(sample);
-                self.records += 1;
-                by_row = rest;
+                view.with_record(row, |record| {
+                    gathered.add(row, planes.code(row), record);
+                    Ok(())
+                })?;
+                bytes += gathered.flush_if_full(view, &mut read.samples)?;
+                rows = rest;
                 continue;
             }
             let first = planes.block_of(row);
             let first = first.ok_or_else(|| missing(Kind::Row, row))?;
-            let rows = planes.block_rows(first);
-            let is_of_block = |index: &usize| {
-                let row = ready[*index].0.row;
-                row < rows.end && !planes.is_replaced(row)
-            };
-            let wanted = by_row.iter().take_while(|index| is_of_block(index)).count();
-            let (of_block, rest) = by_row.split_at(wanted);
-            by_row = rest;
-            if wanted as u64 * DENSE_ROWS >= rows.end - rows.start {
-                dense += wanted;
+            let of_block = planes.block_rows(first);
+            let is_of_block = |row: &u64| *row < of_block.end && !planes.is_replaced(*row);
+            let wanted = rows.iter().take_while(|row| is_of_block(row)).count();
+            let (wanted, rest) = rows.split_at(wanted);
+            rows = rest;
+            if wanted.len() as u64 * DENSE_ROWS >= of_block.end - of_block.start {
+                read.dense += wanted.len();
             }
             let guard = view.block(first)?;
             let block = Block::new(first, guard.value())?;
-            self.scratch.clear();
-            self.ends.clear();
-            for index in of_block {
-                self.scratch.extend(block.record(ready[*index].0.row)?);
-                self.ends.push(self.scratch.len());
+            for row in wanted {
+                gathered.add(*row, planes.code(*row), block.record(*row)?);
+                bytes += gathered.flush_if_full(view, &mut read.samples)?;
             }
-            let whole: Arc<[u8]> = Arc::from(self.scratch.as_slice());
-            let mut start = 0;
-            for (index, end) in of_block.iter().zip(&self.ends) {
-                let (place, sample) = &mut ready[*index];
-                *sample = Some(view.decode(
-                    place.row,
-                    planes.code(place.row),
-                    &whole,
-                    &whole[start..*end],
-                )?);
-                start = *end;
-            }
-            bytes += whole.len();
-            self.records += wanted as u64;
         }
-        Ok(2 * dense > ready.len())
+        gathered.flush(view, &mut read.samples)
+    }
+}
+
+/// Records one behind the other, to become one allocation.
+#[derive(Default)]
+struct Records {
+    bytes: Vec<u8>,
+    /// The row of each, its status code and where it ends.
+    entries: Vec<(u64, u8, usize)>,
+}
+
+impl Records {
+    fn add(&mut self, row: u64, code: u8, record: &[u8]) {
+        self.bytes.extend(record);
+        self.entries.push((row, code, self.bytes.len()));
+    }
+
+    /// Makes samples of the records when they are as many bytes as they may be. Says how many bytes.
+    fn flush_if_full(&mut self, view: &View, out: &mut Vec<Option<Sample>>) -> Result<usize> {
+        let bytes = self.bytes.len();
+        if bytes < SHARED_BYTES {
+            return Ok(0);
+        }
+        self.flush(view, out)?;
+        Ok(bytes)
+    }
+
+    fn flush(&mut self, view: &View, out: &mut Vec<Option<Sample>>) -> Result<()> {
+        let whole: Arc<[u8]> = Arc::from(self.bytes.as_slice());
+        let mut start = 0;
+        for (row, code, end) in self.entries.drain(..) {
+            out.push(Some(view.decode(row, code, &whole, &whole[start..end])?));
+            start = end;
+        }
+        self.bytes.clear();
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use super::fetch::Fetch;
 use super::filter::{ColumnReader, Filter, first_row};
 use super::pipelines::{Entry, decode_places, read_all};
 use super::plan::Access;
+use super::readers::Readers;
 use super::record::status_code;
 use super::schema::{CHUNK_ROWS, Kind, cell_key};
 use super::stream::Stream;
@@ -64,6 +65,10 @@ impl Snapshot {
         guard(operation, work)
     }
 
+    fn readers(&self) -> Arc<Readers> {
+        Arc::clone(&self.database.engine.readers)
+    }
+
     fn stream(&self, query: &Query) -> Result<Stream> {
         let filter = Filter::resolve(&self.view, query)?;
         Stream::open(Arc::clone(&self.view), filter, self.forced)
@@ -91,7 +96,7 @@ impl Snapshot {
                 return Ok(Page::default());
             }
             let stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
-            let mut fetch = Fetch::all(Arc::clone(&self.view), stream, limit);
+            let mut fetch = Fetch::all(Arc::clone(&self.view), self.readers(), stream, limit);
             let mut samples = Vec::new();
             let mut last = None;
             while let Some((place, sample)) = fetch.next()? {
@@ -113,7 +118,7 @@ impl Snapshot {
     /// As [`list`](Self::list).
     pub fn iterate(&self, query: &Query) -> Result<Samples<'static>> {
         let stream = self.guard("iterate over samples", || self.stream(query))?;
-        let mut fetch = Fetch::new(Arc::clone(&self.view), stream);
+        let mut fetch = Fetch::new(Arc::clone(&self.view), self.readers(), stream);
         // The file stays open as long as the iterator lives.
         let database = self.database.clone();
         let mut is_over = false;
@@ -267,7 +272,7 @@ impl Snapshot {
             let limit = filter.limit;
             let stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
             let estimated = stream.estimate()?;
-            let mut fetch = Fetch::all(Arc::clone(&self.view), stream, limit);
+            let mut fetch = Fetch::all(Arc::clone(&self.view), self.readers(), stream, limit);
             let mut samples = 0;
             while fetch.next()?.is_some() {
                 samples += 1;

@@ -225,7 +225,11 @@ impl View {
     }
 
     /// Shows `see` the record of a row that has a sample, its seal checked.
-    fn with_record<T>(&self, row: u64, see: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+    pub(super) fn with_record<T>(
+        &self,
+        row: u64,
+        see: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
         let planes = self.planes(row)?;
         if planes.is_replaced(row) {
             let sealed = self.tables.replaced.get(row).context("read a record")?;
