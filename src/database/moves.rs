@@ -23,6 +23,8 @@ type Counts = BTreeMap<u32, [i64; 8]>;
 
 /// A pipeline's bitmap costs about as much as so many rows, each looked up in its leaf of the columns.
 const BITMAP_ROWS: u64 = 16;
+/// Fewer rows of a chunk are looked at one by one.
+const DENSE_ROWS_MIN: u64 = 4_096;
 
 impl Transaction<'_> {
     /// Moves to the status `to` the rows of a chunk, all of which have a sample.
@@ -57,7 +59,7 @@ impl Transaction<'_> {
             let planes = is_wanted.then(|| self.status.get(&self.tables.status, leaf).cloned());
             leaves.push(planes.transpose()?);
         }
-        for (pipeline, by_code) in self.count_moves(chunk, rows, &leaves)? {
+        for (pipeline, by_code) in self.count_moves(chunk, rows, &mask, &leaves)? {
             for (code, count) in (0..).zip(by_code).filter(|(_, count)| *count > 0) {
                 let from = live_status(first_row(chunk), code)?;
                 self.count(chunk, pipeline, from, -count)?;
@@ -82,13 +84,14 @@ impl Transaction<'_> {
         &mut self,
         chunk: u64,
         rows: &RoaringBitmap,
+        mask: &Mask,
         leaves: &[Option<Planes>],
     ) -> Result<Counts> {
         let mut changed = self.pipeline_rows.range((chunk, 0)..=(chunk, u32::MAX));
         let are_on_disk = self.is_full(chunk) && changed.next().is_none();
         let are_few = self.dictionary.len() as u64 * BITMAP_ROWS < rows.len();
         if are_on_disk && are_few {
-            self.count_by_bitmaps(chunk, rows, leaves)
+            self.count_by_bitmaps(chunk, rows, mask, leaves)
         } else {
             self.count_by_columns(chunk, rows, leaves)
         }
@@ -98,20 +101,32 @@ impl Transaction<'_> {
         &self,
         chunk: u64,
         rows: &RoaringBitmap,
+        mask: &Mask,
         leaves: &[Option<Planes>],
     ) -> Result<Counts> {
         const OPERATION: &str = "count by pipeline";
         let mut counts = Counts::new();
+        // Many rows are counted word by word, all of a code at once.
+        let by_code = match rows.len() < DENSE_ROWS_MIN {
+            true => Vec::new(),
+            false => split_by_code(mask, leaves),
+        };
         let cells = cell_key(chunk, 0)..=cell_key(chunk, u32::MAX);
         for cell in self.tables.pipeline_rows.range(cells).context(OPERATION)? {
             let (key, sealed) = cell.context(OPERATION)?;
             let key = key.value();
-            let places = decode_places(Kind::PipelineRows, key, sealed.value())? & rows;
+            let places = decode_places(Kind::PipelineRows, key, sealed.value())?;
             // The low half of a key is the pipeline.
-            let by_code = counts.entry(key as u32).or_default();
-            places
-                .iter()
-                .for_each(|place| by_code[code_of(leaves, place)] += 1);
+            let counts = counts.entry(key as u32).or_default();
+            if by_code.is_empty() {
+                let places = &places & rows;
+                places
+                    .iter()
+                    .for_each(|place| counts[code_of(leaves, place)] += 1);
+            }
+            for (code, rows) in &by_code {
+                counts[*code] += rows.intersection_len(&places) as i64;
+            }
         }
         Ok(counts)
     }
@@ -131,6 +146,24 @@ impl Transaction<'_> {
         }
         Ok(counts)
     }
+}
+
+/// Which of these rows have each status code that any has.
+fn split_by_code(rows: &Mask, leaves: &[Option<Planes>]) -> Vec<(usize, RoaringBitmap)> {
+    let of_code = |code| {
+        let mut of_code = Mask::empty();
+        let words = of_code.leaves_mut().iter_mut().zip(rows.leaves());
+        for ((out, rows), planes) in words.zip(leaves) {
+            let Some(planes) = planes else { continue };
+            let matching = planes.matching(1_u8 << code);
+            for ((out, rows), matching) in out.iter_mut().zip(rows).zip(matching) {
+                *out = rows & matching;
+            }
+        }
+        (code, of_code.to_bitmap())
+    };
+    let by_code = (1..=6).map(of_code);
+    by_code.filter(|(_, rows)| !rows.is_empty()).collect()
 }
 
 /// The status code of a place whose leaf was read; 0, which no sample has, when it was not.
