@@ -5,7 +5,7 @@
 //! `disk.rs`, `header.rs`, `writeback.rs`, `volume.rs` and `log.rs` (the file below redb);
 //! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
 //! `state.rs` (what each table holds);
-//! `chunk.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
+//! `chunk.rs`, `kept_blocks.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
 //! `readers.rs`, `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
 //! `commit.rs` and `group.rs` (writing); `engine.rs` and `options.rs` (opening and closing).
 
@@ -24,6 +24,7 @@ mod group;
 mod header;
 mod ids;
 mod journal;
+mod kept_blocks;
 mod leaves;
 mod log;
 mod mask;

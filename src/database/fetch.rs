@@ -38,6 +38,8 @@ const BLOCK_RECORDS: usize = 4;
 const PART_RECORDS_MIN: usize = 240;
 /// Rows that are likely in one block.
 const BLOCK_ROWS: u64 = 64;
+/// The blocks of a window of no more places are kept, for the next who asks for the same.
+const KEPT_PLACES_MAX: usize = 64;
 /// Parts of a window for each thread, since not all of them begin at once.
 const PARTS_PER_THREAD: usize = 4;
 
@@ -75,6 +77,7 @@ struct Part {
     view: Arc<View>,
     rows: Vec<u64>,
     bytes_max: usize,
+    keeps_blocks: bool,
 }
 
 struct PartRead {
@@ -184,6 +187,7 @@ impl Fetch {
             view: Arc::clone(&self.view),
             rows: rows.iter().map(|(row, _)| *row).collect(),
             bytes_max: WINDOW_BYTES_MAX / parts,
+            keeps_blocks: places.len() <= KEPT_PLACES_MAX,
         });
         let work = self.readers.share(parts.collect(), Part::read);
         Ok(Window { places, work })
@@ -236,7 +240,17 @@ impl Part {
             if wanted.len() as u64 * DENSE_ROWS >= of_block.end - of_block.start {
                 read.dense += wanted.len();
             }
-            let guard = view.block(first)?;
+            let (kept, read_now);
+            let guard = match self.keeps_blocks {
+                true => {
+                    kept = view.kept_block(first)?;
+                    &*kept
+                }
+                false => {
+                    read_now = view.block(first)?;
+                    &read_now
+                }
+            };
             let block = Block::new(first, guard.value())?;
             for row in wanted {
                 gathered.add(*row, planes.code(*row), block.record(*row)?);

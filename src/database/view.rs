@@ -8,13 +8,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use redb::{AccessGuard, ReadTransaction};
+use redb::ReadTransaction;
 
 use super::blocks::Block;
 use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
 use super::gathered::{Gathered, find_in_batches};
+use super::kept_blocks::{BlockGuard, KeptBlocks};
 use super::leaves;
 use super::once::get_or_read;
 use super::pipelines::Dictionary;
@@ -46,6 +47,7 @@ pub(super) struct View {
     newest_base: Option<Arc<Newest>>,
     /// How many decoded leaves of time runs are kept.
     kept_leaves: Arc<AtomicUsize>,
+    kept_blocks: KeptBlocks,
 }
 
 /// What the writer keeps decoded from commit to commit.
@@ -85,6 +87,7 @@ impl View {
             newest: OnceLock::new(),
             newest_base: None,
             kept_leaves: Arc::default(),
+            kept_blocks: KeptBlocks::default(),
         })
     }
 
@@ -106,6 +109,7 @@ impl View {
             newest: OnceLock::new(),
             newest_base: decoded.newest,
             kept_leaves: decoded.kept_leaves,
+            kept_blocks: KeptBlocks::default(),
         })
     }
 
@@ -243,9 +247,14 @@ impl View {
     }
 
     /// The bytes of the block that begins with a row.
-    pub(super) fn block(&self, first: u64) -> Result<AccessGuard<'static, &'static [u8]>> {
+    pub(super) fn block(&self, first: u64) -> Result<BlockGuard> {
         let block = self.tables.blocks.get(first).context("read a record")?;
         block.ok_or_else(|| missing(Kind::Row, first))
+    }
+
+    /// The same block, which is kept for the next who asks.
+    pub(super) fn kept_block(&self, first: u64) -> Result<Arc<BlockGuard>> {
+        self.kept_blocks.get_or_read(first, || self.block(first))
     }
 
     /// The row of this id and what `see` makes of its record.
