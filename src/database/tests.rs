@@ -453,3 +453,29 @@ fn a_checkpoint_that_is_lost_twice_loses_nothing() {
     }
     assert!(stored > 32, "{stored} samples");
 }
+
+/// A process that opens a file and then moves samples one by one decodes the pairs of ids that are not merged yet
+/// once, not at each commit.
+#[test]
+fn single_status_changes_decode_the_gathered_ids_once() {
+    let disk = Arc::new(MemoryDisk::default());
+    let ids: Vec<String> = (0..20).map(|number| format!("s{number}")).collect();
+    let sample = |id: &String| Sample::builder("p").id(id.as_str()).build().unwrap();
+    let samples: Vec<Sample> = ids.iter().map(sample).collect();
+    let database = open(&disk, 64, Durability::Immediate);
+    database.store(&samples).unwrap();
+    database.close().unwrap();
+
+    let database = open(&disk, 64, Durability::Immediate);
+    let view = || database.engine.view("test").unwrap();
+    let mut decoded = Vec::new();
+    for id in &ids {
+        let moved = database.set_status(&id.as_str().into(), None, Status::Ready);
+        assert_eq!(moved.unwrap(), 1);
+        decoded.push(view().gathered().map(|gathered| gathered as *const _));
+    }
+    assert_eq!(decoded[0], None, "a few look-ups need no decoding");
+    let first = decoded.iter().position(Option::is_some).unwrap();
+    assert!(decoded[first..].iter().all(|at| *at == decoded[first]));
+    assert!(first < 5, "decoded at commit {first}");
+}

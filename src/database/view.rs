@@ -39,7 +39,8 @@ pub(super) struct View {
     pub(super) state: State,
     dictionary: OnceLock<Arc<Dictionary>>,
     chunks: OnceLock<Arc<Vec<Arc<Chunk>>>>,
-    gathered: OnceLock<Gathered>,
+    /// Shared with every commit whose pairs are the same.
+    gathered: Arc<OnceLock<Gathered>>,
     /// How many ids were looked up while that was not decoded.
     looked_up: Arc<AtomicUsize>,
     newest: OnceLock<Arc<Newest>>,
@@ -55,8 +56,8 @@ pub(super) struct View {
 pub(super) struct Decoded {
     pub(super) dictionary: Arc<Dictionary>,
     pub(super) chunks: Arc<Vec<Arc<Chunk>>>,
-    /// The gathered pairs of ids, if they are decoded.
-    pub(super) gathered: Option<Gathered>,
+    /// The gathered pairs of ids, decoded when they are first asked for.
+    pub(super) gathered: Arc<OnceLock<Gathered>>,
     /// How many ids were looked up while they were not.
     pub(super) looked_up: Arc<AtomicUsize>,
     /// The rows of the newest chunk, or the first of them, if they are decoded.
@@ -82,7 +83,7 @@ impl View {
             state,
             dictionary: OnceLock::new(),
             chunks: OnceLock::new(),
-            gathered: OnceLock::new(),
+            gathered: Arc::default(),
             looked_up: Arc::default(),
             newest: OnceLock::new(),
             newest_base: None,
@@ -104,7 +105,7 @@ impl View {
             state,
             dictionary: OnceLock::from(decoded.dictionary),
             chunks: OnceLock::from(decoded.chunks),
-            gathered: decoded.gathered.map_or_else(OnceLock::new, OnceLock::from),
+            gathered: decoded.gathered,
             looked_up: decoded.looked_up,
             newest: OnceLock::new(),
             newest_base: decoded.newest,
@@ -160,12 +161,18 @@ impl View {
         Ok(None)
     }
 
+    /// The gathered pairs, if they are decoded.
+    #[cfg(test)]
+    pub(super) fn gathered(&self) -> Option<&Gathered> {
+        self.gathered.get()
+    }
+
     /// What the next commit starts from.
     pub(super) fn decoded(&self) -> Result<Decoded> {
         Ok(Decoded {
             dictionary: Arc::clone(self.dictionary()?),
             chunks: Arc::clone(self.chunks()?),
-            gathered: self.gathered.get().cloned(),
+            gathered: Arc::clone(&self.gathered),
             looked_up: Arc::clone(&self.looked_up),
             newest: self.newest.get().or(self.newest_base.as_ref()).cloned(),
             kept_leaves: Arc::clone(&self.kept_leaves),

@@ -73,7 +73,7 @@ pub(super) struct Outcome {
 impl Outcome {
     /// The view behind the commit. Takes note of what readers find in memory.
     pub(super) fn publish(self, database: &redb::Database, identity: Identity) -> Result<View> {
-        if let Some(gathered) = &self.decoded.gathered {
+        if let Some(gathered) = self.decoded.gathered.get() {
             gathered.add(&self.new_pairs);
         }
         let transaction = database.begin_read().context("read a commit")?;

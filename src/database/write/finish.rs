@@ -1,7 +1,7 @@
 //! The end of a transaction: every index is written, and what readers find in memory afterwards is made.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Outcome, Transaction};
 use crate::database::blocks;
@@ -9,6 +9,7 @@ use crate::database::chunk::{CHUNK_LEAVES, Chunk, Head};
 use crate::database::failure::Context;
 use crate::database::gathered::{Gathered, append_batch};
 use crate::database::ids::IdTables;
+use crate::database::once::get_or_read;
 use crate::database::pipelines::{write_moved, write_rows};
 use crate::database::planes::Planes;
 use crate::database::runs::MOVED_ROWS_MAX;
@@ -53,21 +54,17 @@ impl Transaction<'_> {
     }
 
     /// The pairs that were gathered before, decoded when they are first asked for.
-    pub(super) fn gathered(&mut self) -> Result<&Gathered> {
-        match &mut self.base.gathered {
-            Some(gathered) => Ok(gathered),
-            none => {
-                let read = Gathered::read(&self.tables.ids_gathered, &self.state)?;
-                Ok(none.insert(read))
-            }
-        }
+    pub(super) fn gathered(&self) -> Result<&Gathered> {
+        get_or_read(&self.base.gathered, || {
+            Gathered::read(&self.tables.ids_gathered, &self.state)
+        })
     }
 
     /// Adds the new pairs to those that were gathered, and merges some of these. What is gathered from now on is
     /// known unless nobody asked.
-    fn finish_ids(&mut self) -> Result<Option<Gathered>> {
+    fn finish_ids(&mut self) -> Result<Arc<OnceLock<Gathered>>> {
         if self.new_pairs.is_empty() {
-            return Ok(self.base.gathered.take());
+            return Ok(Arc::clone(&self.base.gathered));
         }
         // A replay is not to be slow, and merges are in no journal: the next commits do them.
         let gathered = match self.is_replay {
@@ -86,7 +83,10 @@ impl Transaction<'_> {
             None => None,
         };
         append_batch(ids.ids_gathered, &mut self.state, &mut self.new_pairs)?;
-        Ok(advanced.or(gathered))
+        let gathered = advanced.or(gathered);
+        Ok(Arc::new(
+            gathered.map_or_else(OnceLock::new, OnceLock::from),
+        ))
     }
 
     /// Writes the last block, and those again of which too little is needed.
