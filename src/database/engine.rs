@@ -86,7 +86,7 @@ impl Engine {
                 is_stale: false,
             }),
             group: Group::default(),
-            readers: Arc::default(),
+            readers: Arc::new(Readers::new(options.read_threads)),
             forced: Mutex::new(None),
         }
     }

@@ -21,6 +21,8 @@ use crate::sample::SAMPLE_BYTES_MAX;
 
 const OPERATION: &str = "open the database";
 
+const READ_THREADS_MAX: usize = 16;
+
 /// When a store is durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
@@ -51,6 +53,7 @@ pub struct Options {
     read_only: bool,
     shared_readers: bool,
     cache_bytes: usize,
+    pub(super) read_threads: usize,
     pub(super) durability: Durability,
     verify_on_open: bool,
     pub(super) sample_bytes_max: usize,
@@ -66,6 +69,7 @@ impl Default for Options {
             read_only: false,
             shared_readers: false,
             cache_bytes: 256 << 20,
+            read_threads: default_read_threads(),
             durability: Durability::Immediate,
             verify_on_open: false,
             sample_bytes_max: SAMPLE_BYTES_MAX,
@@ -101,6 +105,19 @@ impl Options {
     /// Memory for pages of the file, in bytes; 256 MiB by default.
     pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
         self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// How many threads of the file's own help whoever reads many samples at once: lists and iterators of some
+    /// hundreds and more. 16 at most; 1 by default, where the machine has a second core, and it starts with the first such
+    /// read. With none, such reads take about half as long again.
+    ///
+    /// An allocator that keeps memory apart for each thread, as glibc's does, may hold as much as
+    /// [`cache_bytes`](Self::cache_bytes) once more for each, when the pages that one thread brought into the
+    /// cache make room for those of another: 490 MB instead of 315 in a process that stores a million samples and
+    /// then iterates over them. Where memory is short, choose 0.
+    pub fn read_threads(mut self, read_threads: usize) -> Self {
+        self.read_threads = read_threads.min(READ_THREADS_MAX);
         self
     }
 
@@ -255,6 +272,12 @@ impl Options {
     }
 }
 
+/// One, where there is a core for it.
+fn default_read_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores - 1).min(1)
+}
+
 /// Makes it durable that a new file is in its folder, where the system has a way to.
 fn sync_folder(path: &Path) -> Result<()> {
     if cfg!(unix)
@@ -302,6 +325,7 @@ impl fmt::Debug for Options {
             .field("read_only", &self.read_only)
             .field("shared_readers", &self.shared_readers)
             .field("cache_bytes", &self.cache_bytes)
+            .field("read_threads", &self.read_threads)
             .field("durability", &self.durability)
             .field("verify_on_open", &self.verify_on_open)
             .field("sample_bytes_max", &self.sample_bytes_max)

@@ -10,9 +10,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
-/// More threads than this do not make the reads of one caller faster.
-const THREADS_MAX: usize = 3;
-
 /// The threads of one open file, started when they are first needed.
 pub(super) struct Readers {
     threads: usize,
@@ -20,18 +17,15 @@ pub(super) struct Readers {
     pool: OnceLock<Option<ThreadPool>>,
 }
 
-impl Default for Readers {
-    /// One for each core but the caller's, within reason.
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+impl Readers {
+    /// So many threads.
+    pub(super) fn new(threads: usize) -> Self {
         Self {
-            threads: (cores - 1).min(THREADS_MAX),
+            threads,
             pool: OnceLock::new(),
         }
     }
-}
 
-impl Readers {
     fn pool(&self) -> Option<&ThreadPool> {
         let pool = self.pool.get_or_init(|| {
             let builder = ThreadPoolBuilder::new()
@@ -47,7 +41,7 @@ impl Readers {
         1 + self.threads
     }
 
-    /// Has `read` done for each of these parts. It must not panic.
+    /// Has `read` done for each of these parts, by the threads and by the caller. It must not panic.
     pub(super) fn share<P, T>(&self, parts: Vec<P>, read: fn(P) -> T) -> Work<P, T>
     where
         P: Send + 'static,
@@ -146,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_part_is_read_once_and_in_its_place() {
-        let readers = Readers::default();
+        let readers = Readers::new(3);
         for parts in [0, 1, 2, 100] {
             let work = readers.share((0..parts).collect(), |part: u64| part * part);
             let squares: Vec<u64> = (0..parts).map(|part| part * part).collect();
@@ -156,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_holds_nothing_any_more() {
-        let readers = Readers::default();
+        let readers = Readers::new(3);
         let held = Arc::new(());
         for _ in 0..200 {
             let parts = (0..5).map(|_| Arc::clone(&held)).collect();
