@@ -55,6 +55,7 @@ mod query;
 mod sample;
 mod slice;
 mod storage;
+mod sync;
 mod value;
 mod writer;
 

@@ -5,11 +5,10 @@
 //! store one sample each need two commits and not sixteen. The idea is as old as durable logs (`DeWitt`
 //! et al. 1984, "Implementation techniques for main memory database systems").
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::sample::Sample;
 use crate::storage::StoreReport;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A group takes no further batch once it has so many samples.
 const GROUP_SAMPLES_MAX: usize = 16_384;
@@ -153,48 +152,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    //! What is decided without waiting; how threads wait for each other is in `tests/schedules`.
 
     use super::*;
 
     fn batch(samples: usize) -> Vec<Sample> {
         let sample = Sample::builder("p").id("a").build().unwrap();
         vec![sample; samples]
-    }
-
-    #[test]
-    fn every_batch_gets_its_own_report_and_commits_are_shared() {
-        let group = Group::default();
-        let commits = AtomicUsize::new(0);
-        let commit = |batches: &[&[Sample]]| {
-            commits.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            let reports = batches
-                .iter()
-                .map(|batch| StoreReport::new(batch.len() as u64, 0));
-            Ok(reports.collect())
-        };
-        std::thread::scope(|scope| {
-            for samples in 1..=16 {
-                let (group, commit) = (&group, &commit);
-                scope.spawn(move || {
-                    for _ in 0..10 {
-                        let report = group.store(&batch(samples), commit).unwrap();
-                        assert_eq!(report.inserted, samples as u64);
-                    }
-                });
-            }
-        });
-        assert!(commits.load(Ordering::Relaxed) < 160);
-    }
-
-    #[test]
-    fn a_failed_commit_fails_its_own_group_only() {
-        let group = Group::default();
-        let error = group.store(&batch(1), |_| Err(no_report())).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Backend);
-        let report = group.store(&batch(1), |_| Ok(vec![StoreReport::new(1, 0)]));
-        assert_eq!(report.unwrap().inserted, 1);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! nothing is accepted any more, and what was accepted still is taken.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::ticket::Promise;
 use crate::sample::Sample;
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A batch on its way to the storage. Never empty.
 pub(super) struct Submission {

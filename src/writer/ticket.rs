@@ -4,13 +4,13 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::panicked;
 use crate::storage::StoreReport;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What a resolved [`Ticket`] says: the samples of this submission are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
