@@ -211,7 +211,7 @@ impl Part {
     }
 
     /// Reads the records of these rows, each block once.
-    fn read_into(&self, read: &mut PartRead) -> Result<()> {
+    fn read_into(&self, out: &mut PartRead) -> Result<()> {
         let view = &self.view;
         let mut gathered = Records::default();
         let mut rows = self.rows.as_slice();
@@ -226,7 +226,7 @@ impl Part {
                     gathered.add(row, planes.code(row), record);
                     Ok(())
                 })?;
-                bytes += gathered.flush_if_full(view, &mut read.samples)?;
+                bytes += gathered.flush_if_full(view, &mut out.samples)?;
                 rows = rest;
                 continue;
             }
@@ -238,26 +238,26 @@ impl Part {
             let (wanted, rest) = rows.split_at(wanted);
             rows = rest;
             if wanted.len() as u64 * DENSE_ROWS >= of_block.end - of_block.start {
-                read.dense += wanted.len();
+                out.dense += wanted.len();
             }
-            let (kept, read_now);
-            let guard = match self.keeps_blocks {
+            let (kept, read);
+            let bytes_of_block = match self.keeps_blocks {
                 true => {
                     kept = view.kept_block(first)?;
-                    &*kept
+                    kept.value()
                 }
                 false => {
-                    read_now = view.block(first)?;
-                    &read_now
+                    read = view.block(first)?;
+                    read.value()
                 }
             };
-            let block = Block::new(first, guard.value())?;
+            let block = Block::new(first, bytes_of_block)?;
             for row in wanted {
                 gathered.add(*row, planes.code(*row), block.record(*row)?);
-                bytes += gathered.flush_if_full(view, &mut read.samples)?;
+                bytes += gathered.flush_if_full(view, &mut out.samples)?;
             }
         }
-        gathered.flush(view, &mut read.samples)
+        gathered.flush(view, &mut out.samples)
     }
 }
 

@@ -6,19 +6,19 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use redb::AccessGuard;
+use redb::OwnedAccessGuard;
 
 use crate::error::Result;
 
-/// A block as redb gives it.
-pub(super) type BlockGuard = AccessGuard<'static, &'static [u8]>;
+/// A block as redb gives it, with a hold on its transaction, so that no commit gives its pages away while it is kept.
+pub(super) type KeptBlock = OwnedAccessGuard<&'static [u8]>;
 
 /// Pairs of blocks. They keep at most 4 MiB of pages from being let go of.
 const PAIRS: usize = 128;
 /// No longer block is kept.
 const KEPT_BYTES_MAX: usize = 16 << 10;
 
-type Pair = [Option<(u64, Arc<BlockGuard>)>; 2];
+type Pair = [Option<(u64, Arc<KeptBlock>)>; 2];
 
 /// Blocks of one commit, by first row.
 #[derive(Default)]
@@ -31,8 +31,8 @@ impl KeptBlocks {
     pub(super) fn get_or_read(
         &self,
         first: u64,
-        read: impl FnOnce() -> Result<BlockGuard>,
-    ) -> Result<Arc<BlockGuard>> {
+        read: impl FnOnce() -> Result<KeptBlock>,
+    ) -> Result<Arc<KeptBlock>> {
         let pairs = self
             .pairs
             .get_or_init(|| (0..PAIRS).map(|_| Mutex::default()).collect());

@@ -479,3 +479,26 @@ fn single_status_changes_decode_the_gathered_ids_once() {
     assert!(decoded[first..].iter().all(|at| *at == decoded[first]));
     assert!(first < 5, "decoded at commit {first}");
 }
+
+/// A block that is kept stays as it is, whatever is committed and given up meanwhile.
+#[test]
+fn a_kept_block_outlives_its_view() {
+    let disk = Arc::new(MemoryDisk::default());
+    let database = open(&disk, 64, Durability::Immediate);
+    let sample = |number: usize| {
+        let sample = Sample::builder("p").id(format!("{number:04}"));
+        sample.data(data! { "number" => number as i64 }).build().unwrap()
+    };
+    let samples: Vec<Sample> = (0..200).map(sample).collect();
+    database.store(&samples).unwrap();
+    let view = database.engine.view("test").unwrap();
+    let kept = view.kept_block(0).unwrap();
+    let before = kept.value().to_vec();
+    drop(view);
+    database.delete(&Query::new().into()).unwrap();
+    for _ in 0..5 {
+        database.store(&samples).unwrap();
+        database.flush().unwrap();
+    }
+    assert_eq!(kept.value(), before);
+}

@@ -8,14 +8,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use redb::ReadTransaction;
+use redb::{AccessGuard, ReadTransaction};
 
 use super::blocks::Block;
 use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
 use super::gathered::{Gathered, find_in_batches};
-use super::kept_blocks::{BlockGuard, KeptBlocks};
+use super::kept_blocks::{KeptBlock, KeptBlocks};
 use super::leaves;
 use super::once::get_or_read;
 use super::pipelines::Dictionary;
@@ -254,14 +254,18 @@ impl View {
     }
 
     /// The bytes of the block that begins with a row.
-    pub(super) fn block(&self, first: u64) -> Result<BlockGuard> {
+    pub(super) fn block(&self, first: u64) -> Result<AccessGuard<'static, &'static [u8]>> {
         let block = self.tables.blocks.get(first).context("read a record")?;
         block.ok_or_else(|| missing(Kind::Row, first))
     }
 
-    /// The same block, which is kept for the next who asks.
-    pub(super) fn kept_block(&self, first: u64) -> Result<Arc<BlockGuard>> {
-        self.kept_blocks.get_or_read(first, || self.block(first))
+    /// The same, kept for the next who asks.
+    pub(super) fn kept_block(&self, first: u64) -> Result<Arc<KeptBlock>> {
+        self.kept_blocks.get_or_read(first, || {
+            let block = self.tables.blocks.get_owned(first);
+            let block = block.context("read a record")?;
+            block.ok_or_else(|| missing(Kind::Row, first))
+        })
     }
 
     /// The row of this id and what `see` makes of its record.
