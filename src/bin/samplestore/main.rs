@@ -5,13 +5,14 @@
 //! code. Arguments are checked whole before anything is opened, and files are opened before anything
 //! is written.
 
-mod arguments;
-mod failure;
-mod input;
-mod opening;
-mod output;
-mod progress;
-mod verb;
+// To the whole crate, since `fuzz` compiles this file as a module of its own.
+pub(crate) mod arguments;
+pub(crate) mod failure;
+pub(crate) mod input;
+pub(crate) mod opening;
+pub(crate) mod output;
+pub(crate) mod progress;
+pub(crate) mod verb;
 
 use std::process::ExitCode;
 

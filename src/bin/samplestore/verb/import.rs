@@ -6,7 +6,7 @@
 
 mod batch;
 mod cell;
-mod mapping;
+pub(crate) mod mapping;
 mod rejects;
 
 use std::io::IsTerminal;

@@ -53,7 +53,7 @@ pub(crate) struct Mapping {
 }
 
 /// A mapping of plain rows, its fields found in the header.
-pub(super) struct Columns {
+pub(crate) struct Columns {
     names: Vec<String>,
     id: Vec<usize>,
     pipeline: Option<usize>,
@@ -82,7 +82,7 @@ impl Mapping {
     }
 
     /// Checks that plain records have all they need.
-    pub(super) fn check(&self, has_rows: bool) -> Result<(), Failure> {
+    pub(crate) fn check(&self, has_rows: bool) -> Result<(), Failure> {
         let has_pipeline = self.pipeline.is_some() || self.pipeline_field.is_some();
         if has_pipeline || (self.is_text_form() && !has_rows) {
             return Ok(());
@@ -95,7 +95,7 @@ impl Mapping {
     }
 
     /// Finds the fields among the columns of a CSV.
-    pub(super) fn columns(&self, header: &[String]) -> Result<Columns, Failure> {
+    pub(crate) fn columns(&self, header: &[String]) -> Result<Columns, Failure> {
         let find = |name: &String| {
             let found = header.iter().position(|column| column == name);
             found.ok_or_else(|| {
@@ -122,7 +122,7 @@ impl Mapping {
     }
 
     /// The sample that a record stands for, or the reason why it is none. `columns` are those of a CSV.
-    pub(super) fn sample(
+    pub(crate) fn sample(
         &self,
         record: Record<'_>,
         columns: Option<&Columns>,
