@@ -12,6 +12,8 @@ mod conformance;
 mod crash;
 /// The storage of `examples/custom_storage.rs` keeps all of the contract that it promises.
 mod custom_storage;
+/// Disks of which any operation may fail.
+mod faults;
 /// Opening and reopening files, also bad ones.
 mod files;
 /// Processes killed in the middle of a load.
