@@ -221,6 +221,7 @@ fn sweep_modes(what: What, errno: i32, at_least: usize) {
     ] {
         for lasts in [false, true] {
             let met = sweep(mode, what, lasts, errno);
+            println!("{met} {what:?} in {mode:?}, from then on: {lasts}");
             assert!(met >= at_least, "only {met} of {what:?} in {mode:?}");
         }
     }
@@ -250,7 +251,8 @@ fn every_resize_fails() {
 fn the_disk_is_full_at_every_write_and_resize() {
     for what in [What::Writes, What::Resizes] {
         for lasts in [false, true] {
-            sweep(mode(Durability::Immediate, false), what, lasts, ENOSPC);
+            let met = sweep(mode(Durability::Immediate, false), what, lasts, ENOSPC);
+            println!("{met} {what:?} on a full disk, from then on: {lasts}");
         }
     }
 }
@@ -258,12 +260,9 @@ fn the_disk_is_full_at_every_write_and_resize() {
 #[test]
 fn the_handle_turns_read_only_at_every_change() {
     for errno in [EBADF, EROFS] {
-        sweep(
-            mode(Durability::Immediate, false),
-            What::Changes,
-            true,
-            errno,
-        );
+        let mode = mode(Durability::Immediate, false);
+        let met = sweep(mode, What::Changes, true, errno);
+        println!("{met} changes from which on the handle is read-only, error {errno}");
     }
 }
 
