@@ -2,12 +2,13 @@
 //!
 //! The files below, from the bottom up: `schema.rs` (tables, keys, seals), `failure.rs` (redb's errors as ours),
 //! `once.rs` and `mask.rs`;
-//! `disk.rs`, `header.rs`, `writeback.rs`, `volume.rs` and `log.rs` (the file below redb);
+//! `disk.rs`, `fuse.rs`, `header.rs`, `writeback.rs`, `volume.rs` and `log.rs` (the file below redb);
 //! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
 //! `state.rs` (what each table holds);
 //! `chunk.rs`, `kept_blocks.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
 //! `readers.rs`, `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
-//! `commit.rs` and `group.rs` (writing); `engine.rs` and `options.rs` (opening and closing).
+//! `commit.rs` and `group.rs` (writing); `engine.rs` and `options.rs` (opening and closing);
+//! `simulation.rs` (a disk of the caller's, and engines that do something wrong, for tests).
 
 mod blocks;
 mod chunk;
@@ -19,6 +20,7 @@ mod explain;
 mod failure;
 mod fetch;
 mod filter;
+mod fuse;
 mod gathered;
 mod group;
 mod header;
@@ -38,6 +40,8 @@ mod readers;
 mod record;
 mod runs;
 mod schema;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod snapshot;
 mod state;
 mod stats;

@@ -40,6 +40,7 @@
 //! |---|---|---|
 //! | `cli` | yes | the command `samplestore`; the library alone needs none of its crates |
 //! | `conformance` | no | the conformance suite |
+//! | `simulation` | no | a database on a disk of your own, for tests of crashes and failing disks |
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -59,6 +60,8 @@ mod sync;
 mod value;
 mod writer;
 
+#[cfg(feature = "simulation")]
+pub use database::simulation;
 pub use database::{Database, Durability, Explain, Options, Snapshot, Stats, TableStats};
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use memory::MemoryStorage;

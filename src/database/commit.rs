@@ -155,6 +155,18 @@ impl Committer {
         transaction.commit().map_err(commit_failure)
     }
 
+    /// Commits a transaction that is in no journal, as the commits are durable; for a [mutant](super::simulation).
+    #[cfg(feature = "simulation")]
+    pub(super) fn commit_apart(&mut self, mut transaction: WriteTransaction) -> Result<()> {
+        if !self.uses_log {
+            return self.commit_durably(transaction, false);
+        }
+        let _ = transaction.set_durability(redb::Durability::None);
+        transaction.commit().map_err(commit_failure)?;
+        self.is_ahead = true;
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
         match self.is_in_doubt {
             true => Err(Error::new(ErrorKind::Io, "commit")

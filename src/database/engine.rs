@@ -16,6 +16,8 @@ use super::group::Group;
 use super::options::Options;
 use super::plan::Access;
 use super::readers::Readers;
+#[cfg(feature = "simulation")]
+use super::simulation::Mutant;
 use super::view::View;
 use super::write::Transaction;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +34,9 @@ pub(super) struct Engine {
     pub(super) readers: Arc<Readers>,
     /// Overrides the planner, in tests.
     pub(super) forced: Mutex<Option<Access>>,
+    /// What this engine does wrong, in simulations.
+    #[cfg(feature = "simulation")]
+    mutant: Option<Mutant>,
 }
 
 struct Writer {
@@ -88,6 +93,8 @@ impl Engine {
             group: Group::default(),
             readers: Arc::new(Readers::new(options.read_threads)),
             forced: Mutex::new(None),
+            #[cfg(feature = "simulation")]
+            mutant: options.mutant,
         }
     }
 
@@ -170,7 +177,16 @@ impl Engine {
                 return Ok(None);
             };
             let mut outcome = all.finish()?;
+            #[cfg(feature = "simulation")]
+            let withheld = match self.mutant {
+                Some(mutant) => Some(mutant.withhold(database, &transaction)?),
+                None => None,
+            };
             committer.commit(transaction, &mut outcome)?;
+            #[cfg(feature = "simulation")]
+            if let Some(withheld) = withheld {
+                withheld.commit(database, committer)?;
+            }
             // From here on the batch is in the file: unless readers see it too, nobody may write on what
             // they see.
             *is_stale = true;

@@ -24,15 +24,15 @@ const SECTOR_BYTES: usize = 512;
 const SEAL_AT: usize = SECTOR_BYTES - 8;
 
 /// Bytes of each half of the log. Small in this crate's own tests, so that they wrap often.
-const HALF_BYTES: u64 = if cfg!(test) {
+pub(super) const HALF_BYTES: u64 = if cfg!(test) {
     64 << 10
 } else {
     (4 << 20) - PAGE_BYTES
 };
-/// Where redb's storage begins.
-const BASE: u64 = if cfg!(test) { 256 << 10 } else { 8 << 20 };
+/// Where redb's storage begins is a multiple of this.
+const BASE_ALIGN: u64 = 64 << 10;
 /// No half is larger in any file, so that a damaged header cannot make anybody allocate.
-const HALF_BYTES_MAX: u64 = 1 << 30;
+pub(super) const HALF_BYTES_MAX: u64 = 1 << 30;
 
 /// Where the parts of a file lie, and what its checksums are salted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,11 @@ pub(super) enum Head {
 }
 
 impl Layout {
-    /// The layout of a new file.
-    pub(super) fn new() -> Self {
+    /// The layout of a new file, whose log has two halves of so many bytes.
+    pub(super) fn new(half_bytes: u64) -> Self {
         Self {
-            half_bytes: HALF_BYTES,
-            base: BASE,
+            half_bytes,
+            base: (PAGE_BYTES + 2 * half_bytes).next_multiple_of(BASE_ALIGN),
             salt: XxHash3_64::oneshot(uuid::Uuid::new_v4().as_bytes()),
         }
     }
@@ -166,13 +166,17 @@ fn has_records(disk: &dyn Disk, layout: &Layout) -> Result<bool> {
     Ok(false)
 }
 
-/// Begins to make a file: what was in it is gone.
-pub(super) fn begin(disk: &dyn Disk) -> io::Result<Layout> {
-    let layout = Layout::new();
-    let mut page = layout.encode().to_vec();
-    page.resize(PAGE_BYTES as usize, 0);
-    disk.set_len(0)?;
-    disk.write_durable(0, &page)?;
+/// Begins to make a file with a log of two halves of so many bytes: what was in it is gone.
+pub(super) fn begin(disk: &dyn Disk, half_bytes: u64) -> io::Result<Layout> {
+    let layout = Layout::new(half_bytes);
+    // One after the other: a page of which only the first sector is there would pass for a file that was cut off,
+    // and zeros with something behind them for another program's.
+    if disk.len()? > 0 {
+        disk.set_len(0)?;
+        disk.sync()?;
+    }
+    disk.write_durable(0, &[0; PAGE_BYTES as usize])?;
+    disk.write_durable(0, &layout.encode())?;
     Ok(layout)
 }
 
@@ -199,12 +203,12 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::disk::memory::MemoryDisk;
+    use super::super::disk::memory::{Done, MemoryDisk};
     use super::*;
 
     fn made() -> (Layout, Vec<u8>) {
         let disk = MemoryDisk::default();
-        let layout = begin(&disk).unwrap();
+        let layout = begin(&disk, HALF_BYTES).unwrap();
         assert_eq!(read(&disk).unwrap(), Head::Unfinished);
         finish(&disk, &layout).unwrap();
         disk.set_len(layout.base + 1).unwrap();
@@ -240,6 +244,41 @@ mod tests {
         for len in (1..PAGE_BYTES).chain([PAGE_BYTES, PAGE_BYTES + 1, layout.base]) {
             let kind = kind(&bytes[..len as usize]);
             assert_eq!(kind, ErrorKind::Damaged, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_being_made_is_never_taken_for_a_damaged_one() {
+        let (_, whole) = made();
+        // Of one that nobody stored anything in, or of none.
+        for before in [
+            vec![],
+            whole[..SECTOR_BYTES]
+                .iter()
+                .copied()
+                .chain([0; 9_000])
+                .collect(),
+        ] {
+            let disk = MemoryDisk::of(before.clone());
+            begin(&disk, HALF_BYTES).unwrap();
+            let mut bytes = before;
+            for done in disk.take_done() {
+                match done {
+                    Done::SetLen(len) => bytes.resize(len as usize, 0),
+                    Done::Write { .. } | Done::Sync => {}
+                    Done::WriteDurable { offset, bytes: new } => {
+                        assert_eq!(offset, 0);
+                        // Cut off behind every sector of it.
+                        for end in (0..=new.len()).step_by(SECTOR_BYTES) {
+                            bytes.resize(bytes.len().max(end), 0);
+                            bytes[..end].copy_from_slice(&new[..end]);
+                            let head = read(&MemoryDisk::of(bytes.clone())).unwrap();
+                            assert!(matches!(head, Head::Empty | Head::Unfinished));
+                        }
+                    }
+                }
+            }
+            assert_eq!(bytes.len(), PAGE_BYTES as usize);
         }
     }
 

@@ -11,8 +11,11 @@ use super::commit::Committer;
 use super::disk::{Access, Disk, FileDisk};
 use super::engine::{Engine, Handle};
 use super::failure::{Context, commit_failure, damaged, guard, open_failure};
+use super::header::{HALF_BYTES, HALF_BYTES_MAX, PAGE_BYTES};
 use super::log::{Log, Record};
 use super::schema::TablesMut;
+#[cfg(feature = "simulation")]
+use super::simulation::Mutant;
 use super::state::{IDENTITY, Identity, State, write_state};
 use super::view::View;
 use super::volume::{Backend, Volume};
@@ -60,6 +63,10 @@ pub struct Options {
     on_repair: Option<Arc<dyn Fn(f64) + Send + Sync>>,
     /// How many bits of an id's hash a new file uses; fewer than 64 in tests of colliding ids.
     pub(super) hash_bits: u8,
+    /// Bytes of each half of the log in a new file; fewer in simulations, so that they wrap often.
+    pub(super) log_half_bytes: u64,
+    #[cfg(feature = "simulation")]
+    pub(super) mutant: Option<Mutant>,
 }
 
 impl Default for Options {
@@ -75,6 +82,9 @@ impl Default for Options {
             sample_bytes_max: SAMPLE_BYTES_MAX,
             on_repair: None,
             hash_bits: 64,
+            log_half_bytes: HALF_BYTES,
+            #[cfg(feature = "simulation")]
+            mutant: None,
         }
     }
 }
@@ -167,12 +177,20 @@ impl Options {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for options that do not go together;
     /// [`ReadOnly`](ErrorKind::ReadOnly), [`Full`](ErrorKind::Full) and [`Io`](ErrorKind::Io).
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
-        let path = path.as_ref().to_path_buf();
+        self.open_with(path.as_ref().to_path_buf(), Self::open_file)
+    }
+
+    /// Opens what has this name in a way that neither panics nor fails without naming it.
+    pub(super) fn open_with(
+        self,
+        path: PathBuf,
+        open: impl FnOnce(Self, PathBuf) -> Result<Database>,
+    ) -> Result<Database> {
         let named = path.display().to_string();
         let span = tracing::debug_span!("open", path = %named).entered();
         let opened = self
             .check()
-            .and_then(|()| guard(OPERATION, || self.open_file(path)))
+            .and_then(|()| guard(OPERATION, || open(self, path)))
             .map_err(|error| match error.subject() {
                 Some(_) => error,
                 None => error.with_subject(&named),
@@ -190,6 +208,12 @@ impl Options {
         }
         if self.sample_bytes_max > 512 << 20 {
             return wrong("sample_bytes_max is at most 512 MiB");
+        }
+        let half_bytes = self.log_half_bytes;
+        if !half_bytes.is_multiple_of(PAGE_BYTES)
+            || !(PAGE_BYTES..=HALF_BYTES_MAX).contains(&half_bytes)
+        {
+            return wrong("half of the log is a multiple of 4,096 bytes, and 1 GiB at most");
         }
         Ok(())
     }
@@ -218,7 +242,7 @@ impl Options {
 
     /// Opens what is on `disk`; `path` is its name.
     pub(super) fn open_disk(self, path: PathBuf, disk: Arc<dyn Disk>) -> Result<Database> {
-        let volume = Arc::new(Volume::new(disk, self.access()));
+        let volume = Arc::new(Volume::new(disk, self.access(), self.log_half_bytes));
         let refused = |error| {
             let refusal = volume.take_refusal();
             refusal.unwrap_or_else(|| open_failure(error, &path))

@@ -13,6 +13,7 @@ use redb::{BackendError, StorageBackend};
 
 use super::disk::{Access, Disk};
 use super::failure::disk_failure;
+use super::fuse::Fuse;
 use super::header::{self, Head, Layout};
 use super::writeback::Writeback;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +24,8 @@ const OPERATION: &str = "open the database";
 pub(super) struct Volume {
     disk: Arc<dyn Disk>,
     access: Access,
+    /// Bytes of each half of the log, in a file that is made.
+    half_bytes: u64,
     /// What the head says, once it was read.
     layout: OnceLock<Layout>,
     is_new: AtomicBool,
@@ -36,12 +39,15 @@ pub(super) struct Volume {
 pub(super) struct Backend(pub(super) Arc<Volume>);
 
 impl Volume {
-    /// A volume on `disk`, which nobody has looked at yet: redb does, after it has locked it.
-    pub(super) fn new(disk: Arc<dyn Disk>, access: Access) -> Self {
+    /// A volume on `disk`, which nobody has looked at yet: redb does, after it has locked it. If it is to be made, its
+    /// log gets halves of so many bytes.
+    pub(super) fn new(disk: Arc<dyn Disk>, access: Access, half_bytes: u64) -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(Fuse::new(disk));
         Self {
             writeback: Writeback::new(Arc::clone(&disk)),
             disk,
             access,
+            half_bytes,
             layout: OnceLock::new(),
             is_new: AtomicBool::new(false),
             refusal: Mutex::default(),
@@ -118,7 +124,8 @@ impl Volume {
             return Err(Error::new(ErrorKind::NotADatabase, OPERATION)
                 .with_message("it is empty, and was not to be made"));
         }
-        let layout = header::begin(&*self.disk).map_err(|error| disk_failure(OPERATION, error))?;
+        let layout = header::begin(&*self.disk, self.half_bytes)
+            .map_err(|error| disk_failure(OPERATION, error))?;
         self.is_new.store(true, Ordering::Release);
         Ok(layout)
     }
@@ -213,13 +220,14 @@ mod tests {
     use redb::{Builder, ReadableDatabase, TableDefinition};
 
     use super::super::disk::memory::{Done, MemoryDisk};
+    use super::super::header::HALF_BYTES;
     use super::*;
 
     const TABLE: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("t");
     const CREATE: Access = Access::Write { create: true };
 
     fn open(disk: &Arc<MemoryDisk>) -> (Arc<Volume>, redb::Database) {
-        let volume = Arc::new(Volume::new(disk.clone(), CREATE));
+        let volume = Arc::new(Volume::new(disk.clone(), CREATE, HALF_BYTES));
         assert!(volume.layout().is_none() && volume.disk().len().is_ok());
         let database = Builder::new()
             .set_cache_size(1 << 20)
@@ -363,7 +371,7 @@ mod tests {
     #[test]
     fn a_crash_while_a_file_is_made_leaves_one_to_be_made() {
         let disk = Arc::new(MemoryDisk::default());
-        let volume = Arc::new(Volume::new(disk.clone(), CREATE));
+        let volume = Arc::new(Volume::new(disk.clone(), CREATE, HALF_BYTES));
         let database = Builder::new()
             .create_with_backend(Backend(Arc::clone(&volume)))
             .unwrap();
@@ -380,7 +388,11 @@ mod tests {
                     Done::Sync => {}
                 }
             }
-            let strict = Arc::new(Volume::new(image.clone(), Access::Write { create: false }));
+            let strict = Arc::new(Volume::new(
+                image.clone(),
+                Access::Write { create: false },
+                HALF_BYTES,
+            ));
             let refused = Builder::new().create_with_backend(Backend(Arc::clone(&strict)));
             assert!(refused.is_err());
             let refusal = strict.take_refusal().unwrap();

@@ -2,7 +2,9 @@
 //! acknowledged batch whole and no partial one (rule W7).
 //!
 //! The child is this test binary again. It stores batches and says, on its standard output, which ones
-//! were acknowledged.
+//! were acknowledged. Here it only loads, until so much was stored; in `kill/rounds.rs` it does everything else too.
+
+mod rounds;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

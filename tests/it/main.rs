@@ -8,8 +8,12 @@
 mod command;
 /// The conformance suite on each of our own backends, and the suite's own promises.
 mod conformance;
+/// Losses of power at any moment, on a disk that records everything.
+mod crash;
 /// The storage of `examples/custom_storage.rs` keeps all of the contract that it promises.
 mod custom_storage;
+/// Disks of which any operation may fail.
+mod faults;
 /// Opening and reopening files, also bad ones.
 mod files;
 /// Processes killed in the middle of a load.

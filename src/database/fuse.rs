@@ -1,0 +1,141 @@
+//! [`Fuse`]: a disk that takes nothing more once it has failed to make something durable.
+//!
+//! What a failed sync was to bring to the disk may be lost, and the next sync may succeed all the same: Linux drops
+//! the pages it could not write, and tells it once (Rebello et al. 2020, "Can Applications Recover from fsync
+//! Failures?"). The log and redb share the file, and neither knows what the other had written before, so that
+//! behind a failed sync nothing may be written that relies on it, by either. What was durable then is what counts
+//! after the next opening, as after a loss of power.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use redb::BackendError;
+
+use super::disk::{Disk, Range};
+
+#[derive(Debug)]
+pub(super) struct Fuse {
+    disk: Arc<dyn Disk>,
+    /// Why something could not be made durable.
+    blown: OnceLock<(io::ErrorKind, String)>,
+}
+
+impl Fuse {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self {
+            disk,
+            blown: OnceLock::new(),
+        }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.blown.get() {
+            Some((kind, text)) => Err(io::Error::new(
+                *kind,
+                format!("an earlier sync failed: {text}; close the file and open it again"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn blow(&self, error: &io::Error) {
+        self.blown.get_or_init(|| (error.kind(), error.to_string()));
+    }
+}
+
+impl Disk for Fuse {
+    fn len(&self) -> io::Result<u64> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.read(offset, out)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.disk.write(offset, bytes)
+    }
+
+    fn write_durable(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.disk
+            .write_durable(offset, bytes)
+            .inspect_err(|error| match error.kind() {
+                // There was no room for these bytes, which says nothing of others.
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {}
+                _ => self.blow(error),
+            })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        self.disk.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.check()?;
+        self.disk.sync().inspect_err(|error| self.blow(error))
+    }
+
+    fn try_lock(&self, range: Range, shared: bool) -> Result<bool, BackendError> {
+        self.disk.try_lock(range, shared)
+    }
+
+    fn lock(&self, range: Range, shared: bool) -> Result<(), BackendError> {
+        self.disk.lock(range, shared)
+    }
+
+    fn unlock(&self, range: Range) -> Result<(), BackendError> {
+        self.disk.unlock(range)
+    }
+
+    fn is_locked(&self, range: Range) -> Result<bool, BackendError> {
+        self.disk.is_locked(range)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.disk.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::memory::MemoryDisk;
+    use super::*;
+
+    #[test]
+    fn behind_a_failed_sync_nothing_is_written() {
+        let disk = Arc::new(MemoryDisk::of(vec![1; 8]));
+        let fuse = Fuse::new(disk.clone());
+        disk.set_failing(true);
+        fuse.write(0, &[2]).unwrap_err();
+        disk.set_failing(false);
+        fuse.write(0, &[3]).unwrap();
+        fuse.sync().unwrap();
+        disk.set_failing(true);
+        fuse.sync().unwrap_err();
+        disk.set_failing(false);
+        disk.take_done();
+        fuse.write(0, &[4]).unwrap_err();
+        fuse.write_durable(0, &[4]).unwrap_err();
+        fuse.set_len(4).unwrap_err();
+        let again = fuse.sync().unwrap_err();
+        assert_eq!(disk.take_done(), []);
+        assert!(again.to_string().contains("an earlier sync failed"));
+        let mut bytes = [0; 2];
+        fuse.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [3, 1]);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_one_write_and_no_other() {
+        let disk = Arc::new(MemoryDisk::default());
+        let fuse = Fuse::new(disk.clone());
+        disk.set_full_at(Some(4));
+        let error = fuse.write_durable(0, &[1; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        fuse.write_durable(0, &[1; 4]).unwrap();
+        assert_eq!(disk.bytes(), [1; 4]);
+    }
+}

@@ -1,0 +1,154 @@
+//! [`Operation`]: what is done to a database while it is recorded, failed or killed.
+//!
+//! Which operation is the `n`-th of a lane follows from a seed alone, so that a child process and its parent, or a
+//! test and its repetition, need nothing else to agree. A *lane* has ids, pipelines and instants of its own,
+//! so that what several threads do at once can be told apart.
+
+use chrono::{DateTime, Utc};
+use samplestore::{Database, Query, Reason, Result, Sample, Selection, Status, Storage, data};
+
+use super::random::Random;
+
+/// Lanes at most; the instants of each are those with its remainder.
+pub(crate) const LANES_MAX: u64 = 8;
+const PIPELINES: u64 = 3;
+/// Microseconds in which the samples of one operation lie.
+const STEP: u64 = 100;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    /// New samples, and some in place of others.
+    Store(Vec<Sample>),
+    SetStatus(Query, Option<Status>, Status),
+    Delete(Query),
+    Compact,
+    Flush,
+}
+
+impl Operation {
+    /// The `number`-th operation of a lane.
+    pub(crate) fn nth(seed: u64, lane: u64, number: u64) -> Self {
+        let mut random =
+            Random::new(seed ^ (lane << 56) ^ number.wrapping_mul(0x5851_f42d_4c95_7f2d));
+        match random.below(100) {
+            0..60 => Self::Store(batch(lane, number, &mut random)),
+            60..78 => {
+                let (from, to) = (random.pick(&Status::ALL), random.pick(&Status::ALL));
+                let from = random.chance(50).then_some(from);
+                Self::SetStatus(some(lane, number, &mut random), from, to)
+            }
+            78..84 => Self::Delete(some(lane, number, &mut random)),
+            // Retention: all but the last operations' samples.
+            84..90 => {
+                Self::Delete(all(lane).before(instant(lane, number.saturating_sub(12) * STEP)))
+            }
+            90..94 => Self::Compact,
+            _ => Self::Flush,
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, storage: &dyn Storage, database: &Database) -> Result<()> {
+        match self {
+            Self::Store(samples) => storage.store(samples).map(drop),
+            Self::SetStatus(query, from, to) => storage
+                .set_status(&Selection::Query(query.clone()), *from, *to)
+                .map(drop),
+            Self::Delete(query) => storage.delete(&Selection::Query(query.clone())).map(drop),
+            Self::Compact => database.compact().map(drop),
+            Self::Flush => storage.flush(),
+        }
+    }
+
+    /// Does what it does to samples.
+    pub(crate) fn run_on_model(&self, model: &dyn Storage) {
+        match self {
+            Self::Store(samples) => drop(model.store(samples).unwrap()),
+            Self::SetStatus(query, from, to) => {
+                let selection = Selection::Query(query.clone());
+                model.set_status(&selection, *from, *to).unwrap();
+            }
+            Self::Delete(query) => {
+                model.delete(&Selection::Query(query.clone())).unwrap();
+            }
+            Self::Compact | Self::Flush => {}
+        }
+    }
+
+    /// Whether everything before it is durable once it has returned, whatever the durability of stores.
+    pub(crate) fn makes_durable(&self) -> bool {
+        matches!(self, Self::Compact | Self::Flush)
+    }
+}
+
+pub(crate) fn pipelines(lane: u64) -> impl Iterator<Item = String> {
+    (0..PIPELINES).map(move |pipeline| format!("l{lane}-p{pipeline}"))
+}
+
+/// What an id of this lane begins with.
+pub(crate) fn prefix(lane: u64) -> String {
+    format!("l{lane}-")
+}
+
+/// Everything of a lane.
+fn all(lane: u64) -> Query {
+    pipelines(lane).fold(Query::new(), Query::pipeline)
+}
+
+/// Some of a lane's samples.
+fn some(lane: u64, number: u64, random: &mut Random) -> Query {
+    match random.below(4) {
+        0 => all(lane).status(random.pick(&Status::ALL)),
+        1 => Query::new().pipeline(format!("l{lane}-p{}", random.below(PIPELINES))),
+        2 => {
+            let first = number.saturating_sub(random.below(10)) * STEP;
+            let range = instant(lane, first)..instant(lane, first + random.below(3 * STEP));
+            all(lane).since(range.start).before(range.end)
+        }
+        _ => all(lane).ids((0..random.below(20)).map(|_| id(lane, number, random))),
+    }
+}
+
+pub(crate) fn instant(lane: u64, step: u64) -> DateTime<Utc> {
+    let micros = step * LANES_MAX + lane;
+    DateTime::from_timestamp_micros(micros as i64).unwrap()
+}
+
+/// An id that may be new or not; the later the operation, the higher.
+fn id(lane: u64, number: u64, random: &mut Random) -> String {
+    // Scattered, so that neighbours in time are none in the index of ids.
+    let mixed = Random::new(number * 12 + random.below(160)).next();
+    format!("{}{:016x}", prefix(lane), mixed)
+}
+
+fn batch(lane: u64, number: u64, random: &mut Random) -> Vec<Sample> {
+    // Now and then more than a small log can take.
+    let (count, text_bytes) = match random.below(12) {
+        0 => (40, 3_000),
+        1..4 => (1, 200),
+        _ => (1 + random.below(30), 300),
+    };
+    (0..count)
+        .map(|_| sample(lane, number, text_bytes, random))
+        .collect()
+}
+
+fn sample(lane: u64, number: u64, text_bytes: u64, random: &mut Random) -> Sample {
+    let status = random.pick(&Status::ALL);
+    let created_at = instant(lane, number * STEP + random.below(STEP));
+    let text = "x".repeat(random.below(text_bytes) as usize);
+    let mut sample = Sample::builder(format!("l{lane}-p{}", random.below(PIPELINES)))
+        .id(id(lane, number, random))
+        .status(status)
+        .created_at(created_at)
+        .data(data! { "number" => number, "text" => text });
+    if random.chance(30) {
+        sample = sample
+            .measured_at(created_at)
+            .measurement("value", random.below(1_000));
+    }
+    if matches!(status, Status::Skipped | Status::Dlq) {
+        sample = sample.reason(Reason::new("stage", "message", 3, created_at));
+    }
+    sample.build().unwrap()
+}
