@@ -68,7 +68,8 @@ pub use pipeline::{
     Progress, RetryPolicy, RunOutcome, RunReport, SourceItem, Stage, WithSource, WithStorage,
 };
 pub use query::{
-    Cursor, FILTERS, Facet, Facets, Filter, Order, Page, Query, Selection, TimeRange, parse_instant,
+    Cursor, FILTERS, Facet, Facets, Filter, Order, Page, Query, Selection, TimeRange,
+    parse_instant, parse_span,
 };
 pub use sample::{
     ID_BYTES_MAX, PIPELINE_BYTES_MAX, Reason, SAMPLE_BYTES_MAX, Sample, SampleBuilder, Status,

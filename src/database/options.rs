@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redb::{Builder, ConcurrencyMode, ReadableDatabase};
 
@@ -22,6 +23,10 @@ use crate::sample::SAMPLE_BYTES_MAX;
 const OPERATION: &str = "open the database";
 
 const READ_THREADS_MAX: usize = 16;
+/// A file that another process has is tried again after this time, and then each time after twice the last, up to the
+/// second one.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// When a store is durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,6 +57,7 @@ pub struct Options {
     create: bool,
     read_only: bool,
     shared_readers: bool,
+    lock_timeout: Duration,
     cache_bytes: usize,
     pub(super) read_threads: usize,
     pub(super) durability: Durability,
@@ -68,6 +74,7 @@ impl Default for Options {
             create: true,
             read_only: false,
             shared_readers: false,
+            lock_timeout: Duration::ZERO,
             cache_bytes: 256 << 20,
             read_threads: default_read_threads(),
             durability: Durability::Immediate,
@@ -99,6 +106,13 @@ impl Options {
     /// [`Snapshot`](super::Snapshot) or an iterator, the writer's file keeps what they see, and grows.
     pub fn shared_readers(mut self, shared_readers: bool) -> Self {
         self.shared_readers = shared_readers;
+        self
+    }
+
+    /// How long opening waits while others have the file, trying again at most 100 ms apart. Not at all by
+    /// default. Whoever tries first when the file is free gets it, not who waits longest.
+    pub fn lock_timeout(mut self, lock_timeout: Duration) -> Self {
+        self.lock_timeout = lock_timeout;
         self
     }
 
@@ -160,7 +174,8 @@ impl Options {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when it is not there and not to be made;
-    /// [`Locked`](ErrorKind::Locked) while another process has it open;
+    /// [`Locked`](ErrorKind::Locked) while another process has it open, after the
+    /// [`lock_timeout`](Self::lock_timeout);
     /// [`NotADatabase`](ErrorKind::NotADatabase), [`Damaged`](ErrorKind::Damaged) or
     /// [`FormatTooNew`](ErrorKind::FormatTooNew) for what is in it;
     /// [`NeedsRepair`](ErrorKind::NeedsRepair) when it was not closed and the handle only reads;
@@ -172,7 +187,7 @@ impl Options {
         let span = tracing::debug_span!("open", path = %named).entered();
         let opened = self
             .check()
-            .and_then(|()| guard(OPERATION, || self.open_file(path)))
+            .and_then(|()| self.open_when_free(&path))
             .map_err(|error| match error.subject() {
                 Some(_) => error,
                 None => error.with_subject(&named),
@@ -192,6 +207,23 @@ impl Options {
             return wrong("sample_bytes_max is at most 512 MiB");
         }
         Ok(())
+    }
+
+    /// Opens the file, again and again while others have it and the timeout is not over.
+    fn open_when_free(&self, path: &Path) -> Result<Database> {
+        let start = Instant::now();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let opened = guard(OPERATION, || self.clone().open_file(path.to_path_buf()));
+            let left = self.lock_timeout.saturating_sub(start.elapsed());
+            match opened {
+                Err(error) if error.kind() == ErrorKind::Locked && !left.is_zero() => {
+                    std::thread::sleep(pause.min(left));
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn open_file(self, path: PathBuf) -> Result<Database> {
@@ -324,6 +356,7 @@ impl fmt::Debug for Options {
             .field("create", &self.create)
             .field("read_only", &self.read_only)
             .field("shared_readers", &self.shared_readers)
+            .field("lock_timeout", &self.lock_timeout)
             .field("cache_bytes", &self.cache_bytes)
             .field("read_threads", &self.read_threads)
             .field("durability", &self.durability)

@@ -172,6 +172,7 @@ fn a_command_line_that_cannot_be_understood_is_2_and_names_the_nearest_word() {
         (vec!["count", "--status", "ready,dql"], "dlq"),
         (vec!["count", "--after", "yesterday?"], "--after"),
         (vec!["count", "--limit", "x"], "--limit"),
+        (vec!["count", "--wait", "soon"], "2h"),
         (vec!["count", "--limit", "1", "--limit", "2"], "--limit"),
         (vec!["list", "--cursor", "x"], "cursor"),
         (vec!["list", "-f", "jsnl"], "jsonl"),

@@ -20,6 +20,8 @@ mod mutants;
 mod pipeline;
 /// Every filter combination is answered by an index.
 mod plans;
+/// Several processes at one file.
+mod processes;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
 /// The background writer.

@@ -6,12 +6,15 @@
 mod filters;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use samplestore::parse_span;
 
 pub(crate) use filters::{Filters, INSTANTS};
 
 use crate::failure::{EXIT_CODES, Failure, Outcome};
+use crate::opening::Db;
 use crate::verb::{count, explain, facets, get, import, list, stats};
 
 /// Samples of data and ML pipelines in one file, indexed by pipeline, status and time.
@@ -35,6 +38,10 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     db: Option<PathBuf>,
+
+    /// How long to wait while another process has the database: 30s, 5m [default: not at all]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_span)]
+    wait: Option<Duration>,
 
     #[command(subcommand)]
     verb: Verb,
@@ -70,6 +77,7 @@ impl Arguments {
                 Failure::usage("no database is named")
                     .with_hint("give --db FILE or set SAMPLESTORE_DB")
             })?;
+        let db = Db::new(db, self.wait.unwrap_or_default());
         match self.verb {
             Verb::Import(verb) => verb.run(&db),
             Verb::List(verb) => verb.run(&db),

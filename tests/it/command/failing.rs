@@ -179,6 +179,29 @@ fn a_locked_file_is_4_unless_its_writer_shares_it() {
 }
 
 #[test]
+fn a_locked_file_is_waited_for_as_long_as_asked() {
+    let shell = Shell::with_six();
+    let writer = Database::open(shell.db()).unwrap();
+    assert_eq!(shell.run(["count", "--wait", "1s"]).code, 4);
+    let input = shell.file("more.jsonl", "{\"id\":\"g\",\"pipeline\":\"p\"}\n");
+    let verbs: [&[&str]; 2] = [
+        &["count", "--wait", "5m"],
+        &["--wait", "5m", "import", &input],
+    ];
+    let mut waiting = verbs.map(|words| process(&shell, words).spawn().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    for child in &mut waiting {
+        assert_eq!(child.try_wait().unwrap(), None);
+    }
+    drop(writer);
+    for child in waiting {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    assert_eq!(shell.data(["count"]), "7\n");
+}
+
+#[test]
 fn a_killed_import_leaves_whole_batches_and_the_next_reader_repairs() {
     let shell = Shell::new();
     let mut import = process(
