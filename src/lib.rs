@@ -59,7 +59,7 @@ mod sync;
 mod value;
 mod writer;
 
-pub use database::{Database, Durability, Explain, Options, Snapshot, Stats, TableStats};
+pub use database::{Database, Durability, Explain, Options, Prune, Snapshot, Stats, TableStats};
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use memory::MemoryStorage;
 pub use payload::Payload;

@@ -20,10 +20,14 @@ use super::view::View;
 use super::write::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 
+const COMPACT: &str = "compact the database";
+
 /// An open file.
 pub(super) struct Engine {
     pub(super) path: PathBuf,
     pub(super) sample_bytes_max: usize,
+    /// Where redb's part of the file begins.
+    pub(super) base: u64,
     /// What is open, until it is closed. Only who holds `writer` may keep the handle beyond this lock.
     open: RwLock<Option<Open>>,
     /// Held by whoever writes.
@@ -69,6 +73,7 @@ impl Engine {
     pub(super) fn new(
         path: PathBuf,
         options: &Options,
+        base: u64,
         handle: Handle,
         view: Option<View>,
         committer: Option<Committer>,
@@ -80,6 +85,7 @@ impl Engine {
         Self {
             path,
             sample_bytes_max: options.sample_bytes_max,
+            base,
             open: RwLock::new(Some(open)),
             writer: Mutex::new(Writer {
                 committer,
@@ -209,8 +215,30 @@ impl Engine {
         }
     }
 
+    /// Makes redb durable up to here, so that pages that were given up are used again.
+    pub(super) fn checkpoint(&self, operation: &'static str) -> Result<()> {
+        let mut writer = self.writer();
+        let open = self.opened(operation)?;
+        match (&*open.handle, &mut writer.committer) {
+            (Handle::Writes { database }, Some(committer)) => {
+                guard(operation, || committer.settle(database))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails unless the file can be compacted now, so that nothing is begun for nothing.
+    pub(super) fn check_compactable(&self) -> Result<()> {
+        self.check_writable(COMPACT)?;
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        match open.as_ref().and_then(|open| open.view.as_ref()) {
+            Some(view) if Arc::strong_count(view) > 1 || !view.is_only_one() => Err(is_held()),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn compact(&self) -> Result<bool> {
-        const OPERATION: &str = "compact the database";
+        const OPERATION: &str = COMPACT;
         let mut writer = self.writer();
         self.check_writable(OPERATION)?;
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -226,11 +254,7 @@ impl Engine {
                 committer.settle(&database)?;
             }
             let compacted = database.compact().map_err(|error| match error {
-                redb::CompactionError::TransactionInProgress => {
-                    Error::new(ErrorKind::InvalidArgument, OPERATION)
-                        .with_message("a snapshot or an iterator is held; drop it first")
-                        .with_retryable(true)
-                }
+                redb::CompactionError::TransactionInProgress => is_held(),
                 other => wrap(other.into(), OPERATION),
             })?;
             // What compacting commits does not help an opening after a crash.
@@ -275,6 +299,13 @@ impl Engine {
         });
         flushed.and(closed)
     }
+}
+
+/// The error for compacting while pages cannot move.
+fn is_held() -> Error {
+    Error::new(ErrorKind::InvalidArgument, COMPACT)
+        .with_message("a snapshot or an iterator is held; drop it first")
+        .with_retryable(true)
 }
 
 /// The error for a commit that may have succeeded and cannot be seen here.

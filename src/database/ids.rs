@@ -35,6 +35,10 @@ const BUCKET_PAIRS_MAX: u64 = if cfg!(test) { 90 } else { 240 };
 /// [`STALE_SHARE`] of all.
 const STALE_PAIRS_MIN: u64 = if cfg!(test) { 50 } else { 65_536 };
 const STALE_SHARE: u64 = 8;
+/// Pairs that are looked at in one transaction when the table is swept.
+const SWEPT_PAIRS: usize = if cfg!(test) { 300 } else { 250_000 };
+/// Bytes of a pair.
+pub(super) const PAIR_BYTES: u64 = (HASH_BYTES + ROW_BYTES) as u64;
 
 const HASH_BYTES: usize = 8;
 const ROW_BYTES: usize = 5;
@@ -203,6 +207,48 @@ impl IdTables<'_, '_> {
         Ok(Some(gathered.without_frozen()))
     }
 
+    /// Removes the pairs for which `is_live` is false from some buckets, from the one with the key `from` on; says where
+    /// to go on, and how many went.
+    pub(super) fn sweep(
+        &mut self,
+        from: u64,
+        state: &mut State,
+        is_live: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<(Option<u64>, u64)> {
+        const OPERATION: &str = "sweep ids";
+        let (mut next, mut seen, mut removed) = (None, 0, 0);
+        let mut swept = Vec::new();
+        for entry in self.ids.range(from..).context(OPERATION)? {
+            let (key, sealed) = entry.context(OPERATION)?;
+            let key = key.value();
+            if seen >= SWEPT_PAIRS {
+                next = Some(key);
+                break;
+            }
+            let bucket = Bucket::new(key, sealed.value())?;
+            let before = bucket.hashes.len();
+            let pairs = live_pairs(&bucket, is_live)?;
+            seen += before;
+            if pairs.len() < before {
+                removed += (before - pairs.len()) as u64;
+                swept.push((key, pairs));
+            }
+        }
+        let mut bytes = Vec::new();
+        for (key, pairs) in swept {
+            if pairs.is_empty() {
+                self.ids.remove(key).context(OPERATION)?;
+            } else {
+                encode(key, &pairs, &mut bytes);
+                self.ids.insert(key, bytes.as_slice()).context(OPERATION)?;
+            }
+        }
+        state.merged_ids = state.merged_ids.saturating_sub(removed);
+        state.stale_ids = state.stale_ids.saturating_sub(removed);
+        state.swept_ids = state.swept_ids.saturating_sub(removed);
+        Ok((next, removed))
+    }
+
     /// Adds new pairs to the bucket with this key, and halves it if the state says so.
     fn merge_bucket(
         &mut self,
@@ -260,6 +306,32 @@ impl IdTables<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// The pairs of a bucket for which `is_live` is true.
+fn live_pairs(
+    bucket: &Bucket<'_>,
+    is_live: &mut dyn FnMut(u64) -> Result<bool>,
+) -> Result<Vec<Pair>> {
+    let mut live = Vec::with_capacity(bucket.hashes.len());
+    for pair in bucket.pairs() {
+        if is_live(pair.1)? {
+            live.push(pair);
+        }
+    }
+    Ok(live)
+}
+
+/// Seals a bucket again without the pairs for which `is_live` is false; says how many are left.
+pub(super) fn swept_bucket(
+    key: u64,
+    sealed: &[u8],
+    is_live: &mut dyn FnMut(u64) -> Result<bool>,
+    bytes: &mut Vec<u8>,
+) -> Result<u64> {
+    let pairs = live_pairs(&Bucket::new(key, sealed)?, is_live)?;
+    encode(key, &pairs, bytes);
+    Ok(pairs.len() as u64)
 }
 
 /// The buckets of some hashes: the first and the last hash of each.

@@ -12,6 +12,7 @@ use super::commit::Committer;
 use super::disk::{Access, Disk, FileDisk};
 use super::engine::{Engine, Handle};
 use super::failure::{Context, commit_failure, damaged, guard, open_failure};
+use super::header::Layout;
 use super::log::{Log, Record};
 use super::schema::TablesMut;
 use super::state::{IDENTITY, Identity, State, write_state};
@@ -269,12 +270,13 @@ impl Options {
             let transaction = database.begin_read().context(OPERATION)?;
             let view = View::read(&transaction)?;
             let (_, records) = open_log(&volume, &view)?;
+            let base = layout(&volume)?.base;
             if !records.is_empty() {
                 return Err(Error::new(ErrorKind::NeedsRepair, OPERATION)
                     .with_message("its last writer did not close it; open it for writing once"));
             }
             let view = (!self.shared_readers).then_some(view);
-            let engine = Engine::new(path, &self, Handle::Reads { database }, view, None);
+            let engine = Engine::new(path, &self, base, Handle::Reads { database }, view, None);
             return Ok(Database::new(engine));
         }
         builder.set_check_integrity_on_open(self.verify_on_open);
@@ -292,6 +294,7 @@ impl Options {
         let mut view = View::read(&transaction)?;
         drop(transaction);
         let (log, records) = open_log(&volume, &view)?;
+        let base = layout(&volume)?.base;
         let is_immediate = self.durability == Durability::Immediate;
         let mut committer = Committer::new(volume, log, !self.shared_readers, is_immediate);
         if !records.is_empty() {
@@ -299,7 +302,7 @@ impl Options {
         }
         tracing::info!(samples = view.state.samples(), is_new, "opened");
         let handle = Handle::Writes { database };
-        let engine = Engine::new(path, &self, handle, Some(view), Some(committer));
+        let engine = Engine::new(path, &self, base, handle, Some(view), Some(committer));
         Ok(Database::new(engine))
     }
 }
@@ -329,10 +332,13 @@ fn sync_folder(path: &Path) -> Result<()> {
 
 /// The log behind what redb has, and the commits that follow there.
 fn open_log(volume: &Volume, view: &View) -> Result<(Log, Vec<Record>)> {
-    let layout = volume
+    Log::open(Arc::clone(volume.disk()), layout(volume)?, view.state.mark)
+}
+
+fn layout(volume: &Volume) -> Result<Layout> {
+    volume
         .layout()
-        .ok_or_else(|| damaged(OPERATION, "its head was not read"))?;
-    Log::open(Arc::clone(volume.disk()), layout, view.state.mark)
+        .ok_or_else(|| damaged(OPERATION, "its head was not read"))
 }
 
 /// Makes every table of a new file, in one commit.

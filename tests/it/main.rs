@@ -22,6 +22,8 @@ mod pipeline;
 mod plans;
 /// Several processes at one file.
 mod processes;
+/// What is removed to keep a file small, and what it costs.
+mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
 /// The background writer.

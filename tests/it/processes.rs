@@ -242,6 +242,9 @@ fn readers_in_other_processes_follow_a_writers_commits() {
     for reader in &mut readers {
         assert_eq!(reader.number("batches"), 21);
     }
+    locked(Role::Writer, &path);
+    // Readers of both kinds among themselves.
+    Process::start(&path, Role::Reader).end();
     let mut writer = Process::start(&path, Role::SharedWriter);
     assert_eq!(writer.number("store"), 22);
     for mut reader in readers {
@@ -263,6 +266,7 @@ fn a_writer_that_does_not_share_keeps_everybody_out() {
     writer.end();
     // Readers among themselves.
     let readers = [(); 2].map(|()| Process::start(&path, Role::Reader));
+    Process::start(&path, Role::SharedReader).end();
     for role in [Role::Writer, Role::SharedWriter] {
         locked(role, &path);
     }

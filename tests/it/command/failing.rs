@@ -176,6 +176,15 @@ fn a_locked_file_is_4_unless_its_writer_shares_it() {
     assert_eq!(shell.run_with(["import"], &six()).code, 4);
     writer.close().unwrap();
     assert_eq!(shell.data(["count"]), "7\n");
+
+    // Beside a reader that does not share it, too.
+    let reader = Database::options()
+        .read_only(true)
+        .open(shell.db())
+        .unwrap();
+    assert_eq!(shell.data(["count"]), "7\n");
+    assert_eq!(shell.run_with(["import"], &six()).code, 4);
+    drop(reader);
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn report(figures: &Figures) -> serde_json::Value {
         "last": figures.last.map(instant),
         "format_version": figures.format_version,
         "file_bytes": figures.file_bytes,
+        "reclaimable_bytes": figures.reclaimable_bytes,
         "tables": tables.collect::<Vec<_>>(),
     })
 }
@@ -72,6 +73,7 @@ fn table(output: &mut Output, db: &Db, figures: &Figures) -> Result<(), Failure>
         ),
         ("format version", figures.format_version.to_string()),
         ("file bytes", figures.file_bytes.to_string()),
+        ("reclaimable", figures.reclaimable_bytes.to_string()),
         ("samples", figures.samples.to_string()),
         ("first", or_none(figures.first)),
         ("last", or_none(figures.last)),
