@@ -7,8 +7,10 @@
 //! `state.rs` (what each table holds);
 //! `chunk.rs`, `kept_blocks.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
 //! `readers.rs`, `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
-//! `commit.rs` and `group.rs` (writing); `engine.rs` and `options.rs` (opening and closing).
+//! `commit.rs` and `group.rs` (writing); `prune.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
+//! `engine.rs` and `options.rs` (opening and closing).
 
+mod backup;
 mod blocks;
 mod chunk;
 mod columns;
@@ -55,6 +57,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+pub use backup::Backup;
 pub use explain::Explain;
 pub use options::{Durability, Options};
 pub use prune::Prune;

@@ -59,7 +59,9 @@ mod sync;
 mod value;
 mod writer;
 
-pub use database::{Database, Durability, Explain, Options, Prune, Snapshot, Stats, TableStats};
+pub use database::{
+    Backup, Database, Durability, Explain, Options, Prune, Snapshot, Stats, TableStats,
+};
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use memory::MemoryStorage;
 pub use payload::Payload;

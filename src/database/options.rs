@@ -288,7 +288,7 @@ impl Options {
         if is_new {
             make_tables(&database, Identity::new(self.hash_bits))?;
             volume.finish()?;
-            sync_folder(&path)?;
+            sync_folder(OPERATION, &path)?;
         }
         let transaction = database.begin_read().context(OPERATION)?;
         let mut view = View::read(&transaction)?;
@@ -314,7 +314,7 @@ fn default_read_threads() -> usize {
 }
 
 /// Makes it durable that a new file is in its folder, where the system has a way to.
-fn sync_folder(path: &Path) -> Result<()> {
+pub(super) fn sync_folder(operation: &'static str, path: &Path) -> Result<()> {
     if cfg!(unix)
         && let Some(folder) = path.parent()
         && path.exists()
@@ -325,7 +325,7 @@ fn sync_folder(path: &Path) -> Result<()> {
         };
         std::fs::File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(|cause| Error::io(OPERATION, folder.display(), cause))?;
+            .map_err(|cause| Error::io(operation, folder.display(), cause))?;
     }
     Ok(())
 }

@@ -128,7 +128,7 @@ impl State {
         self.totals.iter().sum()
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(STATE_BYTES + self.greatest_id.len() + 8);
         bytes.extend(self.mark.encode());
         for word in [

@@ -3,6 +3,8 @@
 // A test ends where something is not as it should be, and shows its reports when it is asked to.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+/// Copies of a database.
+mod backup;
 /// The command, from outside.
 #[cfg(feature = "cli")]
 mod command;

@@ -15,7 +15,7 @@ pub(crate) use filters::{Filters, INSTANTS};
 
 use crate::failure::{EXIT_CODES, Failure, Outcome};
 use crate::opening::Db;
-use crate::verb::{count, explain, facets, get, import, list, stats};
+use crate::verb::{backup, compact, count, explain, facets, get, import, list, prune, stats};
 
 /// Samples of data and ML pipelines in one file, indexed by pipeline, status and time.
 #[derive(Debug, Parser)]
@@ -57,6 +57,9 @@ enum Verb {
     Facets(facets::Facets),
     Stats(stats::Stats),
     Explain(explain::Explain),
+    Prune(prune::Prune),
+    Compact(compact::Compact),
+    Backup(backup::Backup),
 }
 
 /// Reads the process's command line.
@@ -86,6 +89,9 @@ impl Arguments {
             Verb::Facets(verb) => verb.run(&db),
             Verb::Stats(verb) => verb.run(&db),
             Verb::Explain(verb) => verb.run(&db),
+            Verb::Prune(verb) => verb.run(&db),
+            Verb::Compact(verb) => verb.run(&db),
+            Verb::Backup(verb) => verb.run(&db),
         }
     }
 }
