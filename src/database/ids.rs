@@ -57,6 +57,20 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
+    /// Whether a file that gave out so many rows can have got here: buckets are halved when they are full and not
+    /// before, so that nothing goes over more of them than there are pages.
+    pub(super) fn is_possible(self, rows: u64) -> bool {
+        let is_grown = |bits: u64| {
+            bits == FIRST_BITS || {
+                let before = bits.checked_sub(1).filter(|before| *before >= FIRST_BITS);
+                before.is_some_and(|before| before < 64 && rows >> before > BUCKET_PAIRS_MAX)
+            }
+        };
+        is_grown(self.bits)
+            && is_grown(self.merged_bits)
+            && (self.bits..=self.bits + 1).contains(&self.merged_bits)
+    }
+
     /// The key of the bucket of a hash: the least hash that is in it.
     fn key(self, hash: u64) -> u64 {
         match hash < self.merged_hash_end {
@@ -349,5 +363,33 @@ impl Iterator for Keys {
         let last = first | (u64::MAX >> self.bits);
         self.next = last.checked_add(1);
         Some((first, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_as_many_as_rows_can_fill() {
+        let is_possible = |bits, merged_bits, rows| {
+            let merged_hash_end = 0;
+            let buckets = Buckets {
+                bits,
+                merged_bits,
+                merged_hash_end,
+            };
+            buckets.is_possible(rows)
+        };
+        let full = (BUCKET_PAIRS_MAX + 1) << FIRST_BITS;
+        assert!(is_possible(FIRST_BITS, FIRST_BITS, 0));
+        assert!(is_possible(FIRST_BITS, FIRST_BITS + 1, full));
+        assert!(is_possible(FIRST_BITS + 1, FIRST_BITS + 1, full));
+        assert!(!is_possible(FIRST_BITS, FIRST_BITS + 1, full - 1));
+        assert!(!is_possible(FIRST_BITS + 1, FIRST_BITS, full));
+        assert!(!is_possible(FIRST_BITS, FIRST_BITS + 2, u64::MAX));
+        for bits in [0, FIRST_BITS - 1, 40, 63, 64, 65, u64::MAX] {
+            assert!(!is_possible(bits, bits, 1 << 30), "{bits}");
+        }
     }
 }

@@ -28,5 +28,7 @@ mod processes;
 mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
+/// Names, texts and input that mean harm.
+mod untrusted;
 /// The background writer.
 mod writer;

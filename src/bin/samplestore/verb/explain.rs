@@ -7,7 +7,7 @@ use clap::Args;
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome};
 use crate::opening::Db;
-use crate::output::{Output, ReportFormat};
+use crate::output::{Output, ReportFormat, escape};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +31,11 @@ impl Explain {
         let explain = db.read()?.explain(&query)?;
         let mut output = Output::new();
         match output.report_format(self.format) {
-            ReportFormat::Table => writeln!(output, "{}", explain.to_string().trim_end())?,
+            ReportFormat::Table => {
+                for line in explain.to_string().trim_end().lines() {
+                    writeln!(output, "{}", escape(line))?;
+                }
+            }
             format => {
                 let json = serde_json::to_value(&explain)
                     .map_err(|cause| Failure::new(Code::Error, cause.to_string()))?;

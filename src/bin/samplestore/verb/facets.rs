@@ -36,7 +36,8 @@ impl Facets {
             Format::Jsonl => {
                 for facet in facets.iter() {
                     let json = serde_json::to_string(&facet).map_err(std::io::Error::from)?;
-                    writeln!(output, "{json}")?;
+                    output.json_text(&json)?;
+                    writeln!(output)?;
                 }
             }
             Format::Csv => {
