@@ -14,6 +14,8 @@ mod conformance;
 mod custom_storage;
 /// Opening and reopening files, also bad ones.
 mod files;
+/// Files of every format version.
+mod fixtures;
 /// Processes killed in the middle of a load.
 mod kill;
 /// Storages that break one rule each: the suite must fail, and name that rule.
