@@ -7,9 +7,11 @@
 //! `state.rs` (what each table holds);
 //! `chunk.rs`, `kept_blocks.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
 //! `readers.rs`, `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
-//! `commit.rs` and `group.rs` (writing); `engine.rs` and `options.rs` (opening and closing);
+//! `commit.rs` and `group.rs` (writing); `prune.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
+//! `engine.rs` and `options.rs` (opening and closing);
 //! `simulation.rs` (a disk of the caller's, and engines that do something wrong, for tests).
 
+mod backup;
 mod blocks;
 mod chunk;
 mod columns;
@@ -33,9 +35,11 @@ mod mask;
 mod moves;
 mod once;
 mod options;
+mod pack;
 mod pipelines;
 mod plan;
 mod planes;
+mod prune;
 mod readers;
 mod record;
 mod runs;
@@ -57,8 +61,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+pub use backup::Backup;
 pub use explain::Explain;
 pub use options::{Durability, Options};
+pub use prune::Prune;
 pub use snapshot::Snapshot;
 pub use stats::{Stats, TableStats};
 
@@ -167,18 +173,25 @@ impl Database {
         let snapshot = Snapshot::new(Arc::clone(&view), self.clone(), None);
         let file = std::fs::metadata(&self.engine.path)
             .map_err(|cause| Error::io(OPERATION, self.engine.path.display(), cause))?;
-        guard(OPERATION, || stats::stats(&view, &snapshot, file.len()))
+        guard(OPERATION, || {
+            stats::stats(&view, &snapshot, file.len(), self.engine.base)
+        })
     }
 
-    /// Moves pages together and cuts the file off behind them; says whether it became smaller. Takes
-    /// time in proportion to the file, and everybody else waits meanwhile. What it does is durable, and
-    /// it may be interrupted at any moment.
+    /// Drops what deletions and replacements left in the file, moves pages together and cuts the file off behind them;
+    /// says whether it became smaller, by about [`Stats::reclaimable_bytes`]. Takes time in proportion to the file.
+    ///
+    /// The first part goes in transactions of some megabytes, others read and write in between; during the second one
+    /// they wait. What is done is durable, and it may be interrupted at any moment.
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) while a [`Snapshot`] or an iterator is held, since
     /// its pages cannot move; [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed),
-    /// [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io).
+    /// [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io): after these two the file must be opened again
+    /// to be written.
     pub fn compact(&self) -> Result<bool> {
+        self.engine.check_compactable()?;
+        self.pack()?;
         self.engine.compact()
     }
 

@@ -33,6 +33,7 @@
 //!   background.
 //! - `conformance` (feature of that name): the contract as test cases, for a backend of your own.
 //! - [`docs::architecture`] and [`docs::file_format`]: how it works, and the file byte by byte.
+//! - [`docs::what_survives_what`]: each fault, what is promised, and which test shows it.
 //!
 //! # Features
 //!
@@ -62,7 +63,9 @@ mod writer;
 
 #[cfg(feature = "simulation")]
 pub use database::simulation;
-pub use database::{Database, Durability, Explain, Options, Snapshot, Stats, TableStats};
+pub use database::{
+    Backup, Database, Durability, Explain, Options, Prune, Snapshot, Stats, TableStats,
+};
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use memory::MemoryStorage;
 pub use payload::Payload;
@@ -71,7 +74,8 @@ pub use pipeline::{
     Progress, RetryPolicy, RunOutcome, RunReport, SourceItem, Stage, WithSource, WithStorage,
 };
 pub use query::{
-    Cursor, FILTERS, Facet, Facets, Filter, Order, Page, Query, Selection, TimeRange, parse_instant,
+    Cursor, FILTERS, Facet, Facets, Filter, Order, Page, Query, Selection, TimeRange,
+    parse_instant, parse_span,
 };
 pub use sample::{
     ID_BYTES_MAX, PIPELINE_BYTES_MAX, Reason, SAMPLE_BYTES_MAX, Sample, SampleBuilder, Status,

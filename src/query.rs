@@ -18,7 +18,7 @@ use twox_hash::XxHash3_64;
 pub use cursor::Cursor;
 pub use facets::{Facet, Facets};
 pub(crate) use text::nearest;
-pub use text::{FILTERS, Filter, parse_instant};
+pub use text::{FILTERS, Filter, parse_instant, parse_span};
 
 use crate::instant;
 use crate::sample::{Sample, Status};

@@ -69,15 +69,16 @@ impl<'a> Block<'a> {
         Some(start..end(index)?)
     }
 
+    /// The record of a row with its seal, unless it is gone.
+    pub(super) fn get(&self, row: u64) -> Option<&'a [u8]> {
+        let index = row.checked_sub(self.first)?;
+        let range = self.range(usize::try_from(index).ok()?)?;
+        self.records.get(range).filter(|sealed| !sealed.is_empty())
+    }
+
     /// The record of a row with its seal.
     fn sealed(&self, row: u64) -> Result<&'a [u8]> {
-        let index = row.checked_sub(self.first);
-        let range = index.and_then(|index| self.range(usize::try_from(index).ok()?));
-        let sealed = range.and_then(|range| self.records.get(range));
-        match sealed {
-            Some(sealed) if !sealed.is_empty() => Ok(sealed),
-            _ => Err(missing(Kind::Row, row)),
-        }
+        self.get(row).ok_or_else(|| missing(Kind::Row, row))
     }
 
     /// The record of a row, its seal checked.
@@ -131,9 +132,24 @@ impl BlockWriter {
         }
     }
 
+    /// The row that it begins with.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The row behind the last one.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.ends.len() as u64
+    }
+
     /// Whether a record of so many bytes fits.
     pub(super) fn has_room(&self, record_bytes: usize) -> bool {
-        let ends = (self.ends.len() + 2) * NUMBER_BYTES;
+        self.has_room_behind(0, record_bytes)
+    }
+
+    /// Whether one does behind so many rows without a record.
+    pub(super) fn has_room_behind(&self, rows: u64, record_bytes: usize) -> bool {
+        let ends = (self.ends.len() + rows as usize + 2) * NUMBER_BYTES;
         self.ends.is_empty() || ends + self.records.len() + record_bytes <= BLOCK_BYTES
     }
 
@@ -160,20 +176,28 @@ impl BlockWriter {
         if !std::mem::take(&mut self.is_changed) {
             return Ok(());
         }
-        const OPERATION: &str = "write records";
-        let ends_bytes = self.ends.len() * NUMBER_BYTES;
-        let length = NUMBER_BYTES + ends_bytes + self.records.len();
         let mut value = table
-            .insert_reserve(self.first, length)
-            .context(OPERATION)?;
-        let (count, rest) = value.as_mut().split_at_mut(NUMBER_BYTES);
+            .insert_reserve(self.first, self.encoded_len())
+            .context("write records")?;
+        self.encode(value.as_mut());
+        Ok(())
+    }
+
+    /// Bytes of the block.
+    pub(super) fn encoded_len(&self) -> usize {
+        NUMBER_BYTES + self.ends.len() * NUMBER_BYTES + self.records.len()
+    }
+
+    /// Writes the block to `out`, which has just the room.
+    pub(super) fn encode(&self, out: &mut [u8]) {
+        let ends_bytes = self.ends.len() * NUMBER_BYTES;
+        let (count, rest) = out.split_at_mut(NUMBER_BYTES);
         count.copy_from_slice(&(self.ends.len() as u32).to_le_bytes());
         let (ends, records) = rest.split_at_mut(ends_bytes);
         for (bytes, end) in ends.as_chunks_mut().0.iter_mut().zip(&self.ends) {
             *bytes = end.to_le_bytes();
         }
         records.copy_from_slice(&self.records);
-        Ok(())
     }
 }
 

@@ -102,6 +102,13 @@ impl FileDisk {
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
         Ok(Self { backend, durable })
     }
+
+    /// A file that is open.
+    pub(super) fn of(file: File) -> io::Result<Self> {
+        let backend = FileBackend::new(file).map_err(io::Error::other)?;
+        let durable = None;
+        Ok(Self { backend, durable })
+    }
 }
 
 #[cfg(target_os = "linux")]

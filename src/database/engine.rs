@@ -22,10 +22,14 @@ use super::view::View;
 use super::write::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 
+const COMPACT: &str = "compact the database";
+
 /// An open file.
 pub(super) struct Engine {
     pub(super) path: PathBuf,
     pub(super) sample_bytes_max: usize,
+    /// Where redb's part of the file begins.
+    pub(super) base: u64,
     /// What is open, until it is closed. Only who holds `writer` may keep the handle beyond this lock.
     open: RwLock<Option<Open>>,
     /// Held by whoever writes.
@@ -49,7 +53,8 @@ struct Writer {
 #[derive(Clone)]
 struct Open {
     handle: Arc<Handle>,
-    /// The last commit; `None` for a handle that follows another process.
+    /// The last commit; `None` for a handle that follows another process, and for one that compacting failed for, which
+    /// writes nothing more.
     view: Option<Arc<View>>,
 }
 
@@ -74,6 +79,7 @@ impl Engine {
     pub(super) fn new(
         path: PathBuf,
         options: &Options,
+        base: u64,
         handle: Handle,
         view: Option<View>,
         committer: Option<Committer>,
@@ -85,6 +91,7 @@ impl Engine {
         Self {
             path,
             sample_bytes_max: options.sample_bytes_max,
+            base,
             open: RwLock::new(Some(open)),
             writer: Mutex::new(Writer {
                 committer,
@@ -160,10 +167,13 @@ impl Engine {
             committer,
             is_stale,
         } = &mut *writer;
-        let (Handle::Writes { database }, Some(view), Some(committer)) =
-            (&*open.handle, &open.view, committer)
-        else {
+        let (Handle::Writes { database }, Some(committer)) = (&*open.handle, committer) else {
             return Err(self.read_only(operation));
+        };
+        let Some(view) = &open.view else {
+            return Err(Error::new(ErrorKind::Io, operation)
+                .with_subject(self.path.display())
+                .with_message("compacting it failed; close the file and open it again"));
         };
         if *is_stale {
             return Err(unpublished(operation));
@@ -225,8 +235,32 @@ impl Engine {
         }
     }
 
+    /// Makes redb durable up to here, so that pages that were given up are used again.
+    pub(super) fn checkpoint(&self, operation: &'static str) -> Result<()> {
+        let mut writer = self.writer();
+        let open = self.opened(operation)?;
+        match (&*open.handle, &mut writer.committer) {
+            (Handle::Writes { database }, Some(committer)) => {
+                guard(operation, || committer.settle(database))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails unless the file can be compacted now, so that nothing is begun for nothing.
+    pub(super) fn check_compactable(&self) -> Result<()> {
+        // Whoever writes meanwhile holds a view, and lets go of it.
+        let _writer = self.writer();
+        self.check_writable(COMPACT)?;
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        match open.as_ref().and_then(|open| open.view.as_ref()) {
+            Some(view) if Arc::strong_count(view) > 1 || !view.is_only_one() => Err(is_held()),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn compact(&self) -> Result<bool> {
-        const OPERATION: &str = "compact the database";
+        const OPERATION: &str = COMPACT;
         let mut writer = self.writer();
         self.check_writable(OPERATION)?;
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -242,26 +276,21 @@ impl Engine {
                 committer.settle(&database)?;
             }
             let compacted = database.compact().map_err(|error| match error {
-                redb::CompactionError::TransactionInProgress => {
-                    Error::new(ErrorKind::InvalidArgument, OPERATION)
-                        .with_message("a snapshot or an iterator is held; drop it first")
-                        .with_retryable(true)
-                }
+                redb::CompactionError::TransactionInProgress => is_held(),
                 other => wrap(other.into(), OPERATION),
             })?;
-            // What compacting commits does not help an opening after a crash.
-            match &mut writer.committer {
-                Some(committer) => committer.checkpoint(&database).map(|()| compacted),
-                None => Ok(compacted),
-            }
+            // No checkpoint here: its pages would go to the end of the file, which doubles for them, and closing could
+            // not take that back. An opening after a crash before the next one walks the whole file.
+            Ok(compacted)
         });
         let handle = Handle::Writes { database };
-        let view = guard(OPERATION, || View::read(&handle.begin_read()?))?;
+        let view = guard(OPERATION, || View::read(&handle.begin_read()?)).map(Arc::new);
+        // Whatever failed, it is not closed before it is told to be.
         *open = Some(Open {
             handle: Arc::new(handle),
-            view: Some(Arc::new(view)),
+            view: view.as_ref().ok().cloned(),
         });
-        compacted
+        compacted.and_then(|compacted| view.map(|_| compacted))
     }
 
     pub(super) fn close(&self) -> Result<()> {
@@ -291,6 +320,13 @@ impl Engine {
         });
         flushed.and(closed)
     }
+}
+
+/// The error for compacting while pages cannot move.
+fn is_held() -> Error {
+    Error::new(ErrorKind::InvalidArgument, COMPACT)
+        .with_message("a snapshot or an iterator is held; drop it first")
+        .with_retryable(true)
 }
 
 /// The error for a commit that may have succeeded and cannot be seen here.

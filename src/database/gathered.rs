@@ -282,6 +282,21 @@ pub(super) fn find_in_batches<T>(
     Ok(None)
 }
 
+/// How many pairs of the table are of rows for which `is_live` is false.
+pub(super) fn dead_pairs(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    is_live: &mut dyn FnMut(u64) -> Result<bool>,
+) -> Result<u64> {
+    let mut dead = 0;
+    for entry in table.iter().context("read the gathered ids")? {
+        let (run, sealed) = entry.context("read the gathered ids")?;
+        for (_, row) in decode_run(run.value(), sealed.value())? {
+            dead += u64::from(!is_live(row)?);
+        }
+    }
+    Ok(dead)
+}
+
 fn decode_run(run: u64, sealed: &[u8]) -> Result<impl Iterator<Item = Pair>> {
     let (first_row, pairs) = open_run(run, sealed)?;
     Ok(pairs.iter().map(move |bytes| pair(first_row, bytes)))

@@ -35,6 +35,10 @@ const BUCKET_PAIRS_MAX: u64 = if cfg!(test) { 90 } else { 240 };
 /// [`STALE_SHARE`] of all.
 const STALE_PAIRS_MIN: u64 = if cfg!(test) { 50 } else { 65_536 };
 const STALE_SHARE: u64 = 8;
+/// Pairs that are looked at in one transaction when the table is swept.
+const SWEPT_PAIRS: usize = if cfg!(test) { 300 } else { 250_000 };
+/// Bytes of a pair.
+pub(super) const PAIR_BYTES: u64 = (HASH_BYTES + ROW_BYTES) as u64;
 
 const HASH_BYTES: usize = 8;
 const ROW_BYTES: usize = 5;
@@ -53,6 +57,20 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
+    /// Whether a file that gave out so many rows can have got here: buckets are halved when they are full and not
+    /// before, so that nothing goes over more of them than there are pages.
+    pub(super) fn is_possible(self, rows: u64) -> bool {
+        let is_grown = |bits: u64| {
+            bits == FIRST_BITS || {
+                let before = bits.checked_sub(1).filter(|before| *before >= FIRST_BITS);
+                before.is_some_and(|before| before < 64 && rows >> before > BUCKET_PAIRS_MAX)
+            }
+        };
+        is_grown(self.bits)
+            && is_grown(self.merged_bits)
+            && (self.bits..=self.bits + 1).contains(&self.merged_bits)
+    }
+
     /// The key of the bucket of a hash: the least hash that is in it.
     fn key(self, hash: u64) -> u64 {
         match hash < self.merged_hash_end {
@@ -203,6 +221,48 @@ impl IdTables<'_, '_> {
         Ok(Some(gathered.without_frozen()))
     }
 
+    /// Removes the pairs for which `is_live` is false from some buckets, from the one with the key `from` on; says where
+    /// to go on, and how many went.
+    pub(super) fn sweep(
+        &mut self,
+        from: u64,
+        state: &mut State,
+        is_live: &mut dyn FnMut(u64) -> Result<bool>,
+    ) -> Result<(Option<u64>, u64)> {
+        const OPERATION: &str = "sweep ids";
+        let (mut next, mut seen, mut removed) = (None, 0, 0);
+        let mut swept = Vec::new();
+        for entry in self.ids.range(from..).context(OPERATION)? {
+            let (key, sealed) = entry.context(OPERATION)?;
+            let key = key.value();
+            if seen >= SWEPT_PAIRS {
+                next = Some(key);
+                break;
+            }
+            let bucket = Bucket::new(key, sealed.value())?;
+            let before = bucket.hashes.len();
+            let pairs = live_pairs(&bucket, is_live)?;
+            seen += before;
+            if pairs.len() < before {
+                removed += (before - pairs.len()) as u64;
+                swept.push((key, pairs));
+            }
+        }
+        let mut bytes = Vec::new();
+        for (key, pairs) in swept {
+            if pairs.is_empty() {
+                self.ids.remove(key).context(OPERATION)?;
+            } else {
+                encode(key, &pairs, &mut bytes);
+                self.ids.insert(key, bytes.as_slice()).context(OPERATION)?;
+            }
+        }
+        state.merged_ids = state.merged_ids.saturating_sub(removed);
+        state.stale_ids = state.stale_ids.saturating_sub(removed);
+        state.swept_ids = state.swept_ids.saturating_sub(removed);
+        Ok((next, removed))
+    }
+
     /// Adds new pairs to the bucket with this key, and halves it if the state says so.
     fn merge_bucket(
         &mut self,
@@ -262,6 +322,32 @@ impl IdTables<'_, '_> {
     }
 }
 
+/// The pairs of a bucket for which `is_live` is true.
+fn live_pairs(
+    bucket: &Bucket<'_>,
+    is_live: &mut dyn FnMut(u64) -> Result<bool>,
+) -> Result<Vec<Pair>> {
+    let mut live = Vec::with_capacity(bucket.hashes.len());
+    for pair in bucket.pairs() {
+        if is_live(pair.1)? {
+            live.push(pair);
+        }
+    }
+    Ok(live)
+}
+
+/// Seals a bucket again without the pairs for which `is_live` is false; says how many are left.
+pub(super) fn swept_bucket(
+    key: u64,
+    sealed: &[u8],
+    is_live: &mut dyn FnMut(u64) -> Result<bool>,
+    bytes: &mut Vec<u8>,
+) -> Result<u64> {
+    let pairs = live_pairs(&Bucket::new(key, sealed)?, is_live)?;
+    encode(key, &pairs, bytes);
+    Ok(pairs.len() as u64)
+}
+
 /// The buckets of some hashes: the first and the last hash of each.
 struct Keys {
     next: Option<u64>,
@@ -277,5 +363,33 @@ impl Iterator for Keys {
         let last = first | (u64::MAX >> self.bits);
         self.next = last.checked_add(1);
         Some((first, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_as_many_as_rows_can_fill() {
+        let is_possible = |bits, merged_bits, rows| {
+            let merged_hash_end = 0;
+            let buckets = Buckets {
+                bits,
+                merged_bits,
+                merged_hash_end,
+            };
+            buckets.is_possible(rows)
+        };
+        let full = (BUCKET_PAIRS_MAX + 1) << FIRST_BITS;
+        assert!(is_possible(FIRST_BITS, FIRST_BITS, 0));
+        assert!(is_possible(FIRST_BITS, FIRST_BITS + 1, full));
+        assert!(is_possible(FIRST_BITS + 1, FIRST_BITS + 1, full));
+        assert!(!is_possible(FIRST_BITS, FIRST_BITS + 1, full - 1));
+        assert!(!is_possible(FIRST_BITS + 1, FIRST_BITS, full));
+        assert!(!is_possible(FIRST_BITS, FIRST_BITS + 2, u64::MAX));
+        for bits in [0, FIRST_BITS - 1, 40, 63, 64, 65, u64::MAX] {
+            assert!(!is_possible(bits, bits, 1 << 30), "{bits}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use roaring::RoaringBitmap;
 
 use super::failure::damaged;
 use crate::error::{Error, Result};
+use crate::sample::PIPELINE_BYTES_MAX;
 
 /// One operation.
 #[derive(Debug, PartialEq)]
@@ -92,7 +93,11 @@ pub(super) fn operations(bytes: &[u8]) -> impl Iterator<Item = Result<Operation<
 fn next<'a>(rest: &mut &'a [u8]) -> Option<Operation<'a>> {
     let [kind] = take(rest)?;
     Some(match kind {
-        PIPELINE => Operation::Pipeline(std::str::from_utf8(take_counted(rest)?).ok()?),
+        PIPELINE => {
+            let name = std::str::from_utf8(take_counted(rest)?).ok()?;
+            let is_name = (1..=PIPELINE_BYTES_MAX).contains(&name.len());
+            Operation::Pipeline(is_name.then_some(name)?)
+        }
         INSERT => Operation::Insert(take_counted(rest)?),
         REPLACE => Operation::Replace(u64::from_le_bytes(take(rest)?), take_counted(rest)?),
         MOVE => {
@@ -147,6 +152,34 @@ mod tests {
         assert_eq!(all, expected);
         let cut = &journal.as_bytes()[..journal.as_bytes().len() - 1];
         assert!(operations(cut).last().unwrap().is_err());
+    }
+
+    #[test]
+    fn lengths_that_nothing_has_are_errors() {
+        let is_read = |name: &str| {
+            let mut journal = Journal::default();
+            journal.pipeline(name);
+            operations(journal.as_bytes()).all(|operation| operation.is_ok())
+        };
+        assert!(is_read("x") && is_read(&"x".repeat(255)));
+        assert!(!is_read("") && !is_read(&"x".repeat(256)));
+        // Counts beyond what is there, and a bitmap that says it has 2^16 containers.
+        for bytes in [
+            &[1, 255, 255, 255, 255, 120][..],
+            &[2, 255, 255, 255, 127, 0],
+            &[3, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1],
+            &[
+                4, 0, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 0, 0, 58, 48, 0, 0, 255, 255, 255, 255,
+            ],
+            &[
+                4, 0, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 0, 0, 58, 48, 0, 0, 0, 0, 1, 0,
+            ],
+        ] {
+            assert!(
+                operations(bytes).any(|operation| operation.is_err()),
+                "{bytes:?}"
+            );
+        }
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redb::{Builder, ConcurrencyMode, ReadableDatabase};
 
@@ -11,7 +12,7 @@ use super::commit::Committer;
 use super::disk::{Access, Disk, FileDisk};
 use super::engine::{Engine, Handle};
 use super::failure::{Context, commit_failure, damaged, guard, open_failure};
-use super::header::{HALF_BYTES, HALF_BYTES_MAX, PAGE_BYTES};
+use super::header::{HALF_BYTES, HALF_BYTES_MAX, Layout, PAGE_BYTES};
 use super::log::{Log, Record};
 use super::schema::TablesMut;
 #[cfg(feature = "simulation")]
@@ -25,6 +26,10 @@ use crate::sample::SAMPLE_BYTES_MAX;
 const OPERATION: &str = "open the database";
 
 const READ_THREADS_MAX: usize = 16;
+/// A file that another process has is tried again after this time, and then each time after twice the last, up to the
+/// second one.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// When a store is durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -55,6 +60,7 @@ pub struct Options {
     create: bool,
     read_only: bool,
     shared_readers: bool,
+    lock_timeout: Duration,
     cache_bytes: usize,
     pub(super) read_threads: usize,
     pub(super) durability: Durability,
@@ -75,6 +81,7 @@ impl Default for Options {
             create: true,
             read_only: false,
             shared_readers: false,
+            lock_timeout: Duration::ZERO,
             cache_bytes: 256 << 20,
             read_threads: default_read_threads(),
             durability: Durability::Immediate,
@@ -109,6 +116,13 @@ impl Options {
     /// [`Snapshot`](super::Snapshot) or an iterator, the writer's file keeps what they see, and grows.
     pub fn shared_readers(mut self, shared_readers: bool) -> Self {
         self.shared_readers = shared_readers;
+        self
+    }
+
+    /// How long opening waits while others have the file, trying again at most 100 ms apart. Not at all by
+    /// default. Whoever tries first when the file is free gets it, not who waits longest.
+    pub fn lock_timeout(mut self, lock_timeout: Duration) -> Self {
+        self.lock_timeout = lock_timeout;
         self
     }
 
@@ -170,14 +184,17 @@ impl Options {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when it is not there and not to be made;
-    /// [`Locked`](ErrorKind::Locked) while another process has it open;
+    /// [`Locked`](ErrorKind::Locked) while another process has it open, after the
+    /// [`lock_timeout`](Self::lock_timeout);
     /// [`NotADatabase`](ErrorKind::NotADatabase), [`Damaged`](ErrorKind::Damaged) or
     /// [`FormatTooNew`](ErrorKind::FormatTooNew) for what is in it;
     /// [`NeedsRepair`](ErrorKind::NeedsRepair) when it was not closed and the handle only reads;
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for options that do not go together;
     /// [`ReadOnly`](ErrorKind::ReadOnly), [`Full`](ErrorKind::Full) and [`Io`](ErrorKind::Io).
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
-        self.open_with(path.as_ref().to_path_buf(), Self::open_file)
+        self.open_with(path.as_ref().to_path_buf(), |options, path| {
+            options.open_when_free(&path)
+        })
     }
 
     /// Opens what has this name in a way that neither panics nor fails without naming it.
@@ -216,6 +233,23 @@ impl Options {
             return wrong("half of the log is a multiple of 4,096 bytes, and 1 GiB at most");
         }
         Ok(())
+    }
+
+    /// Opens the file, again and again while others have it and the timeout is not over.
+    fn open_when_free(&self, path: &Path) -> Result<Database> {
+        let start = Instant::now();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let opened = self.clone().open_file(path.to_path_buf());
+            let left = self.lock_timeout.saturating_sub(start.elapsed());
+            match opened {
+                Err(error) if error.kind() == ErrorKind::Locked && !left.is_zero() => {
+                    std::thread::sleep(pause.min(left));
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn open_file(self, path: PathBuf) -> Result<Database> {
@@ -261,12 +295,13 @@ impl Options {
             let transaction = database.begin_read().context(OPERATION)?;
             let view = View::read(&transaction)?;
             let (_, records) = open_log(&volume, &view)?;
+            let base = layout(&volume)?.base;
             if !records.is_empty() {
                 return Err(Error::new(ErrorKind::NeedsRepair, OPERATION)
                     .with_message("its last writer did not close it; open it for writing once"));
             }
             let view = (!self.shared_readers).then_some(view);
-            let engine = Engine::new(path, &self, Handle::Reads { database }, view, None);
+            let engine = Engine::new(path, &self, base, Handle::Reads { database }, view, None);
             return Ok(Database::new(engine));
         }
         builder.set_check_integrity_on_open(self.verify_on_open);
@@ -278,12 +313,13 @@ impl Options {
         if is_new {
             make_tables(&database, Identity::new(self.hash_bits))?;
             volume.finish()?;
-            sync_folder(&path)?;
+            sync_folder(OPERATION, &path)?;
         }
         let transaction = database.begin_read().context(OPERATION)?;
         let mut view = View::read(&transaction)?;
         drop(transaction);
         let (log, records) = open_log(&volume, &view)?;
+        let base = layout(&volume)?.base;
         let is_immediate = self.durability == Durability::Immediate;
         let mut committer = Committer::new(volume, log, !self.shared_readers, is_immediate);
         if !records.is_empty() {
@@ -291,7 +327,7 @@ impl Options {
         }
         tracing::info!(samples = view.state.samples(), is_new, "opened");
         let handle = Handle::Writes { database };
-        let engine = Engine::new(path, &self, handle, Some(view), Some(committer));
+        let engine = Engine::new(path, &self, base, handle, Some(view), Some(committer));
         Ok(Database::new(engine))
     }
 }
@@ -303,7 +339,7 @@ fn default_read_threads() -> usize {
 }
 
 /// Makes it durable that a new file is in its folder, where the system has a way to.
-fn sync_folder(path: &Path) -> Result<()> {
+pub(super) fn sync_folder(operation: &'static str, path: &Path) -> Result<()> {
     if cfg!(unix)
         && let Some(folder) = path.parent()
         && path.exists()
@@ -314,17 +350,20 @@ fn sync_folder(path: &Path) -> Result<()> {
         };
         std::fs::File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(|cause| Error::io(OPERATION, folder.display(), cause))?;
+            .map_err(|cause| Error::io(operation, folder.display(), cause))?;
     }
     Ok(())
 }
 
 /// The log behind what redb has, and the commits that follow there.
 fn open_log(volume: &Volume, view: &View) -> Result<(Log, Vec<Record>)> {
-    let layout = volume
+    Log::open(Arc::clone(volume.disk()), layout(volume)?, view.state.mark)
+}
+
+fn layout(volume: &Volume) -> Result<Layout> {
+    volume
         .layout()
-        .ok_or_else(|| damaged(OPERATION, "its head was not read"))?;
-    Log::open(Arc::clone(volume.disk()), layout, view.state.mark)
+        .ok_or_else(|| damaged(OPERATION, "its head was not read"))
 }
 
 /// Makes every table of a new file, in one commit.
@@ -348,6 +387,7 @@ impl fmt::Debug for Options {
             .field("create", &self.create)
             .field("read_only", &self.read_only)
             .field("shared_readers", &self.shared_readers)
+            .field("lock_timeout", &self.lock_timeout)
             .field("cache_bytes", &self.cache_bytes)
             .field("read_threads", &self.read_threads)
             .field("durability", &self.durability)

@@ -113,6 +113,11 @@ impl Planes {
         set(&mut self.words[BEGINS], row, true);
     }
 
+    /// Makes no block begin with any of these rows.
+    pub(super) fn end_blocks(&mut self, rows: Range<u64>) {
+        rows.for_each(|row| set(&mut self.words[BEGINS], row, false));
+    }
+
     /// The first row of the block that a row is of.
     pub(super) fn block_of(&self, row: u64) -> Option<u64> {
         let (mut word, bit) = place(row);

@@ -21,7 +21,7 @@ use super::failure::damaged;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
 use crate::payload::Payload;
-use crate::sample::{Reason, Sample, SampleParts, Status};
+use crate::sample::{ID_BYTES_MAX, Reason, Sample, SampleParts, Status};
 use crate::slice::{Slice, Text};
 
 /// No record is larger, whatever `sample_bytes_max` says.
@@ -145,6 +145,12 @@ fn read(bytes: &[u8]) -> Result<Envelope<'_>> {
     if envelope.layout != LAYOUT {
         return Err(damaged("read a record", "its layout is unknown"));
     }
+    if !(1..=ID_BYTES_MAX).contains(&envelope.id.len()) {
+        return Err(damaged(
+            "read a record",
+            "its id has a length that none has",
+        ));
+    }
     envelope.status()?;
     Ok(envelope)
 }
@@ -239,6 +245,31 @@ mod tests {
         let mut bytes = encoded(7);
         bytes.push(0);
         assert!(header(&bytes).is_err());
+    }
+
+    #[test]
+    fn an_id_of_a_length_that_none_has_is_damage() {
+        let with_id = |id: &str| {
+            let mut bytes = Vec::new();
+            let envelope = Envelope {
+                layout: LAYOUT,
+                id,
+                pipeline: 0,
+                status: 1,
+                created_at: 0,
+                measured_at: None,
+                reason: None,
+                data: &[0x80],
+                measurements: &[0x80],
+            };
+            bincode::encode_into_std_write(envelope, &mut bytes, CONFIGURATION).unwrap();
+            header(&bytes).map(|header| header.id.len())
+        };
+        assert_eq!(with_id("x").unwrap(), 1);
+        assert_eq!(with_id(&"x".repeat(512)).unwrap(), 512);
+        for id in ["", &"x".repeat(513)] {
+            assert_eq!(with_id(id).unwrap_err().kind(), ErrorKind::Damaged);
+        }
     }
 
     proptest! {

@@ -64,6 +64,14 @@ macro_rules! tables {
                 })
             }
 
+            /// Entries of all tables.
+            pub(super) fn entries(&self) -> Result<u64> {
+                use redb::ReadableTableMetadata;
+                let mut entries = 0;
+                $(entries += self.$name.len().context("measure a table")?;)+
+                Ok(entries)
+            }
+
             /// Name, entries, bytes in use and bytes allocated of each table.
             pub(super) fn sizes(&self) -> Result<Vec<(&'static str, u64, u64, u64)>> {
                 use redb::ReadableTableMetadata;

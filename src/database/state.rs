@@ -5,10 +5,11 @@ use redb::{ReadableTable, Table};
 use twox_hash::{XxHash3_64, XxHash3_128};
 
 use super::failure::{Context, damaged};
-use super::ids::{Buckets, FIRST_BITS};
+use super::ids::{Buckets, FIRST_BITS, ROWS_MAX};
 use super::log::{MARK_BYTES, Mark};
 use super::schema::{Kind, seal, unseal, unseal_exact};
 use crate::error::{Error, Result};
+use crate::sample::ID_BYTES_MAX;
 
 const IDENTITY_BYTES: usize = 25;
 const STATE_BYTES: usize = MARK_BYTES + 11 * 8 + 6 * 8;
@@ -128,7 +129,7 @@ impl State {
         self.totals.iter().sum()
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(STATE_BYTES + self.greatest_id.len() + 8);
         bytes.extend(self.mark.encode());
         for word in [
@@ -161,15 +162,15 @@ impl State {
         let greatest_id = std::str::from_utf8(greatest_id).map_err(|_| absent())?;
         let (mark, rest) = fixed.split_first_chunk().ok_or_else(absent)?;
         let at = |index: usize| word(&rest[index * 8..]);
-        Ok(Self {
+        let state = Self {
             mark: Mark::decode(mark),
             next_row: at(0),
             next_batch: at(1),
             active_ids: at(2),
             frozen_batch_end: at(3),
             id_buckets: Buckets {
-                bits: at(4).min(u64::from(u64::BITS) - 1),
-                merged_bits: at(5).min(u64::from(u64::BITS) - 1),
+                bits: at(4),
+                merged_bits: at(5),
                 merged_hash_end: at(6),
             },
             merged_ids: at(7),
@@ -178,7 +179,17 @@ impl State {
             swept_ids: at(10),
             totals: std::array::from_fn(|status| at(11 + status)),
             greatest_id: greatest_id.to_owned(),
-        })
+        };
+        let is_possible = state.id_buckets.is_possible(state.next_row)
+            && state.next_row <= ROWS_MAX
+            && state.greatest_id.len() <= ID_BYTES_MAX;
+        match is_possible {
+            true => Ok(state),
+            false => Err(damaged(
+                "open the database",
+                "its state says what cannot be",
+            )),
+        }
     }
 }
 

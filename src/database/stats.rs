@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::ids::PAIR_BYTES;
+use super::pack::dead_bytes;
 use super::schema::FORMAT_VERSION;
 use super::snapshot::Snapshot;
 use super::view::View;
@@ -26,6 +28,9 @@ pub struct Stats {
     pub format_version: u32,
     /// The size of the file.
     pub file_bytes: u64,
+    /// Bytes by which [`compact`](super::Database::compact) would make the file smaller, about: pages that are free, records that were
+    /// replaced or deleted, and pairs of ids of samples that are gone.
+    pub reclaimable_bytes: u64,
     /// The size of each table, the largest first.
     pub tables: Vec<TableStats>,
 }
@@ -44,7 +49,8 @@ pub struct TableStats {
     pub allocated_bytes: u64,
 }
 
-pub(super) fn stats(view: &View, snapshot: &Snapshot, file_bytes: u64) -> Result<Stats> {
+/// The figures of a file of `file_bytes`, in which redb's part begins at `base`.
+pub(super) fn stats(view: &View, snapshot: &Snapshot, file_bytes: u64, base: u64) -> Result<Stats> {
     let sizes = view.tables.sizes()?;
     let mut tables: Vec<TableStats> = sizes
         .into_iter()
@@ -56,6 +62,9 @@ pub(super) fn stats(view: &View, snapshot: &Snapshot, file_bytes: u64) -> Result
         })
         .collect();
     tables.sort_by_key(|table| std::cmp::Reverse(table.allocated_bytes));
+    let allocated: u64 = tables.iter().map(|table| table.allocated_bytes).sum();
+    let free = file_bytes.saturating_sub(base).saturating_sub(allocated);
+    let dead = dead_bytes(view)? + view.state.stale_ids * PAIR_BYTES;
     let all = Query::new();
     Ok(Stats {
         samples: view.state.samples(),
@@ -66,6 +75,7 @@ pub(super) fn stats(view: &View, snapshot: &Snapshot, file_bytes: u64) -> Result
             .and_then(instant::from_micros),
         format_version: FORMAT_VERSION,
         file_bytes,
+        reclaimable_bytes: free + dead,
         tables,
     })
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::disk::memory::MemoryDisk;
 use super::plan::Access;
-use super::{Database, Durability};
+use super::{Database, Durability, Prune, pack};
 use crate::query::{Order, Query, Selection};
 use crate::sample::{Sample, Status};
 use crate::storage::Storage;
@@ -50,6 +50,9 @@ enum Operation {
     Load(u16, Pattern),
     SetStatus(Query, Option<Status>, Status),
     Delete(Query),
+    /// Prunes a status, what is older than this, all but so many of each pipeline.
+    Prune(Option<Status>, Option<i64>, Option<u64>),
+    Compact,
     Reopen,
     /// The process ends without closing; the power goes with it or not, and what was not durable then
     /// survives by this pattern.
@@ -131,6 +134,9 @@ fn operations() -> impl Strategy<Value = Operation> {
         2 => (selections(), prop::option::of(statuses()), statuses())
             .prop_map(|(query, from, to)| Operation::SetStatus(query, from, to)),
         1 => selections().prop_map(Operation::Delete),
+        1 => (prop::option::of(statuses()), prop::option::of(0..SPAN), prop::option::of(0_u64..90))
+            .prop_map(|(status, micros, keep)| Operation::Prune(status, micros, keep)),
+        1 => Just(Operation::Compact),
         1 => Just(Operation::Reopen),
         2 => prop::option::of(any::<u64>()).prop_map(Operation::Kill),
         4 => (queries(), 1_u64..70).prop_map(|(query, limit)| Operation::Ask(query, limit)),
@@ -217,6 +223,12 @@ impl Pair {
                 let deleted = self.database.delete(&selection).unwrap();
                 assert_eq!(deleted, self.memory.delete(&selection).unwrap());
             }
+            Operation::Prune(status, micros, keep) => self.prune(*status, *micros, *keep),
+            Operation::Compact => {
+                self.database.compact().unwrap();
+                let view = self.database.engine.view("test").unwrap();
+                assert_eq!(pack::dead_bytes(&view).unwrap(), 0);
+            }
             Operation::Reopen => {
                 self.database.close().unwrap();
                 let bytes = self.disk.bytes();
@@ -236,6 +248,38 @@ impl Pair {
             }
             Operation::Ask(query, limit) => self.compare(query, *limit),
         }
+    }
+
+    fn prune(&self, status: Option<Status>, micros: Option<i64>, keep: Option<u64>) {
+        let (mut prune, mut query) = (Prune::new().pipeline("none"), Query::new());
+        for pipeline in self.memory.facets(&query).unwrap().by_pipeline().keys() {
+            prune = prune.pipeline(*pipeline);
+        }
+        if let Some(status) = status {
+            (prune, query) = (prune.status(status), query.status(status));
+        }
+        if let Some(micros) = micros {
+            prune = prune.older_than(at(micros));
+        }
+        if let Some(keep) = keep {
+            prune = prune.keep_newest(keep);
+        }
+        let mut kept = std::collections::HashMap::new();
+        let mut ids = Vec::new();
+        for sample in self.memory.list(&query.newest_first()).unwrap().samples {
+            let kept: &mut u64 = kept.entry(sample.pipeline().to_owned()).or_default();
+            *kept += 1;
+            let is_old = micros.is_none_or(|micros| sample.created_at() < at(micros));
+            if is_old && *kept > keep.unwrap_or(0) {
+                ids.push(sample.id().to_owned());
+            }
+        }
+        assert_eq!(
+            self.database.prunable(&prune).unwrap().total(),
+            ids.len() as u64
+        );
+        assert_eq!(self.database.prune(&prune).unwrap(), ids.len() as u64);
+        self.memory.delete(&Selection::ids(ids)).unwrap();
     }
 
     fn store(&self, specs: &[Spec]) {
@@ -487,7 +531,10 @@ fn a_kept_block_outlives_its_view() {
     let database = open(&disk, 64, Durability::Immediate);
     let sample = |number: usize| {
         let sample = Sample::builder("p").id(format!("{number:04}"));
-        sample.data(data! { "number" => number as i64 }).build().unwrap()
+        sample
+            .data(data! { "number" => number as i64 })
+            .build()
+            .unwrap()
     };
     let samples: Vec<Sample> = (0..200).map(sample).collect();
     database.store(&samples).unwrap();
@@ -501,4 +548,61 @@ fn a_kept_block_outlives_its_view() {
         database.flush().unwrap();
     }
     assert_eq!(kept.value(), before);
+}
+
+/// Compacting folds what was replaced into blocks, drops dead records and pairs, and changes nothing that is seen; what it
+/// would win, and what a copy leaves out, is known before.
+#[test]
+fn compacting_leaves_nothing_that_is_not_needed() {
+    let mut pair = Pair::new(64, Durability::Immediate);
+    for _ in 0..30 {
+        pair.run(&Operation::Load(100, Pattern::Shuffled));
+    }
+    let again: Vec<Spec> = (0..600)
+        .map(|step| Spec {
+            id: step * 3,
+            pipeline: (step % 5) as u8,
+            status: Status::Ready,
+            micros: i64::from(step) % SPAN,
+        })
+        .collect();
+    again.chunks(50).for_each(|specs| pair.store(specs));
+    pair.run(&Operation::Delete(Query::new().status(Status::Skipped)));
+    let seen = |pair: &Pair| {
+        let view = pair.database.engine.view("test").unwrap();
+        let sizes = view.tables.sizes().unwrap();
+        let entries = |name| sizes.iter().find(|table| table.0 == name).unwrap().1;
+        let dead = pack::dead_bytes(&view).unwrap();
+        (
+            entries("replaced"),
+            entries("blocks"),
+            dead,
+            view.state.stale_ids,
+        )
+    };
+    let (replaced, blocks, dead, stale) = seen(&pair);
+    assert!(replaced > 400 && dead > 1_000 && stale > 100);
+    let bytes = pair.disk.bytes().len();
+    pair.run(&Operation::Compact);
+    let after = seen(&pair);
+    assert_eq!((after.0, after.2), (0, 0));
+    assert!(after.1 < blocks, "{} of {blocks}", after.1);
+    // Those that are not merged yet stay.
+    assert!(after.3 < stale / 2, "{} of {stale}", after.3);
+    assert!(pair.disk.bytes().len() < bytes);
+    pair.compare(&Query::new(), 50);
+    pair.run(&Operation::Kill(Some(7)));
+    pair.compare(&Query::new().newest_first(), 50);
+    // Again, there is nothing to do.
+    let commit = |pair: &Pair| pair.database.engine.view("test").unwrap().state.mark.number;
+    let number = commit(&pair);
+    pair.run(&Operation::Compact);
+    assert_eq!(commit(&pair), number);
+    // And it goes on to be a database.
+    for _ in 0..5 {
+        pair.run(&Operation::Load(100, Pattern::Jittered));
+    }
+    again.chunks(50).for_each(|specs| pair.store(specs));
+    pair.run(&Operation::Delete(Query::new().status(Status::Ready)));
+    pair.compare(&Query::new(), 50);
 }

@@ -167,6 +167,12 @@ impl View {
         self.gathered.get()
     }
 
+    /// Whether no other view of this opening is alive: neither of a commit before nor of one after.
+    pub(super) fn is_only_one(&self) -> bool {
+        // Each has the count of kept leaves.
+        Arc::strong_count(&self.kept_leaves) == 1
+    }
+
     /// What the next commit starts from.
     pub(super) fn decoded(&self) -> Result<Decoded> {
         Ok(Decoded {

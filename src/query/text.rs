@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 
@@ -248,8 +249,9 @@ pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     if text == "now" {
         return Ok(now);
     }
-    if let Some(span) = parse_span(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
-        return span
+    if let Some(seconds) = span_seconds(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
+        return seconds
+            .and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?))
             .and_then(|span| now.checked_sub_signed(span))
             .ok_or_else(|| invalid(format!("{text:?} is too long ago")));
     }
@@ -274,8 +276,22 @@ pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     )))
 }
 
-/// A whole number and its unit; `Some(None)` when it is one but too large.
-fn parse_span(text: &str) -> Option<Option<TimeDelta>> {
+/// Reads a span of time as people write it: a whole number and `s`, `m`, `h`, `d` or `w`, such as `90s` or `2h`.
+///
+/// # Errors
+/// [`InvalidQuery`](ErrorKind::InvalidQuery) for anything else.
+pub fn parse_span(text: &str) -> Result<Duration> {
+    match span_seconds(text.trim()) {
+        Some(Some(seconds)) => Ok(Duration::from_secs(seconds)),
+        Some(None) => Err(invalid(format!("{text:?} is too long"))),
+        None => Err(invalid(format!(
+            "{text:?} is no span of time; write 30s, 15m, 2h, 3d or 1w"
+        ))),
+    }
+}
+
+/// The seconds of a whole number and its unit; `Some(None)` when it is one but too large.
+fn span_seconds(text: &str) -> Option<Option<u64>> {
     let digits = text.strip_suffix(['s', 'm', 'h', 'd', 'w'])?;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -287,11 +303,8 @@ fn parse_span(text: &str) -> Option<Option<TimeDelta>> {
         Some(b'd') => 86_400,
         _ => 604_800,
     };
-    let seconds = digits
-        .parse::<i64>()
-        .ok()
-        .and_then(|n| n.checked_mul(unit_s));
-    Some(seconds.and_then(TimeDelta::try_seconds))
+    let seconds = digits.parse::<u64>().ok();
+    Some(seconds.and_then(|number| number.checked_mul(unit_s)))
 }
 
 /// The known word most like `word`, if one is like it at all (Damerau–Levenshtein distance of at
@@ -443,6 +456,26 @@ mod tests {
             "-2h",
         ] {
             assert!(parse_instant(text, now).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_are_read_as_people_write_them() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), (" 2h ", 7_200), ("1w", 604_800)] {
+            assert_eq!(parse_span(text).unwrap(), Duration::from_secs(seconds));
+        }
+        for text in [
+            "",
+            "s",
+            "5",
+            "2x",
+            "-2h",
+            "1.5h",
+            "99999999999999999999s",
+            "9999999999999999999w",
+        ] {
+            let error = parse_span(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidQuery, "{text}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod failing;
 mod import;
+mod keeping;
 mod reading;
 
 use std::fmt::Write as _;
@@ -131,7 +132,8 @@ pub(crate) fn weather() -> String {
 #[test]
 fn help_has_examples_and_goes_to_stdout() {
     for verb in [
-        "import", "list", "get", "count", "facets", "stats", "explain",
+        "import", "list", "get", "count", "facets", "stats", "explain", "prune", "compact",
+        "backup",
     ] {
         let answer = answer(bare().args([verb, "--help"]));
         assert_eq!(answer.code, 0, "{verb}");
@@ -172,6 +174,17 @@ fn a_command_line_that_cannot_be_understood_is_2_and_names_the_nearest_word() {
         (vec!["count", "--status", "ready,dql"], "dlq"),
         (vec!["count", "--after", "yesterday?"], "--after"),
         (vec!["count", "--limit", "x"], "--limit"),
+        (vec!["count", "--wait", "soon"], "2h"),
+        (vec!["prune", "--older-than", "30d"], "--dry-run"),
+        (vec!["prune", "--yes"], "age"),
+        (vec!["prune", "--dry-run"], "age"),
+        (
+            vec!["prune", "--yes", "--dry-run", "--keep-newest", "1"],
+            "--dry-run",
+        ),
+        (vec!["prune", "--yes", "--status", "skiped"], "skipped"),
+        (vec!["prune", "--yes", "--older-than", "long"], "3d"),
+        (vec!["backup"], "FILE"),
         (vec!["count", "--limit", "1", "--limit", "2"], "--limit"),
         (vec!["list", "--cursor", "x"], "cursor"),
         (vec!["list", "-f", "jsnl"], "jsonl"),

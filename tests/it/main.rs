@@ -3,6 +3,8 @@
 // A test ends where something is not as it should be, and shows its reports when it is asked to.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+/// Copies of a database.
+mod backup;
 /// The command, from outside.
 #[cfg(feature = "cli")]
 mod command;
@@ -16,6 +18,8 @@ mod custom_storage;
 mod faults;
 /// Opening and reopening files, also bad ones.
 mod files;
+/// Files of every format version.
+mod fixtures;
 /// Processes killed in the middle of a load.
 mod kill;
 /// Storages that break one rule each: the suite must fail, and name that rule.
@@ -24,7 +28,13 @@ mod mutants;
 mod pipeline;
 /// Every filter combination is answered by an index.
 mod plans;
+/// Several processes at one file.
+mod processes;
+/// What is removed to keep a file small, and what it costs.
+mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
+/// Names, texts and input that mean harm.
+mod untrusted;
 /// The background writer.
 mod writer;

@@ -6,13 +6,16 @@
 mod filters;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use samplestore::parse_span;
 
 pub(crate) use filters::{Filters, INSTANTS};
 
 use crate::failure::{EXIT_CODES, Failure, Outcome};
-use crate::verb::{count, explain, facets, get, import, list, stats};
+use crate::opening::Db;
+use crate::verb::{backup, compact, count, explain, facets, get, import, list, prune, stats};
 
 /// Samples of data and ML pipelines in one file, indexed by pipeline, status and time.
 #[derive(Debug, Parser)]
@@ -36,6 +39,10 @@ pub(crate) struct Arguments {
     )]
     db: Option<PathBuf>,
 
+    /// How long to wait while another process has the database: 30s, 5m [default: not at all]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_span)]
+    wait: Option<Duration>,
+
     #[command(subcommand)]
     verb: Verb,
 }
@@ -50,6 +57,9 @@ enum Verb {
     Facets(facets::Facets),
     Stats(stats::Stats),
     Explain(explain::Explain),
+    Prune(prune::Prune),
+    Compact(compact::Compact),
+    Backup(backup::Backup),
 }
 
 /// Reads the process's command line.
@@ -70,6 +80,7 @@ impl Arguments {
                 Failure::usage("no database is named")
                     .with_hint("give --db FILE or set SAMPLESTORE_DB")
             })?;
+        let db = Db::new(db, self.wait.unwrap_or_default());
         match self.verb {
             Verb::Import(verb) => verb.run(&db),
             Verb::List(verb) => verb.run(&db),
@@ -78,6 +89,9 @@ impl Arguments {
             Verb::Facets(verb) => verb.run(&db),
             Verb::Stats(verb) => verb.run(&db),
             Verb::Explain(verb) => verb.run(&db),
+            Verb::Prune(verb) => verb.run(&db),
+            Verb::Compact(verb) => verb.run(&db),
+            Verb::Backup(verb) => verb.run(&db),
         }
     }
 }

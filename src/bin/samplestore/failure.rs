@@ -85,7 +85,7 @@ impl From<Error> for Failure {
             ),
             ErrorKind::Locked => (
                 Code::Locked,
-                Some("another process has it open; try again when it has ended"),
+                Some("another process has it open; --wait 30s waits for it to end"),
             ),
             ErrorKind::NotADatabase => (Code::Damaged, Some("does --db name the right file?")),
             ErrorKind::FormatTooNew => (Code::Damaged, Some("a newer samplestore can read it")),

@@ -16,6 +16,7 @@ pub(crate) use facets::{facets_json, facets_table};
 pub(crate) use samples::{Columns, SampleWriter, csv_record, write_details};
 pub(crate) use table::{Align, Cell, Column, Shrinks, Table};
 pub(crate) use text::escape;
+use text::escape_json;
 
 /// How many bytes are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -104,11 +105,20 @@ impl Output {
         format: ReportFormat,
         json: &serde_json::Value,
     ) -> io::Result<()> {
-        match format {
-            ReportFormat::Json => serde_json::to_writer_pretty(&mut *self, json)?,
-            ReportFormat::Jsonl | ReportFormat::Table => serde_json::to_writer(&mut *self, json)?,
-        }
+        let text = match format {
+            ReportFormat::Json => format!("{json:#}"),
+            ReportFormat::Jsonl | ReportFormat::Table => json.to_string(),
+        };
+        self.json_text(&text)?;
         self.write_all(b"\n")
+    }
+
+    /// Writes JSON that is text already; on a terminal so that it cannot steer it, elsewhere as it is.
+    pub(crate) fn json_text(&mut self, text: &str) -> io::Result<()> {
+        match self.is_terminal {
+            true => self.write_all(escape_json(text).as_bytes()),
+            false => self.write_all(text.as_bytes()),
+        }
     }
 
     /// Writes out what is gathered.

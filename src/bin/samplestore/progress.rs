@@ -49,12 +49,13 @@ impl Drop for ImportProgress {
     }
 }
 
-/// How far a repair is.
-pub(crate) struct RepairProgress(ProgressBar);
+/// How far something is of which only the fraction is known.
+pub(crate) struct FractionProgress(ProgressBar);
 
-impl RepairProgress {
-    pub(crate) fn new() -> Self {
-        let bar = ProgressBar::new(STEPS).with_message("repairing");
+impl FractionProgress {
+    /// A bar behind a word that says what is done.
+    pub(crate) fn new(what: &'static str) -> Self {
+        let bar = ProgressBar::new(STEPS).with_message(what);
         Self(drawn(bar, "{msg} {wide_bar} {percent:>3} %"))
     }
 
@@ -65,7 +66,7 @@ impl RepairProgress {
     }
 }
 
-impl Drop for RepairProgress {
+impl Drop for FractionProgress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -2,10 +2,13 @@
 //!
 //! A verb first reads its arguments whole, then opens, then writes.
 
+pub(crate) mod backup;
+pub(crate) mod compact;
 pub(crate) mod count;
 pub(crate) mod explain;
 pub(crate) mod facets;
 pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod list;
+pub(crate) mod prune;
 pub(crate) mod stats;

@@ -89,6 +89,23 @@ impl Transaction<'_> {
         ))
     }
 
+    /// Removes pairs of samples that are gone from the table of ids: some buckets, from the one with the key `from` on. Says
+    /// where to go on, and how many went.
+    pub(in crate::database) fn sweep_ids(&mut self, from: u64) -> Result<(Option<u64>, u64)> {
+        let mut ids = IdTables {
+            ids: &mut self.tables.ids,
+            ids_gathered: &mut self.tables.ids_gathered,
+        };
+        let (status, table) = (&mut self.status, &self.tables.status);
+        let mut is_live = |row| Ok(status.get(table, row / STATUS_ROWS)?.code(row) != 0);
+        ids.sweep(from, &mut self.state, &mut is_live)
+    }
+
+    /// Has the chunk published with the leaves that changed, although none of its counts did.
+    pub(in crate::database) fn touch(&mut self, chunk: u64) {
+        self.head(chunk);
+    }
+
     /// Writes the last block, and those again of which too little is needed.
     fn finish_blocks(&mut self) -> Result<()> {
         if let Some(mut block) = self.last_block.take() {

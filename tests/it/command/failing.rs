@@ -176,6 +176,38 @@ fn a_locked_file_is_4_unless_its_writer_shares_it() {
     assert_eq!(shell.run_with(["import"], &six()).code, 4);
     writer.close().unwrap();
     assert_eq!(shell.data(["count"]), "7\n");
+
+    // Beside a reader that does not share it, too.
+    let reader = Database::options()
+        .read_only(true)
+        .open(shell.db())
+        .unwrap();
+    assert_eq!(shell.data(["count"]), "7\n");
+    assert_eq!(shell.run_with(["import"], &six()).code, 4);
+    drop(reader);
+}
+
+#[test]
+fn a_locked_file_is_waited_for_as_long_as_asked() {
+    let shell = Shell::with_six();
+    let writer = Database::open(shell.db()).unwrap();
+    assert_eq!(shell.run(["count", "--wait", "1s"]).code, 4);
+    let input = shell.file("more.jsonl", "{\"id\":\"g\",\"pipeline\":\"p\"}\n");
+    let verbs: [&[&str]; 2] = [
+        &["count", "--wait", "5m"],
+        &["--wait", "5m", "import", &input],
+    ];
+    let mut waiting = verbs.map(|words| process(&shell, words).spawn().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    for child in &mut waiting {
+        assert_eq!(child.try_wait().unwrap(), None);
+    }
+    drop(writer);
+    for child in waiting {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    assert_eq!(shell.data(["count"]), "7\n");
 }
 
 #[test]

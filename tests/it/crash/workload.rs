@@ -47,6 +47,16 @@ impl Operation {
         }
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "store",
+            Self::SetStatus(..) => "set a status",
+            Self::Delete(_) => "delete",
+            Self::Compact => "compact",
+            Self::Flush => "flush",
+        }
+    }
+
     /// Does it.
     pub(crate) fn run(&self, storage: &dyn Storage, database: &Database) -> Result<()> {
         match self {

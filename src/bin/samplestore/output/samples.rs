@@ -2,7 +2,7 @@
 //!
 //! JSON Lines and JSON hold the whole sample in its text form and read back equal. CSV has a column for
 //! each field of `data` (`data.temp`), `measurements` and `reason`; nested values are JSON texts in their
-//! cell, and NaN and the infinities their words. A table is for the eye: its last columns are cut to fit.
+//! cell, and NaN and the infinities their words. On a terminal no text of a sample can steer it, in any format. A table is for the eye: its last columns are cut to fit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use samplestore::{Cursor, Sample, Status};
 use serde::de::IgnoredAny;
 use serde_json::{Map as JsonMap, Value as Json};
 
-use super::{Align, Cell, Column, Format, Output, Shrinks, Table};
+use super::{Align, Cell, Column, Format, Output, Shrinks, Table, escape};
 use crate::failure::Failure;
 
 /// The columns that every CSV begins with.
@@ -71,11 +71,15 @@ impl SampleWriter {
     /// Writes one sample.
     pub(crate) fn write(&mut self, output: &mut Output, sample: &Sample) -> Result<(), Failure> {
         match self {
-            Self::Jsonl => writeln!(output, "{}", sample.to_json_text()?)?,
+            Self::Jsonl => {
+                output.json_text(&sample.to_json_text()?)?;
+                writeln!(output)?;
+            }
             Self::Json(count) => {
                 let comma = if *count == 0 { "" } else { "," };
                 *count += 1;
-                write!(output, "{comma}\n{}", sample.to_json_text()?)?;
+                writeln!(output, "{comma}")?;
+                output.json_text(&sample.to_json_text()?)?;
             }
             Self::Csv(columns) => columns.write_row(output, &sample.to_json()?)?,
             Self::Table(table) => table.row(output, table_row(sample, &sample.to_json()?))?,
@@ -142,14 +146,19 @@ fn gather(names: &mut BTreeSet<String>, fields: BTreeMap<&str, IgnoredAny>) {
     }
 }
 
-/// One line of CSV, quoted where need be.
+/// One line of CSV, quoted where need be. CSV has no escapes: into a pipe or a file texts go as they are, control characters and
+/// all, and on a terminal as in a table.
 pub(crate) fn csv_record(
     output: &mut Output,
     fields: impl Iterator<Item = String>,
 ) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for field in fields {
-        writer.write_field(field).map_err(io::Error::from)?;
+        let field = match output.is_terminal() {
+            true => escape(&field),
+            false => field.as_str().into(),
+        };
+        writer.write_field(&*field).map_err(io::Error::from)?;
     }
     writer
         .write_record(None::<&[u8]>)

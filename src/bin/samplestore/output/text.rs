@@ -24,6 +24,27 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// The same JSON text with these characters written as `\u009b`, which reads back as the same value. Control characters
+/// below 32 are written so in any JSON; those above, and those that turn the direction of writing, need not be.
+pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for char in text.chars() {
+        match char {
+            // Between values.
+            '\n' => safe.push('\n'),
+            // All of them are of 16 bits.
+            char if is_unsafe(char) => {
+                let _ = write!(safe, "\\u{:04x}", u32::from(char)); // a String takes it
+            }
+            char => safe.push(char),
+        }
+    }
+    Cow::Owned(safe)
+}
+
 fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(
@@ -46,6 +67,28 @@ mod tests {
             ("\u{202e}evil", "\\u{202e}evil"),
         ] {
             assert_eq!(escape(text), safe);
+        }
+    }
+
+    #[test]
+    fn json_is_made_safe_and_stays_the_same_value() {
+        for text in [
+            "plain, grün 日本",
+            "\u{1b}[31m\n\t\0",
+            "\u{9b}2J\u{7f}\u{202e}\u{2069}",
+        ] {
+            for json in [
+                serde_json::json!({ text: [text, 1] }),
+                serde_json::json!(text),
+            ] {
+                for written in [json.to_string(), format!("{json:#}")] {
+                    let safe = escape_json(&written);
+                    let is_plain = |char| char == '\n' || !is_unsafe(char);
+                    assert!(safe.chars().all(is_plain), "{safe:?}");
+                    let back: serde_json::Value = serde_json::from_str(&safe).unwrap();
+                    assert_eq!(back, json);
+                }
+            }
         }
     }
 }

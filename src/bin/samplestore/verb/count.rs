@@ -1,14 +1,13 @@
 //! `count`: how many samples the filters leave.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Outcome};
-use crate::opening;
+use crate::opening::Db;
 use crate::output::{Format, Output, ReportFormat};
 
 const EXAMPLES: &str = "\
@@ -28,9 +27,9 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    pub(crate) fn run(self, db: &Path) -> Outcome {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let count = opening::read(db)?.snapshot()?.count(&query)?;
+        let count = db.read()?.snapshot()?.count(&query)?;
         let mut output = Output::new();
         match output.format(self.format) {
             Format::Table | Format::Jsonl => writeln!(output, "{count}")?,

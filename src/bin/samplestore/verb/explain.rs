@@ -1,14 +1,13 @@
 //! `explain`: how the database would find what the filters ask for.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome};
-use crate::opening;
-use crate::output::{Output, ReportFormat};
+use crate::opening::Db;
+use crate::output::{Output, ReportFormat, escape};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,12 +26,16 @@ pub(crate) struct Explain {
 }
 
 impl Explain {
-    pub(crate) fn run(self, db: &Path) -> Outcome {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let explain = opening::read(db)?.explain(&query)?;
+        let explain = db.read()?.explain(&query)?;
         let mut output = Output::new();
         match output.report_format(self.format) {
-            ReportFormat::Table => writeln!(output, "{}", explain.to_string().trim_end())?,
+            ReportFormat::Table => {
+                for line in explain.to_string().trim_end().lines() {
+                    writeln!(output, "{}", escape(line))?;
+                }
+            }
             format => {
                 let json = serde_json::to_value(&explain)
                     .map_err(|cause| Failure::new(Code::Error, cause.to_string()))?;

@@ -1,13 +1,12 @@
 //! `facets`: how many samples there are of each pipeline and status.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Outcome};
-use crate::opening;
+use crate::opening::Db;
 use crate::output::{Format, Output, ReportFormat, csv_record, facets_json, facets_table};
 
 const EXAMPLES: &str = "\
@@ -27,9 +26,9 @@ pub(crate) struct Facets {
 }
 
 impl Facets {
-    pub(crate) fn run(self, db: &Path) -> Outcome {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let facets = opening::read(db)?.snapshot()?.facets(&query)?;
+        let facets = db.read()?.snapshot()?.facets(&query)?;
         let mut output = Output::new();
         match output.format(self.format) {
             Format::Table => facets_table(&mut output, &facets)?,
@@ -37,7 +36,8 @@ impl Facets {
             Format::Jsonl => {
                 for facet in facets.iter() {
                     let json = serde_json::to_string(&facet).map_err(std::io::Error::from)?;
-                    writeln!(output, "{json}")?;
+                    output.json_text(&json)?;
+                    writeln!(output)?;
                 }
             }
             Format::Csv => {

@@ -1,12 +1,10 @@
 //! `get`: samples by their ids.
 
-use std::path::Path;
-
 use clap::Args;
 use samplestore::Sample;
 
 use crate::failure::{Code, Failure, Outcome, words};
-use crate::opening;
+use crate::opening::Db;
 use crate::output::{Columns, Format, Output, SampleWriter, write_details};
 
 const EXAMPLES: &str = "\
@@ -27,8 +25,8 @@ pub(crate) struct Get {
 }
 
 impl Get {
-    pub(crate) fn run(self, db: &Path) -> Outcome {
-        let database = opening::read(db)?;
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let database = db.read()?;
         let snapshot = database.snapshot()?;
         let mut output = Output::new();
         let mut missing = Vec::new();

@@ -19,7 +19,7 @@ use samplestore::Storage;
 
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::input::{InputFormat, Records, Source};
-use crate::opening;
+use crate::opening::Db;
 use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
 use mapping::{Columns, Mapping};
@@ -64,7 +64,7 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    pub(crate) fn run(self, db: &Path) -> Outcome {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
         let source = Source::named(&self.file);
         if matches!(source, Source::Stdin) && std::io::stdin().is_terminal() {
             return Err(Failure::usage("there is nothing to import")
@@ -74,7 +74,7 @@ impl Import {
         self.mapping.check(format == InputFormat::Csv)?;
         if let Some(rejects) = &self.rejects {
             check_distinct(rejects, &self.file)?;
-            check_distinct(rejects, db)?;
+            check_distinct(rejects, db.path())?;
         }
 
         let (mut records, progress) = source.open(format)?;
@@ -82,7 +82,7 @@ impl Import {
             .header()
             .map(|header| self.mapping.columns(header))
             .transpose()?;
-        let db = opening::write(db)?;
+        let db = db.write()?;
         let mut rejects = Rejects::create(self.rejects.as_deref())?;
         let mut batch = Batch::new(&db, self.batch as usize, self.on_conflict);
 

@@ -1,13 +1,11 @@
 //! `list`: samples in order, page by page or all of them.
 
-use std::path::Path;
-
 use clap::Args;
 use samplestore::{Cursor, Page, Query, Result, Sample, Samples};
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Outcome, words};
-use crate::opening;
+use crate::opening::Db;
 use crate::output::{Columns, Format, Output, SampleWriter};
 use samplestore::Snapshot;
 
@@ -38,7 +36,7 @@ pub(crate) struct List {
 }
 
 impl List {
-    pub(crate) fn run(self, db: &Path) -> Outcome {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
         let mut query = self.filters.query()?;
         let mut output = Output::new();
         let format = output.format(self.format);
@@ -47,7 +45,7 @@ impl List {
         if is_glance {
             query = query.limit(LIMIT_ON_TERMINAL);
         }
-        let database = opening::read(db)?;
+        let database = db.read()?;
         let snapshot = database.snapshot()?;
         let mut listing = Listing::new(&snapshot, &query)?;
         let columns = || Columns::of(Listing::new(&snapshot, &query)?);

@@ -1,14 +1,13 @@
 //! `stats`: what is in the file, and what takes its space.
 
 use std::io::Write;
-use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde_json::json;
 
 use crate::failure::{Code, Failure, Outcome};
-use crate::opening;
+use crate::opening::Db;
 use crate::output::{
     Align, Cell, Column, Output, ReportFormat, Table, escape, facets_json, facets_table,
 };
@@ -29,8 +28,8 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn run(self, db: &Path) -> Outcome {
-        let figures = opening::read(db)?.stats()?;
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let figures = db.read()?.stats()?;
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => table(&mut output, db, &figures)?,
@@ -60,16 +59,21 @@ fn report(figures: &Figures) -> serde_json::Value {
         "last": figures.last.map(instant),
         "format_version": figures.format_version,
         "file_bytes": figures.file_bytes,
+        "reclaimable_bytes": figures.reclaimable_bytes,
         "tables": tables.collect::<Vec<_>>(),
     })
 }
 
-fn table(output: &mut Output, db: &Path, figures: &Figures) -> Result<(), Failure> {
+fn table(output: &mut Output, db: &Db, figures: &Figures) -> Result<(), Failure> {
     let or_none = |at: Option<DateTime<Utc>>| at.map_or_else(|| "none".to_owned(), instant);
     for (name, value) in [
-        ("file", escape(&db.display().to_string()).into_owned()),
+        (
+            "file",
+            escape(&db.path().display().to_string()).into_owned(),
+        ),
         ("format version", figures.format_version.to_string()),
         ("file bytes", figures.file_bytes.to_string()),
+        ("reclaimable", figures.reclaimable_bytes.to_string()),
         ("samples", figures.samples.to_string()),
         ("first", or_none(figures.first)),
         ("last", or_none(figures.last)),

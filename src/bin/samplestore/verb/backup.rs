@@ -1,0 +1,62 @@
+//! `backup`: a copy of the database, whole and checked.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use samplestore::Backup as Copying;
+use serde_json::json;
+
+use crate::failure::{Code, Failure, Outcome};
+use crate::opening::Db;
+use crate::output::{Output, ReportFormat, escape};
+use crate::progress::FractionProgress;
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db backup backups/weather-2026-01-31.db
+  samplestore -d weather.db backup /mnt/nightly.db --overwrite
+
+The copy is a database like any other: to restore it, put it in the place of the first one.";
+
+/// Copy the database, compact and checked, while others read and write it
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Backup {
+    /// The file to make
+    #[arg(value_name = "FILE")]
+    to: PathBuf,
+    /// Put it in the place of a file that is there
+    #[arg(long)]
+    overwrite: bool,
+    /// How to write the figures [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<ReportFormat>,
+}
+
+impl Backup {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let progress = FractionProgress::new("copying");
+        let copying = Copying::new()
+            .overwrite(self.overwrite)
+            .on_progress(move |done| progress.set(done));
+        let samples = db.read()?.backup(&self.to, &copying)?;
+        let bytes = std::fs::metadata(&self.to)
+            .map_err(|error| Failure::new(Code::Error, format!("the copy is gone: {error}")))?
+            .len();
+        let to = self.to.display().to_string();
+        let mut output = Output::new();
+        match output.report_format(self.format) {
+            ReportFormat::Table => {
+                writeln!(output, "file     {}", escape(&to))?;
+                writeln!(output, "samples  {samples}\nbytes    {bytes}")?;
+            }
+            format => {
+                let report = json!({ "file": to, "samples": samples, "bytes": bytes });
+                output.json(format, &report)?;
+            }
+        }
+        output.finish()?;
+        Ok(Code::Fine)
+    }
+}

@@ -1,0 +1,541 @@
+//! [`Backup`]: a copy of the database at one commit, while readers and a writer go on.
+//!
+//! The copy is made of one view, value by value: every row keeps its number, so that indexes are copied as they are and
+//! cursors go on to work, and records are packed on the way (`pack.rs`). A copy of pages would take the holes along;
+//! one of samples would make every index again. What is written is hashed, table by table, and the finished file is read
+//! back, every value and every record against its seal, and hashed again. Only then it gets its name.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Builder, ReadableTable, Table};
+use twox_hash::XxHash3_64;
+
+use super::Database;
+use super::disk::{Access, FileDisk};
+use super::failure::{Context, commit_failure, damaged, disk_failure, guard, wrap};
+use super::gathered::dead_pairs;
+use super::header::HALF_BYTES;
+use super::ids::swept_bucket;
+use super::leaves::Leaf;
+use super::log::Mark;
+use super::options::sync_folder;
+use super::pack::Unit;
+use super::planes::Planes;
+use super::schema::{Kind, STATUS_ROWS, Tables, TablesMut, missing, seal, unseal, unseal_exact};
+use super::view::View;
+use super::volume::{Backend, Volume};
+use crate::error::{Error, ErrorKind, Result};
+
+const OPERATION: &str = "back up the database";
+
+/// Memory for pages of the copy.
+const CACHE_BYTES: usize = 32 << 20;
+/// The caller is told of progress each so many entries.
+const TOLD_ENTRIES: u64 = 64;
+
+/// How [`Database::backup`] makes its copy.
+#[derive(Clone, Default)]
+#[must_use = "nothing is copied until a database is asked to"]
+pub struct Backup {
+    overwrite: bool,
+    on_progress: Option<Arc<dyn Fn(f64) + Send + Sync>>,
+}
+
+impl Backup {
+    /// Never over a file that is there, and without telling how far it is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the copy may take the place of a file that is there. Off by default.
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+
+    /// Is told now and then how far it has come, from 0 to 1.
+    pub fn on_progress(mut self, progress: impl Fn(f64) + Send + Sync + 'static) -> Self {
+        self.on_progress = Some(Arc::new(progress));
+        self
+    }
+}
+
+impl Database {
+    /// Makes a copy of the database, as it is now, at `path`, and says how many samples are in it.
+    ///
+    /// The copy is compact, checked value by value after it was written, and durable. It is this database: ids,
+    /// order and cursors are the same in it, and whoever puts it in the place of the file has restored that. Others read and
+    /// write meanwhile, and the file keeps what the copy shows, as with a [`Snapshot`](super::Snapshot). Of memory it
+    /// takes 32 MiB for pages, and the status planes, 5 bits for each sample ever stored.
+    ///
+    /// It is written under another name in the same folder, which only its owner may read, and gets its own name, and
+    /// the permissions of the database's file, at the end. When it fails that file is removed; what a killed process leaves is
+    /// named like the copy, with a dot before and `.tmp` behind it.
+    ///
+    /// ```
+    /// use samplestore::{Backup, Database, Query, Sample, Storage};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let database = Database::open(folder.path().join("samples.redb"))?;
+    /// database.store(&[Sample::builder("weather").build()?])?;
+    ///
+    /// let path = folder.path().join("monday.redb");
+    /// assert_eq!(database.backup(&path, &Backup::new())?, 1);
+    /// assert_eq!(Database::open(&path)?.count(&Query::new())?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) when there is a file at `path` and it may not be overwritten, or it is the
+    /// database's own; [`Damaged`](ErrorKind::Damaged) when the database is, so that it cannot be copied whole;
+    /// [`Closed`](ErrorKind::Closed), [`NotFound`](ErrorKind::NotFound) for the folder, [`ReadOnly`](ErrorKind::ReadOnly),
+    /// [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io).
+    pub fn backup(&self, path: impl AsRef<Path>, backup: &Backup) -> Result<u64> {
+        let path = path.as_ref();
+        let view = self.engine.view(OPERATION)?;
+        check_target(path, self.path(), backup.overwrite)?;
+        let draft = Draft::create(path)?;
+        guard(OPERATION, || {
+            let mut told = Told::new(&view, backup.on_progress.as_deref())?;
+            let written = draft.fill(&view, &mut told)?;
+            draft.verify(&written, &mut told)?;
+            draft.finish(path, self.path(), backup.overwrite)?;
+            told.end();
+            Ok(view.state.samples())
+        })
+        .map_err(|error| match error.subject() {
+            Some(_) => error,
+            None => error.with_subject(path.display()),
+        })
+    }
+}
+
+/// Refuses a path that must not become a copy.
+fn check_target(path: &Path, own: &Path, overwrite: bool) -> Result<()> {
+    let refused = |message: &str| {
+        Err(Error::new(ErrorKind::InvalidArgument, OPERATION)
+            .with_message(message)
+            .with_subject(path.display()))
+    };
+    let Ok(there) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let is_own = matches!((path.canonicalize(), own.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if is_own {
+        return refused("it is the database's own file");
+    }
+    match overwrite {
+        false => refused("there is a file already, and it was not to be overwritten"),
+        true if there.is_dir() => refused("it is a folder"),
+        true => Ok(()),
+    }
+}
+
+/// A copy that has no name of its own yet. It is removed unless it gets one.
+struct Draft {
+    path: PathBuf,
+    file: File,
+    is_finished: std::cell::Cell<bool>,
+}
+
+impl Draft {
+    /// Makes a file of a name that nobody has, for its owner alone.
+    fn create(target: &Path) -> Result<Self> {
+        let name = target.file_name().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, OPERATION)
+                .with_message("it names no file")
+                .with_subject(target.display())
+        })?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
+        let path = target.with_file_name(hidden);
+        let mut options = OpenOptions::new();
+        // A link that is there is not followed, but refused.
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options
+            .open(&path)
+            .map_err(|cause| Error::io(OPERATION, target.display(), cause))?;
+        Ok(Self {
+            path,
+            file,
+            is_finished: false.into(),
+        })
+    }
+
+    fn disk(&self) -> Result<Arc<FileDisk>> {
+        let failed = |cause| Error::io(OPERATION, self.path.display(), cause);
+        let file = self.file.try_clone().map_err(failed)?;
+        FileDisk::of(file).map(Arc::new).map_err(failed)
+    }
+
+    /// Writes all of a view, and gives the hashes of what was written.
+    fn fill(&self, view: &View, told: &mut Told<'_>) -> Result<Hashes> {
+        let volume = Arc::new(Volume::new(
+            self.disk()?,
+            Access::Write { create: true },
+            HALF_BYTES,
+        ));
+        let mut database = Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(Backend(Arc::clone(&volume)))
+            .context(OPERATION)?;
+        let mut transaction = database.begin_write().context(OPERATION)?;
+        transaction.set_quick_repair(true);
+        let hashes = {
+            let mut copy = Copy {
+                view,
+                tables: TablesMut::open(&transaction)?,
+                hashes: Hashes::default(),
+            };
+            copy.all(told)?;
+            copy.hashes
+        };
+        transaction.commit().map_err(commit_failure)?;
+        // Rows of pages were set aside for more.
+        database
+            .compact()
+            .map_err(|error| wrap(error.into(), OPERATION))?;
+        volume.finish()?;
+        database.close().context(OPERATION)?;
+        Ok(hashes)
+    }
+
+    /// Reads the copy back, from the disk as far as the system lets us.
+    fn verify(&self, written: &Hashes, told: &mut Told<'_>) -> Result<()> {
+        let synced = self.file.sync_all();
+        synced.map_err(|error| disk_failure(OPERATION, error))?;
+        let options = Database::options().read_only(true).cache_bytes(CACHE_BYTES);
+        let copy = options.open_disk(self.path.clone(), self.disk()?)?;
+        let view = copy.engine.view(OPERATION)?;
+        let mut read = Hashes::default();
+        read.read(&view.tables, told)?;
+        match read == *written {
+            true => Ok(()),
+            false => Err(damaged(OPERATION, "the copy is not what was written")),
+        }
+    }
+
+    /// Gives the copy its name.
+    fn finish(&self, path: &Path, own: &Path, overwrite: bool) -> Result<()> {
+        let failed = |cause| Error::io(OPERATION, path.display(), cause);
+        let permissions = fs::metadata(own).map_err(failed)?.permissions();
+        self.file.set_permissions(permissions).map_err(failed)?;
+        self.file.sync_all().map_err(failed)?;
+        // Unlike a new name, a link is refused where there is a file by now.
+        let is_linked = !overwrite
+            && match fs::hard_link(&self.path, path) {
+                Ok(()) => true,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    check_target(path, own, overwrite)?;
+                    return Err(failed(error));
+                }
+                // Not every file system has links.
+                Err(_) => {
+                    check_target(path, own, overwrite)?;
+                    false
+                }
+            };
+        if !is_linked {
+            fs::rename(&self.path, path).map_err(failed)?;
+            self.is_finished.set(true);
+        }
+        sync_folder(OPERATION, path)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_finished.get()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "a draft of a copy was left behind");
+        }
+    }
+}
+
+/// Tells the caller how far it is.
+struct Told<'a> {
+    progress: Option<&'a (dyn Fn(f64) + Send + Sync)>,
+    entries: u64,
+    /// How many are written and read back in all, about.
+    total: u64,
+}
+
+impl<'a> Told<'a> {
+    fn new(view: &View, progress: Option<&'a (dyn Fn(f64) + Send + Sync)>) -> Result<Self> {
+        let entries = view.tables.entries()?;
+        Ok(Self {
+            progress,
+            entries: 0,
+            total: 2 * entries.max(1),
+        })
+    }
+
+    fn entry(&mut self) {
+        self.entries += 1;
+        if self.entries.is_multiple_of(TOLD_ENTRIES)
+            && let Some(progress) = self.progress
+        {
+            progress((self.entries as f64 / self.total as f64).min(1.0));
+        }
+    }
+
+    fn end(&self) {
+        if let Some(progress) = self.progress {
+            progress(1.0);
+        }
+    }
+}
+
+/// The hash of each table: of every key and value, in order.
+#[derive(Default, PartialEq, Eq)]
+struct Hashes(Vec<(&'static str, u64)>);
+
+/// The hash of one table while it grows.
+struct TableHash {
+    name: &'static str,
+    hash: XxHash3_64,
+}
+
+impl TableHash {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            hash: XxHash3_64::new(),
+        }
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.hash.write(&(value.len() as u64).to_le_bytes());
+        self.hash.write(key);
+        self.hash.write(value);
+    }
+}
+
+impl Hashes {
+    fn push(&mut self, table: &TableHash) {
+        self.0.push((table.name, table.hash.finish()));
+    }
+
+    /// Reads every table of a copy, in the order in which [`Copy::all`] writes them.
+    fn read(&mut self, tables: &Tables, told: &mut Told<'_>) -> Result<()> {
+        let mut meta = TableHash::new("meta");
+        for entry in tables.meta.iter().context(OPERATION)? {
+            let (key, value) = entry.context(OPERATION)?;
+            meta.add(key.value().as_bytes(), value.value());
+        }
+        self.push(&meta);
+        for (name, table) in [
+            ("blocks", &tables.blocks),
+            ("status", &tables.status),
+            ("replaced", &tables.replaced),
+            ("columns", &tables.columns),
+            ("created_runs", &tables.created_runs),
+            ("created_moved", &tables.created_moved),
+            ("ids", &tables.ids),
+            ("ids_gathered", &tables.ids_gathered),
+            ("pipeline_rows", &tables.pipeline_rows),
+            ("summary", &tables.summary),
+        ] {
+            let mut hash = TableHash::new(name);
+            for entry in table.iter().context(OPERATION)? {
+                let (key, value) = entry.context(OPERATION)?;
+                hash.add(&key.value().to_le_bytes(), value.value());
+                told.entry();
+            }
+            self.push(&hash);
+        }
+        Ok(())
+    }
+}
+
+/// A table of the copy while it is written.
+struct Target<'a, 't> {
+    table: &'a mut Table<'t, u64, &'static [u8]>,
+    hash: TableHash,
+}
+
+impl<'a, 't> Target<'a, 't> {
+    fn new(name: &'static str, table: &'a mut Table<'t, u64, &'static [u8]>) -> Self {
+        let hash = TableHash::new(name);
+        Self { table, hash }
+    }
+
+    fn insert(&mut self, key: u64, value: &[u8]) -> Result<()> {
+        self.table.insert(key, value).context(OPERATION)?;
+        self.hash.add(&key.to_le_bytes(), value);
+        Ok(())
+    }
+}
+
+/// What is written of a view.
+struct Copy<'a, 't> {
+    view: &'a View,
+    tables: TablesMut<'t>,
+    hashes: Hashes,
+}
+
+impl Copy<'_, '_> {
+    fn all(&mut self, told: &mut Told<'_>) -> Result<()> {
+        let (view, from) = (self.view, &self.view.tables);
+        let mut meta = TableHash::new("meta");
+        for entry in from.meta.iter().context(OPERATION)? {
+            let (key, value) = entry.context(OPERATION)?;
+            unseal(Kind::Meta, 0, value.value())?;
+            let inserted = self.tables.meta.insert(key.value(), value.value());
+            inserted.context(OPERATION)?;
+            meta.add(key.value().as_bytes(), value.value());
+        }
+        self.hashes.push(&meta);
+        self.records(told)?;
+        let mut is_live = |row| Ok(view.code(row)? != 0);
+        let mut state = view.state.clone();
+        state.stale_ids = dead_pairs(&from.ids_gathered, &mut is_live)?;
+        (state.swept_ids, state.merged_ids) = (0, 0);
+        state.mark = Mark {
+            number: state.mark.number,
+            ..Mark::default()
+        };
+
+        let to = &mut self.tables;
+        for (name, from, to, kind) in [
+            ("columns", &from.columns, &mut to.columns, Kind::Columns),
+            (
+                "created_runs",
+                &from.created_runs,
+                &mut to.created_runs,
+                Kind::CreatedRun,
+            ),
+            (
+                "created_moved",
+                &from.created_moved,
+                &mut to.created_moved,
+                Kind::CreatedMoved,
+            ),
+        ] {
+            self.hashes.push(&verbatim(name, from, to, kind, told)?);
+        }
+        let mut target = Target::new("ids", &mut to.ids);
+        let mut bucket = Vec::new();
+        for entry in from.ids.iter().context(OPERATION)? {
+            let (key, sealed) = entry.context(OPERATION)?;
+            let pairs = swept_bucket(key.value(), sealed.value(), &mut is_live, &mut bucket)?;
+            if pairs > 0 {
+                target.insert(key.value(), &bucket)?;
+            }
+            state.merged_ids += pairs;
+            told.entry();
+        }
+        self.hashes.push(&target.hash);
+        for (name, from, to, kind) in [
+            (
+                "ids_gathered",
+                &from.ids_gathered,
+                &mut to.ids_gathered,
+                Kind::IdRun,
+            ),
+            (
+                "pipeline_rows",
+                &from.pipeline_rows,
+                &mut to.pipeline_rows,
+                Kind::PipelineRows,
+            ),
+        ] {
+            self.hashes.push(&verbatim(name, from, to, kind, told)?);
+        }
+        let mut target = Target::new("summary", &mut to.summary);
+        for entry in from.summary.iter().context(OPERATION)? {
+            let (key, sealed) = entry.context(OPERATION)?;
+            let key = key.value();
+            if key == Kind::State.summary_key(0) {
+                target.insert(key, &state.encode())?;
+                continue;
+            }
+            let kind = match Kind::Pipeline.summary_keys().contains(&key) {
+                true => Kind::Pipeline,
+                false => Kind::Chunk,
+            };
+            unseal(kind, key ^ kind.summary_key(0), sealed.value())?;
+            target.insert(key, sealed.value())?;
+            told.entry();
+        }
+        self.hashes.push(&target.hash);
+        Ok(())
+    }
+
+    /// Writes every record, packed, and the planes that say where it is.
+    fn records(&mut self, told: &mut Told<'_>) -> Result<()> {
+        let from = &self.view.tables;
+        let mut blocks = Target::new("blocks", &mut self.tables.blocks);
+        let mut status = Target::new("status", &mut self.tables.status);
+        let mut bytes = Vec::new();
+        for entry in from.status.iter().context(OPERATION)? {
+            let (leaf, sealed) = entry.context(OPERATION)?;
+            let leaf = leaf.value();
+            let old = Planes::decode(unseal_exact(Kind::Status, leaf, sealed.value())?);
+            let rows = leaf * STATUS_ROWS..((leaf + 1) * STATUS_ROWS).min(self.view.state.next_row);
+            let mut new = old.clone();
+            new.end_blocks(rows.clone());
+            rows.clone().for_each(|row| new.set_replaced(row, false));
+            let mut row = rows.start;
+            while row < rows.end {
+                let mut unit = Unit::default();
+                row = unit.read(&from.blocks, &from.replaced, &old, row..rows.end)?;
+                for block in &unit.packed {
+                    let is_live = |row: &u64| old.code(*row) != 0;
+                    for row in (block.first()..block.end()).filter(is_live) {
+                        block.record(row).ok_or_else(|| missing(Kind::Row, row))??;
+                    }
+                    new.begin_block(block.first());
+                    bytes.resize(block.encoded_len(), 0);
+                    block.encode(&mut bytes);
+                    blocks.insert(block.first(), &bytes)?;
+                    told.entry();
+                }
+            }
+            bytes.clear();
+            new.encode(&mut bytes);
+            seal(Kind::Status, leaf, &mut bytes);
+            status.insert(leaf, &bytes)?;
+            told.entry();
+        }
+        let (blocks, status) = (blocks.hash, status.hash);
+        self.hashes.push(&blocks);
+        self.hashes.push(&status);
+        self.hashes.push(&TableHash::new("replaced"));
+        Ok(())
+    }
+}
+
+/// Copies a table as it is, every value's seal checked.
+fn verbatim(
+    name: &'static str,
+    from: &impl ReadableTable<u64, &'static [u8]>,
+    to: &mut Table<'_, u64, &'static [u8]>,
+    kind: Kind,
+    told: &mut Told<'_>,
+) -> Result<TableHash> {
+    let mut target = Target::new(name, to);
+    for entry in from.iter().context(OPERATION)? {
+        let (key, sealed) = entry.context(OPERATION)?;
+        unseal(kind, key.value(), sealed.value())?;
+        target.insert(key.value(), sealed.value())?;
+        told.entry();
+    }
+    Ok(target.hash)
+}
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backup")
+            .field("overwrite", &self.overwrite)
+            .finish_non_exhaustive()
+    }
+}

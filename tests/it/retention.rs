@@ -1,0 +1,301 @@
+//! Keeping a file small: what `prune` removes, what it leaves, and what it does to the file meanwhile.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use samplestore::{
+    Database, Durability, ErrorKind, Facets, Prune, Query, Sample, Status, Storage, data,
+};
+
+const PIPELINES: [&str; 3] = ["a", "b", "c"];
+
+fn instant(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+}
+
+/// Samples of three pipelines and all statuses, in no order of time, three at each instant.
+fn samples(count: u64) -> Vec<Sample> {
+    (0..count)
+        .map(|number| {
+            let seconds = number.wrapping_mul(7_919) % count / 3;
+            Sample::builder(PIPELINES[(number * number % 7 % 3) as usize])
+                .id(format!(
+                    "{:016x}",
+                    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                ))
+                .status(Status::ALL[(number / 5 % 6) as usize])
+                .created_at(instant(seconds as i64))
+                .data(data! { "number" => number, "text" => "x".repeat(300) })
+                .build()
+                .unwrap()
+        })
+        .collect()
+}
+
+fn database(path: &Path, samples: &[Sample]) -> Database {
+    let database = Database::open(path).unwrap();
+    for batch in samples.chunks(1_000) {
+        database.store(batch).unwrap();
+    }
+    database
+}
+
+fn ids(database: &Database) -> Vec<String> {
+    let all = database.list(&Query::new()).unwrap().samples;
+    all.iter().map(|sample| sample.id().to_owned()).collect()
+}
+
+/// What is said of a prune, to be asked of the database and of a list of samples.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    pipelines: &'static [&'static str],
+    statuses: &'static [Status],
+    older_than: Option<i64>,
+    keep_newest: Option<u64>,
+}
+
+impl Wish {
+    fn prune(self) -> Prune {
+        let mut prune = Prune::new();
+        for name in self.pipelines {
+            prune = prune.pipeline(*name);
+        }
+        for status in self.statuses {
+            prune = prune.status(*status);
+        }
+        if let Some(seconds) = self.older_than {
+            prune = prune.older_than(instant(seconds));
+        }
+        match self.keep_newest {
+            Some(samples) => prune.keep_newest(samples),
+            None => prune,
+        }
+    }
+
+    /// Which of these samples, in order, are removed.
+    fn removed(self, samples: &[Sample]) -> Vec<bool> {
+        let mut kept = BTreeMap::new();
+        let newest_first = samples.iter().rev().map(|sample| {
+            let is_selected = (self.pipelines.is_empty()
+                || self.pipelines.contains(&sample.pipeline()))
+                && (self.statuses.is_empty() || self.statuses.contains(&sample.status()));
+            if !is_selected {
+                return false;
+            }
+            let kept: &mut u64 = kept.entry(sample.pipeline()).or_default();
+            *kept += 1;
+            *kept > self.keep_newest.unwrap_or(0)
+                && self
+                    .older_than
+                    .is_none_or(|seconds| sample.created_at() < instant(seconds))
+        });
+        let mut removed: Vec<bool> = newest_first.collect();
+        removed.reverse();
+        removed
+    }
+}
+
+#[test]
+fn exactly_what_is_selected_is_removed() {
+    const SKIPPED: &[Status] = &[Status::Skipped];
+    const DONE: &[Status] = &[Status::Skipped, Status::Dlq, Status::Labeled];
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::options()
+        .durability(Durability::Deferred)
+        .open(folder.path().join("s.redb"))
+        .unwrap();
+    let mut removed_some = 0;
+    for pipelines in [&[][..], &["a"], &["b", "c"], &["none"]] {
+        for statuses in [&[][..], SKIPPED, DONE] {
+            for older_than in [None, Some(0), Some(150), Some(10_000)] {
+                for keep_newest in [None, Some(0), Some(1), Some(40), Some(250), Some(9_999)] {
+                    let wish = Wish {
+                        pipelines,
+                        statuses,
+                        older_than,
+                        keep_newest,
+                    };
+                    if pipelines.len() + statuses.len() == 0
+                        && (older_than, keep_newest) == (None, None)
+                    {
+                        continue;
+                    }
+                    // What the last one removed comes back, behind the others of its instant.
+                    database.store(&samples(900)).unwrap();
+                    let all = database.list(&Query::new()).unwrap().samples;
+                    let removed = wish.removed(&all);
+                    let mut facets = Facets::new();
+                    let mut left = Vec::new();
+                    for (sample, is_removed) in all.iter().zip(&removed) {
+                        match is_removed {
+                            true => facets.add(sample.pipeline(), sample.status(), 1),
+                            false => left.push(sample.id().to_owned()),
+                        }
+                    }
+                    let prune = wish.prune();
+                    assert_eq!(database.prunable(&prune).unwrap(), facets, "{wish:?}");
+                    assert_eq!(database.prune(&prune).unwrap(), facets.total(), "{wish:?}");
+                    assert_eq!(ids(&database), left, "{wish:?}");
+                    // Again, there is nothing left to do.
+                    assert_eq!(database.prunable(&prune).unwrap().total(), 0, "{wish:?}");
+                    assert_eq!(database.prune(&prune).unwrap(), 0, "{wish:?}");
+                    removed_some += u64::from(facets.total() > 0);
+                }
+            }
+        }
+    }
+    assert!(removed_some > 100, "{removed_some}");
+}
+
+#[test]
+fn a_prune_that_names_nothing_and_one_by_a_reader_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let writer = database(&path, &samples(10));
+    for refused in [
+        writer.prune(&Prune::new()),
+        writer.prunable(&Prune::new()).map(|facets| facets.total()),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+    writer.close().unwrap();
+    let reader = Database::options().read_only(true).open(&path).unwrap();
+    let prune = Prune::new().keep_newest(0);
+    assert_eq!(reader.prunable(&prune).unwrap().total(), 10);
+    assert_eq!(
+        reader.prune(&prune).unwrap_err().kind(),
+        ErrorKind::ReadOnly
+    );
+}
+
+/// Bytes that a file takes on its disk: redb lengthens files in large steps, of which most is a hole.
+fn disk_bytes(path: &Path) -> u64 {
+    let metadata = fs::metadata(path).unwrap();
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
+    #[cfg(not(unix))]
+    return metadata.len();
+}
+
+/// What is seen of a prune after each of its steps.
+struct Step {
+    progress: f64,
+    count: u64,
+    disk_bytes: u64,
+}
+
+#[test]
+fn a_large_prune_goes_in_durable_steps_and_the_file_does_not_grow() {
+    const SAMPLES: u64 = 90_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let open = |shares: bool| Database::options().shared_readers(shares).open(&path);
+    for shares in [false, true] {
+        drop(database(&path, &samples(SAMPLES)));
+        let database = open(shares).unwrap();
+        let before = disk_bytes(&path);
+        let prune = Prune::new()
+            .status(Status::Pending)
+            .status(Status::Measured)
+            .status(Status::Ready);
+        let expected = database.prunable(&prune).unwrap().total();
+        assert_eq!(expected, SAMPLES / 2);
+
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let copy = folder.path().join("copy.redb");
+        let watched = prune.clone().on_progress({
+            let (steps, database, path, copy) =
+                (steps.clone(), database.clone(), path.clone(), copy.clone());
+            move |progress| {
+                let mut steps = steps.lock().unwrap();
+                if steps.len() == 2 {
+                    // As it would be found if the process ended here.
+                    fs::copy(&path, &copy).unwrap();
+                }
+                steps.push(Step {
+                    progress,
+                    count: database.count(&Query::new()).unwrap(),
+                    disk_bytes: disk_bytes(&path),
+                });
+            }
+        });
+        assert_eq!(database.prune(&watched).unwrap(), expected);
+        let steps = steps.lock().unwrap();
+        let counts: Vec<u64> = steps.iter().map(|step| step.count).collect();
+        assert!(counts.len() >= 5 && counts.is_sorted_by(|a, b| a > b && b + 10_000 >= *a));
+        assert_eq!(counts.last(), Some(&(SAMPLES / 2)));
+        for step in &*steps {
+            let done = SAMPLES - step.count;
+            assert_eq!(step.progress, done as f64 / expected as f64);
+        }
+        let largest = steps.iter().map(|step| step.disk_bytes).max().unwrap();
+        println!(
+            "shares {shares}: {before} bytes on disk, at most {largest} while half is removed"
+        );
+        assert!(largest <= before + before / 4, "{largest} of {before}");
+
+        // Where it ended early, the rest goes when it is done again.
+        let copied = Database::open(&copy).unwrap();
+        assert_eq!(copied.count(&Query::new()).unwrap(), counts[2]);
+        assert_eq!(copied.prune(&prune).unwrap(), counts[2] - SAMPLES / 2);
+        assert_eq!(ids(&copied), ids(&database));
+        drop((copied, database));
+        fs::remove_file(&copy).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn what_is_stored_during_a_prune_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let database = database(&path, &samples(25_000));
+    let of = |name: &str| database.count(&Query::new().pipeline(name)).unwrap();
+    let kept: u64 = PIPELINES.iter().map(|name| of(name).min(100)).sum();
+    let stored = Arc::new(Mutex::new(0));
+    let prune = Prune::new().keep_newest(100).on_progress({
+        let (stored, database) = (stored.clone(), database.clone());
+        move |_| {
+            let mut stored = stored.lock().unwrap();
+            *stored += 1;
+            let sample = Sample::builder("a").created_at(instant(1_000_000 + *stored));
+            database.store(&[sample.build().unwrap()]).unwrap();
+        }
+    });
+    let removed = database.prune(&prune).unwrap();
+    let stored = *stored.lock().unwrap() as u64;
+    assert_eq!(removed, 25_000 - kept);
+    assert!(stored > 2);
+    assert_eq!(database.count(&Query::new()).unwrap(), kept + stored);
+}
+
+/// Compacting cuts the file off, and neither what follows it nor closing makes it large again.
+#[test]
+fn a_compacted_file_is_and_stays_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.redb");
+    let database = Database::open(&path).unwrap();
+    let sample = |number: u64| {
+        let sample = Sample::builder("p").id(format!("{number:06}"));
+        let text = format!("{number} ").repeat(30);
+        sample.data(data! { "text" => text }).build().unwrap()
+    };
+    for batch in 0..40 {
+        let batch: Vec<Sample> = (batch * 500..(batch + 1) * 500).map(sample).collect();
+        database.store(&batch).unwrap();
+    }
+    let len = || std::fs::metadata(&path).unwrap().len();
+    let before = len();
+    database.compact().unwrap();
+    let compacted = len();
+    assert!(compacted < before, "{before} bytes, {compacted} compacted");
+    database.close().unwrap();
+    assert!(
+        len() <= compacted + (256 << 10),
+        "{compacted} bytes, {} closed",
+        len()
+    );
+}
