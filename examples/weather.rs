@@ -1,9 +1,11 @@
-//! A year of weather at three airports: a pipeline into a database file, questions to it, and the same
-//! questions from a second process that opens the file anew.
+//! A year of weather at three airports: a pipeline into a database file or any other storage that has a
+//! URL, questions to it, and the same questions from a second process that opens it anew.
 //!
 //! ```text
-//! cargo run --release --example weather            # in a temporary folder
-//! cargo run --release --example weather -- FOLDER  # keeps the file FOLDER/weather.redb
+//! cargo run --release --example weather                  # in a temporary folder
+//! cargo run --release --example weather -- weather.redb  # keeps the file
+//! cargo run --release --example weather --features files -- file:weather
+//! cargo run --release --example weather --features s3 -- s3://BUCKET/weather
 //! ```
 //!
 //! The input is `examples/data/nyc-weather.csv`: hourly observations of 2013 at Newark (EWR), Kennedy
@@ -13,11 +15,11 @@
 #![allow(clippy::print_stdout)] // an example talks
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use samplestore::{
-    BoxError, Database, Flow, Map, Pipeline, Query, RunReport, Sample, Status, Storage, Value,
+    BoxError, Flow, Location, Map, Pipeline, Query, RunReport, Sample, Status, Storage, Value,
 };
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/nyc-weather.csv");
@@ -26,24 +28,26 @@ const METRES_PER_SECOND_PER_MPH: f64 = 0.447_04;
 fn main() -> Result<ExitCode, BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--reopen", path] => reopen(Path::new(path)),
+        ["--reopen", url] => reopen(url),
         [] => {
             let folder = tempfile::tempdir()?;
-            load_and_ask(&folder.path().join("weather.redb"))
+            let file = folder.path().join("weather.redb");
+            load_and_ask(
+                file.to_str()
+                    .ok_or("the temporary folder has no plain name")?,
+            )
         }
-        [folder] if !folder.starts_with('-') => {
-            std::fs::create_dir_all(folder)?;
-            load_and_ask(&PathBuf::from(folder).join("weather.redb"))
-        }
-        _ => Err("usage: weather [FOLDER]".into()),
+        [url] if !url.starts_with('-') => load_and_ask(url),
+        _ => Err("usage: weather [FILE|URL]".into()),
     }
 }
 
 /// The first process: loads, asks, closes, and lets a second process ask again.
-fn load_and_ask(path: &Path) -> Result<ExitCode, BoxError> {
-    println!("Loading {INPUT}\n   into {}\n", path.display());
-    let database = Database::open(path)?;
-    let report = load(database.clone())?;
+fn load_and_ask(url: &str) -> Result<ExitCode, BoxError> {
+    let location: Location = url.parse()?;
+    println!("Loading {INPUT}\n   into {location}\n");
+    let storage: Arc<dyn Storage> = location.connect()?.into();
+    let report = load(Arc::clone(&storage))?;
     let stores = report.store_report();
     println!("\n{report}");
     println!(
@@ -54,14 +58,18 @@ fn load_and_ask(path: &Path) -> Result<ExitCode, BoxError> {
         report.elapsed().as_millis()
     );
 
-    let answers = ask(&database)?;
+    let answers = ask(&*storage)?;
     print!("{answers}");
-    database.close()?;
+    storage.close()?;
+    if !storage.capabilities().durable {
+        println!("\nIt is closed, and the samples are gone with it.");
+        return Ok(ExitCode::SUCCESS);
+    }
 
-    println!("\nThe database is closed. A second process opens it and asks the same:\n");
+    println!("\nIt is closed. A second process opens it and asks the same:\n");
     let second = Command::new(std::env::current_exe()?)
         .arg("--reopen")
-        .arg(path)
+        .arg(url)
         .output()?;
     let other = String::from_utf8_lossy(&second.stdout);
     if second.status.success() && other == answers {
@@ -74,11 +82,11 @@ fn load_and_ask(path: &Path) -> Result<ExitCode, BoxError> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The second process: opens the file and asks.
-fn reopen(path: &Path) -> Result<ExitCode, BoxError> {
-    let database = Database::options().create(false).open(path)?;
-    print!("{}", ask(&database)?);
-    database.close()?;
+/// The second process: opens what is there and asks.
+fn reopen(url: &str) -> Result<ExitCode, BoxError> {
+    let storage = url.parse::<Location>()?.create(false).connect()?;
+    print!("{}", ask(&*storage)?);
+    storage.close()?;
     Ok(ExitCode::SUCCESS)
 }
 

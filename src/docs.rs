@@ -1,11 +1,14 @@
 //! Chapters: how the database is built, what its file looks like byte by byte, what every backend
-//! promises, and what was measured. The code is the last word; where a chapter says something else, that is a bug.
+//! promises, what the others do, and what was measured. The code is the last word; where a chapter says something else, that is a bug.
 
 #[doc = include_str!("docs/architecture.md")]
 pub mod architecture {}
 
 #[doc = include_str!("docs/file_format.md")]
 pub mod file_format {}
+
+#[doc = include_str!("docs/backends.md")]
+pub mod backends {}
 
 #[doc = include_str!("docs/contract.md")]
 pub mod contract {}

@@ -29,6 +29,8 @@
 //! - [`Storage`]: what every backend does, and [`docs::contract`]: the rules that it keeps.
 //! - [`Database`], [`Options`], [`Snapshot`], [`Explain`]: the embedded file. [`MemoryStorage`]: the
 //!   reference, for tests.
+//! - [`connect`], [`Location`]: every backend by its URL; [`copy`]: from one into another;
+//!   [`docs::backends`]: what each can do.
 //! - [`Pipeline`]: from a source through stages and measurements into a storage. [`Writer`]: writing in the
 //!   background.
 //! - `conformance` (feature of that name): the contract as test cases, for a backend of your own.
@@ -42,9 +44,13 @@
 //! | `cli` | yes | the command `samplestore`; the library alone needs none of its crates |
 //! | `conformance` | no | the conformance suite |
 //! | `simulation` | no | a database on a disk of your own, for tests of crashes and failing disks |
+//! | `files` | no | JSON documents in a folder |
+//! | `s3` | no | JSON documents in S3 |
 
+mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 mod database;
 pub mod docs;
 mod error;
@@ -54,6 +60,7 @@ mod panicked;
 mod payload;
 mod pipeline;
 mod query;
+mod retry;
 mod sample;
 mod slice;
 mod storage;
@@ -61,6 +68,8 @@ mod sync;
 mod value;
 mod writer;
 
+pub use backend::{Location, connect};
+pub use copy::{CopyOptions, CopyReport, Verified, copy};
 #[cfg(feature = "simulation")]
 pub use database::simulation;
 pub use database::{
@@ -71,12 +80,13 @@ pub use memory::MemoryStorage;
 pub use payload::Payload;
 pub use pipeline::{
     BoxError, FailedSample, Flow, Measurement, NoSource, NoStorage, Pipeline, PipelineBuilder,
-    Progress, RetryPolicy, RunOutcome, RunReport, SourceItem, Stage, WithSource, WithStorage,
+    Progress, RunOutcome, RunReport, SourceItem, Stage, WithSource, WithStorage,
 };
 pub use query::{
     Cursor, FILTERS, Facet, Facets, Filter, Order, Page, Query, Selection, TimeRange,
     parse_instant, parse_span,
 };
+pub use retry::RetryPolicy;
 pub use sample::{
     ID_BYTES_MAX, PIPELINE_BYTES_MAX, Reason, SAMPLE_BYTES_MAX, Sample, SampleBuilder, Status,
 };

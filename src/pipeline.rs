@@ -11,7 +11,6 @@ mod delivery;
 mod ordered;
 mod process;
 mod report;
-mod retry;
 mod source;
 mod stage;
 
@@ -21,7 +20,6 @@ use std::time::Instant;
 
 pub use builder::{NoSource, NoStorage, PipelineBuilder, WithSource, WithStorage};
 pub use report::{FailedSample, Progress, RunOutcome, RunReport};
-pub use retry::RetryPolicy;
 pub use source::SourceItem;
 pub use stage::{BoxError, Flow, Measurement, Stage};
 

@@ -226,6 +226,14 @@ impl Sample {
         self
     }
 
+    /// The same sample without its data and measurements, where only the rest counts.
+    #[cfg(feature = "files")]
+    pub(crate) fn without_payloads(mut self) -> Self {
+        self.data = Payload::default();
+        self.measurements = Payload::default();
+        self
+    }
+
     /// A builder that starts from this sample, to change any field.
     pub fn into_builder(self) -> SampleBuilder {
         SampleBuilder::from_sample(self)

@@ -14,6 +14,8 @@ use crate::query::{Facets, Page, Query, Selection};
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 
 pub use scan::{Ranked, Scan};
+#[cfg(feature = "files")]
+pub(crate) use scan::{count as count_scan, facets as facets_scan, list as list_scan};
 pub(crate) use scan::{in_status, iterate as iterate_scan};
 
 /// Samples one by one, each read when it is asked for.

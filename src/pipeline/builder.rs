@@ -9,12 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::Pipeline;
-use super::process::Process;
+use super::process::{Process, Sleep};
 use super::report::Progress;
-use super::retry::{RetryPolicy, Sleep};
 use super::source::{self, OpenSource, SourceItem};
 use super::stage::{BoxError, Flow, Measurement, Named, Stage, named_value};
 use crate::error::{Error, ErrorKind, Result};
+use crate::retry::RetryPolicy;
 use crate::sample::{Sample, check_pipeline};
 use crate::storage::Storage;
 use crate::value::{Map, Value};

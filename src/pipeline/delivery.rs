@@ -10,10 +10,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::process::Sleep;
 use super::report::FailedSample;
-use super::retry::{RetryPolicy, Sleep, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::panicked;
+use crate::retry::RetryPolicy;
 use crate::sample::Sample;
 use crate::storage::{Capabilities, Storage, StoreReport};
 
@@ -117,15 +118,12 @@ impl Delivery {
                     return Ok(());
                 }
             }
-            let unknown = error.kind() == ErrorKind::OutcomeUnknown;
-            match self.policy.delay_after(attempts, random()) {
-                Some(delay) if error.is_retryable() && !unknown => {
-                    tracing::warn!(%error, attempts, ?delay, "storing failed, trying again");
-                    self.account().retries += 1;
-                    (self.sleep)(delay);
-                }
-                _ => return Err((left, error)),
-            }
+            let Some(delay) = self.policy.delay_after_error(attempts, &error) else {
+                return Err((left, error));
+            };
+            tracing::warn!(%error, attempts, ?delay, "storing failed, trying again");
+            self.account().retries += 1;
+            (self.sleep)(delay);
         }
     }
 

@@ -4,13 +4,15 @@
 //! [`Fate`].
 
 use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::retry::{RetryPolicy, Sleep, random};
 use super::stage::{BoxError, Flow, Measurement, Stage};
 use crate::error::Error;
 use crate::instant;
 use crate::panicked;
 use crate::payload::Payload;
+use crate::retry::{RetryPolicy, random};
 use crate::sample::{Reason, Sample, Status};
 use crate::value::Map;
 
@@ -18,6 +20,9 @@ use crate::value::Map;
 const MESSAGE_BYTES_MAX: usize = 4_096;
 /// How many causes of an error are told at most.
 const CAUSES_MAX: usize = 16;
+
+/// How a pipeline waits between attempts: `thread::sleep`, unless it is given another way.
+pub(super) type Sleep = Arc<dyn Fn(Duration) + Send + Sync>;
 
 pub(super) struct Process<'a> {
     pub(super) stages: Vec<Box<dyn Stage + 'a>>,

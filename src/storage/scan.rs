@@ -84,7 +84,7 @@ fn limit(query: &Query) -> usize {
     })
 }
 
-pub(super) fn list(scan: Scan<'_>, query: &Query) -> Result<Page> {
+pub(crate) fn list(scan: Scan<'_>, query: &Query) -> Result<Page> {
     let identity = scan.identity;
     let mut selected = select(scan, query)?;
     let more = selected.len() > limit(query);
@@ -121,11 +121,11 @@ pub(crate) fn in_status<'a>(
         .take(limit(query))
 }
 
-pub(super) fn count(scan: Scan<'_>, query: &Query) -> Result<u64> {
+pub(crate) fn count(scan: Scan<'_>, query: &Query) -> Result<u64> {
     Ok(select(scan, query)?.len().min(limit(query)) as u64)
 }
 
-pub(super) fn facets(scan: Scan<'_>, query: &Query) -> Result<Facets> {
+pub(crate) fn facets(scan: Scan<'_>, query: &Query) -> Result<Facets> {
     let mut facets = Facets::new();
     for Ranked { sample, .. } in select(scan, query)?.iter().take(limit(query)) {
         facets.add(sample.pipeline(), sample.status(), 1);

@@ -1,8 +1,12 @@
 //! The conformance suite on each of our own backends, and what it says where it cannot say all.
 
 use std::collections::BTreeSet;
+#[cfg(feature = "files")]
+use std::sync::OnceLock;
 
 use samplestore::conformance::{Report, Suite};
+#[cfg(feature = "files")]
+use samplestore::connect;
 use samplestore::{
     Capabilities, Database, Durability, Error, MemoryStorage, Result, Sample, Storage, StoreReport,
     Writer,
@@ -15,17 +19,69 @@ fn passes(report: &Report) {
     report.assert_passed();
 }
 
-// ---- Backends: one test each, in full. A new backend adds its own here; one that lasts is opened by
-// `Suite::reopening`, with a temporary folder as its place. -------------------------------------------
+// ---- Backends: one test each, in full. A new backend adds its own here and in `BACKENDS`; one that lasts
+// is opened by `Suite::reopening`, with a temporary folder as its place. -------------------------------
+
+/// Every backend with a URL, by its scheme: the columns of the table in the docs. `None` where its server
+/// is not installed.
+#[cfg(feature = "s3")] // as matrix.rs, which reads it
+pub(crate) const BACKENDS: &[(&str, fn() -> Option<Report>)] = &[
+    ("memory", || Some(memory_report())),
+    ("redb", || Some(database_report())),
+    ("file", || Some(folder_report())),
+    ("s3", s3_report),
+];
+
+fn memory_report() -> Report {
+    Suite::new(|| Ok(MemoryStorage::new())).run()
+}
+
+fn database_report() -> Report {
+    Suite::reopening(place, open_database).run()
+}
+
+/// A folder of documents.
+#[cfg(feature = "files")]
+fn folder_report() -> Report {
+    static REPORT: OnceLock<Report> = OnceLock::new();
+    let open = |folder: &TempDir| connect(&format!("file:{}", folder.path().display()));
+    let run = || Suite::reopening(place, open).run();
+    REPORT.get_or_init(run).clone()
+}
+
+/// Documents in S3; `None` where there is no server.
+#[cfg(feature = "s3")]
+fn s3_report() -> Option<Report> {
+    static REPORT: OnceLock<Option<Report>> = OnceLock::new();
+    let run = || {
+        let server = crate::servers::s3::shared()?;
+        Some(Suite::reopening(|| server.url(), |url: &String| connect(url)).run())
+    };
+    REPORT.get_or_init(run).clone()
+}
 
 #[test]
 fn memory() {
-    passes(&Suite::new(|| Ok(MemoryStorage::new())).run());
+    passes(&memory_report());
 }
 
 #[test]
 fn database() {
-    passes(&Suite::reopening(place, open_database).run());
+    passes(&database_report());
+}
+
+#[cfg(feature = "files")]
+#[test]
+fn folder() {
+    passes(&folder_report());
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn s3() {
+    if let Some(report) = s3_report() {
+        passes(&report);
+    }
 }
 
 #[test]

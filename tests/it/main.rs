@@ -10,10 +10,15 @@ mod backup;
 mod command;
 /// The conformance suite on each of our own backends, and the suite's own promises.
 mod conformance;
+/// Copies between storages.
+mod copy;
 /// Losses of power at any moment, on a disk that records everything.
 mod crash;
 /// The storage of `examples/custom_storage.rs` keeps all of the contract that it promises.
 mod custom_storage;
+/// JSON documents, in folders and in S3.
+#[cfg(feature = "files")]
+mod documents;
 /// Disks of which any operation may fail.
 mod faults;
 /// Opening and reopening files, also bad ones.
@@ -22,6 +27,9 @@ mod files;
 mod fixtures;
 /// Processes killed in the middle of a load.
 mod kill;
+/// Which backend keeps which rule, as the docs have it.
+#[cfg(feature = "s3")]
+mod matrix;
 /// Storages that break one rule each: the suite must fail, and name that rule.
 mod mutants;
 /// Runs of pipelines, rule by rule.
@@ -36,5 +44,8 @@ mod retention;
 mod scripted;
 /// Names, texts and input that mean harm.
 mod untrusted;
+/// Servers for the tests of backends that are one.
+#[cfg(feature = "s3")]
+mod servers;
 /// The background writer.
 mod writer;

@@ -5,17 +5,18 @@
 
 mod filters;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use samplestore::parse_span;
+use samplestore::{Location, parse_span};
 
 pub(crate) use filters::{Filters, INSTANTS};
 
 use crate::failure::{EXIT_CODES, Failure, Outcome};
 use crate::opening::Db;
-use crate::verb::{backup, compact, count, explain, facets, get, import, list, prune, stats};
+use crate::verb::{backup, compact, copy, count, explain, facets, get, import, list, prune, stats};
 
 /// Samples of data and ML pipelines in one file, indexed by pipeline, status and time.
 #[derive(Debug, Parser)]
@@ -28,16 +29,16 @@ use crate::verb::{backup, compact, count, explain, facets, get, import, list, pr
     disable_help_subcommand = true
 )]
 pub(crate) struct Arguments {
-    /// The database file
+    /// The database file, or the URL of another storage
     #[arg(
         short,
         long,
         global = true,
-        value_name = "FILE",
+        value_name = "FILE|URL",
         env = "SAMPLESTORE_DB",
         hide_env_values = true
     )]
-    db: Option<PathBuf>,
+    db: Option<OsString>,
 
     /// How long to wait while another process has the database: 30s, 5m [default: not at all]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_span)]
@@ -53,6 +54,7 @@ enum Verb {
     Import(import::Import),
     List(list::List),
     Get(get::Get),
+    Copy(copy::Copy),
     Count(count::Count),
     Facets(facets::Facets),
     Stats(stats::Stats),
@@ -73,26 +75,37 @@ pub(crate) fn parse() -> Result<Arguments, clap::Error> {
 impl Arguments {
     /// Does what was asked.
     pub(crate) fn run(self) -> Outcome {
-        let db = self
-            .db
-            .filter(|path| !path.as_os_str().is_empty())
-            .ok_or_else(|| {
+        let wait = self.wait.unwrap_or_default();
+        let db = || {
+            let named = self.db.filter(|db| !db.is_empty());
+            let named = named.ok_or_else(|| {
                 Failure::usage("no database is named")
                     .with_hint("give --db FILE or set SAMPLESTORE_DB")
-            })?;
-        let db = Db::new(db, self.wait.unwrap_or_default());
+            });
+            Ok::<_, Failure>(Db::new(named.and_then(location)?, wait))
+        };
         match self.verb {
-            Verb::Import(verb) => verb.run(&db),
-            Verb::List(verb) => verb.run(&db),
-            Verb::Get(verb) => verb.run(&db),
-            Verb::Count(verb) => verb.run(&db),
-            Verb::Facets(verb) => verb.run(&db),
-            Verb::Stats(verb) => verb.run(&db),
-            Verb::Explain(verb) => verb.run(&db),
-            Verb::Prune(verb) => verb.run(&db),
-            Verb::Compact(verb) => verb.run(&db),
-            Verb::Backup(verb) => verb.run(&db),
+            Verb::Import(verb) => verb.run(&db()?),
+            Verb::List(verb) => verb.run(&db()?),
+            Verb::Get(verb) => verb.run(&db()?),
+            // It names its two storages itself.
+            Verb::Copy(verb) => verb.run(wait),
+            Verb::Count(verb) => verb.run(&db()?),
+            Verb::Facets(verb) => verb.run(&db()?),
+            Verb::Stats(verb) => verb.run(&db()?),
+            Verb::Explain(verb) => verb.run(&db()?),
+            Verb::Prune(verb) => verb.run(&db()?),
+            Verb::Compact(verb) => verb.run(&db()?),
+            Verb::Backup(verb) => verb.run(&db()?),
         }
+    }
+}
+
+/// What a file or URL of the command line names. What is no UTF-8 can only be a path.
+pub(crate) fn location(text: OsString) -> Result<Location, Failure> {
+    match text.into_string() {
+        Ok(text) => Ok(text.parse()?),
+        Err(path) => Ok(PathBuf::from(path).into()),
     }
 }
 

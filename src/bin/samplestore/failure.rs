@@ -26,7 +26,7 @@ pub(crate) enum Code {
     Error = 1,
     /// The command line cannot be understood.
     Usage = 2,
-    /// Some records were rejected; the others are stored.
+    /// Some records were rejected, the others are stored; or a copy is not equal to its source.
     Partly = 3,
     /// Another process holds the database.
     Locked = 4,
@@ -40,7 +40,7 @@ Exit codes:
   0  done
   1  an error, or an id that was not found
   2  a command line that cannot be understood
-  3  partly done: some records were rejected
+  3  partly done: some records were rejected, or a copy is not equal
   4  the database is locked by another process
   5  the file is damaged, or no database this version can read";
 

@@ -1,85 +1,151 @@
-//! [`Db`]: the database that the command is about, and opening it: for reading, which creates nothing, and for writing.
+//! [`Db`]: the storage that the command is about, and opening it: for reading, which creates nothing, and for
+//! writing.
+//!
+//! A database file gets more care than other storages: it is waited for, repaired where need be, and read
+//! through one snapshot. Verbs that are about the file itself ask for a `file`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use samplestore::{Database, Error, ErrorKind, Options, Storage};
+use samplestore::{
+    Database, Error, ErrorKind, Facets, Location, Options, Page, Query, Result, Sample, Samples,
+    Snapshot, Storage,
+};
 
 use crate::failure::{Code, Failure};
 use crate::progress::FractionProgress;
 
-/// A database file that may be there.
+/// A storage that may be there.
 pub(crate) struct Db {
-    path: PathBuf,
-    /// How long to wait while others have it.
+    location: Location,
+    /// How long to wait while others have the file.
     wait: Duration,
 }
 
+/// What the verbs that read have before them.
+pub(crate) enum Reader {
+    /// A database file at one commit.
+    File(Snapshot),
+    /// Another storage, as it is at each call.
+    Other(Box<dyn Storage>),
+}
+
+/// What samples are copied from.
+pub(crate) enum Source {
+    File(Database),
+    Other(Box<dyn Storage>),
+}
+
 impl Db {
-    pub(crate) fn new(path: PathBuf, wait: Duration) -> Self {
-        Self { path, wait }
+    pub(crate) fn new(location: Location, wait: Duration) -> Self {
+        Self { location, wait }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
     }
 
-    /// Opens a database that must be there, to read it.
+    /// Opens a storage that must be there, to read it.
+    pub(crate) fn read(&self) -> Result<Reader, Failure> {
+        Ok(match self.source()? {
+            Source::File(database) => Reader::File(database.snapshot()?),
+            Source::Other(storage) => Reader::Other(storage),
+        })
+    }
+
+    /// Opens a storage that must be there, to read it as a storage.
+    pub(crate) fn source(&self) -> Result<Source, Failure> {
+        match self.location.database()? {
+            Some(_) => Ok(Source::File(self.read_file()?)),
+            None => {
+                let opened = self.location.clone().create(false).connect();
+                Ok(Source::Other(opened.map_err(refused)?))
+            }
+        }
+    }
+
+    /// Opens a database file that must be there, to read it.
     ///
     /// While another process writes it, that works when the writer shares it with readers, as this command's
     /// own writers do. After its last writer was killed a file must be repaired before it can be read; that is done here,
     /// where the file may be written.
-    pub(crate) fn read(&self) -> Result<Database, Failure> {
-        let path = &self.path;
-        let error = match self.reading().open(path) {
+    pub(crate) fn read_file(&self) -> Result<Database, Failure> {
+        let (path, options) = self.file()?;
+        let reading = || options.clone().create(false).read_only(true);
+        let error = match reading().open(path) {
             Ok(database) => return Ok(database),
             Err(error) => error,
         };
         match error.kind() {
             ErrorKind::NeedsRepair => {
-                let repairing = Database::options().create(false).shared_readers(true);
-                match with_progress(repairing.lock_timeout(self.wait)).open(path) {
+                match with_progress(options.clone().create(false)).open(path) {
                     Ok(repaired) => repaired.close()?,
                     // It may only be read, so that it needs repair is all there is to say.
                     Err(cause) if cause.kind() == ErrorKind::ReadOnly => return Err(error.into()),
                     Err(cause) => return Err(cause.into()),
                 }
-                Ok(self.reading().open(path)?)
+                Ok(reading().open(path)?)
             }
             _ => Err(refused(error)),
         }
     }
 
-    /// Opens a database to write it, and creates it when it is not there. Others may read it meanwhile.
-    pub(crate) fn write(&self) -> Result<Database, Failure> {
-        let options = Database::options().create(true).shared_readers(true);
-        Ok(with_progress(options.lock_timeout(self.wait)).open(&self.path)?)
+    /// Opens a storage to write it, and creates it when it is not there, unless its URL says not to. Others
+    /// may read a file meanwhile.
+    pub(crate) fn write(&self) -> Result<Box<dyn Storage>, Failure> {
+        match self.location.database()? {
+            Some(_) => {
+                let (path, options) = self.file()?;
+                Ok(Box::new(with_progress(options).open(path)?))
+            }
+            None => Ok(self.location.connect()?),
+        }
     }
 
-    /// Opens a database that must be there, to change it. Others may read it meanwhile.
+    /// Opens a database file that must be there, to change it. Others may read it meanwhile.
     pub(crate) fn write_existing(&self) -> Result<Database, Failure> {
-        let options = Database::options().create(false).shared_readers(true);
-        let options = with_progress(options.lock_timeout(self.wait));
-        options.open(&self.path).map_err(refused)
+        let (path, options) = self.file()?;
+        let options = with_progress(options.create(false));
+        options.open(path).map_err(refused)
     }
 
-    /// The size of the file.
+    /// The size of the database file.
     pub(crate) fn file_bytes(&self) -> Result<u64, Failure> {
-        let measured = std::fs::metadata(&self.path);
+        let (path, _) = self.file()?;
+        let measured = std::fs::metadata(path);
         let measured = measured.map_err(|error| {
-            let path = self.path.display();
+            let path = path.display();
             Failure::new(Code::Error, format!("could not measure {path}: {error}"))
         });
         Ok(measured?.len())
     }
 
-    fn reading(&self) -> Options {
-        let options = Database::options().create(false).read_only(true);
-        options.shared_readers(true).lock_timeout(self.wait)
+    /// Whether both name one database file, however they name it.
+    pub(crate) fn is_same_file(&self, other: &Self) -> Result<bool, Failure> {
+        let (a, b) = (self.location.database()?, other.location.database()?);
+        let (Some((a, _)), Some((b, _))) = (a, b) else {
+            return Ok(false);
+        };
+        Ok(match (a.canonicalize(), b.canonicalize()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        })
+    }
+
+    /// The database file, and how it is opened, shared with others.
+    fn file(&self) -> Result<(&Path, Options), Failure> {
+        let Some((path, options)) = self.location.database()? else {
+            let scheme = self.location.scheme();
+            return Err(Failure::usage(format!(
+                "this needs a database file, and {scheme}: is none"
+            ))
+            .with_hint("samplestore copy makes a file of it"));
+        };
+        Ok((path, options.shared_readers(true).lock_timeout(self.wait)))
     }
 }
 
-/// Why a database that must be there cannot be opened.
+/// Why a storage that must be there cannot be opened.
 fn refused(error: Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound => {
@@ -92,4 +158,50 @@ fn refused(error: Error) -> Failure {
 fn with_progress(options: Options) -> Options {
     let progress = FractionProgress::new("repairing");
     options.on_repair(move |fraction| progress.set(fraction))
+}
+
+impl Source {
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        match self {
+            Self::File(database) => database,
+            Self::Other(storage) => &**storage,
+        }
+    }
+}
+
+impl Reader {
+    pub(crate) fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
+        match self {
+            Self::File(snapshot) => snapshot.retrieve(id),
+            Self::Other(storage) => storage.retrieve(id),
+        }
+    }
+
+    pub(crate) fn list(&self, query: &Query) -> Result<Page> {
+        match self {
+            Self::File(snapshot) => snapshot.list(query),
+            Self::Other(storage) => storage.list(query),
+        }
+    }
+
+    pub(crate) fn iterate(&self, query: &Query) -> Result<Samples<'_>> {
+        match self {
+            Self::File(snapshot) => snapshot.iterate(query),
+            Self::Other(storage) => storage.iterate(query),
+        }
+    }
+
+    pub(crate) fn count(&self, query: &Query) -> Result<u64> {
+        match self {
+            Self::File(snapshot) => snapshot.count(query),
+            Self::Other(storage) => storage.count(query),
+        }
+    }
+
+    pub(crate) fn facets(&self, query: &Query) -> Result<Facets> {
+        match self {
+            Self::File(snapshot) => snapshot.facets(query),
+            Self::Other(storage) => storage.facets(query),
+        }
+    }
 }

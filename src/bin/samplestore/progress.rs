@@ -49,6 +49,34 @@ impl Drop for ImportProgress {
     }
 }
 
+/// How far a copy is.
+#[derive(Clone)]
+pub(crate) struct CopyProgress(ProgressBar);
+
+impl CopyProgress {
+    /// A bar over this many samples, or only their count when it is not known.
+    pub(crate) fn new(samples: Option<u64>) -> Self {
+        let (bar, template) = match samples {
+            Some(samples) => (
+                ProgressBar::new(samples),
+                "{wide_bar} {percent:>3} %  {human_pos}/{human_len} samples  {eta} left",
+            ),
+            None => (ProgressBar::no_length(), "{spinner} {human_pos} samples"),
+        };
+        Self(drawn(bar, template))
+    }
+
+    /// Shows how many samples are done; when everything is compared in the end, they begin anew.
+    pub(crate) fn samples(&self, count: u64) {
+        self.0.set_position(count);
+    }
+
+    /// Lets go of the line.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// How far something is of which only the fraction is known.
 pub(crate) struct FractionProgress(ProgressBar);
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod compact;
+pub(crate) mod copy;
 pub(crate) mod count;
 pub(crate) mod explain;
 pub(crate) mod facets;

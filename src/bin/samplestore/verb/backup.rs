@@ -40,7 +40,7 @@ impl Backup {
         let copying = Copying::new()
             .overwrite(self.overwrite)
             .on_progress(move |done| progress.set(done));
-        let samples = db.read()?.backup(&self.to, &copying)?;
+        let samples = db.read_file()?.backup(&self.to, &copying)?;
         let bytes = std::fs::metadata(&self.to)
             .map_err(|error| Failure::new(Code::Error, format!("the copy is gone: {error}")))?
             .len();

@@ -29,7 +29,7 @@ pub(crate) struct Count {
 impl Count {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let count = db.read()?.snapshot()?.count(&query)?;
+        let count = db.read()?.count(&query)?;
         let mut output = Output::new();
         match output.format(self.format) {
             Format::Table | Format::Jsonl => writeln!(output, "{count}")?,

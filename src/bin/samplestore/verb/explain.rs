@@ -28,7 +28,7 @@ pub(crate) struct Explain {
 impl Explain {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let explain = db.read()?.explain(&query)?;
+        let explain = db.read_file()?.explain(&query)?;
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => {

@@ -28,7 +28,7 @@ pub(crate) struct Facets {
 impl Facets {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let facets = db.read()?.snapshot()?.facets(&query)?;
+        let facets = db.read()?.facets(&query)?;
         let mut output = Output::new();
         match output.format(self.format) {
             Format::Table => facets_table(&mut output, &facets)?,

@@ -26,14 +26,13 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) fn run(self, db: &Db) -> Outcome {
-        let database = db.read()?;
-        let snapshot = database.snapshot()?;
+        let reader = db.read()?;
         let mut output = Output::new();
         let mut missing = Vec::new();
         let mut found = Vec::new();
         // Bounded by the command line, which the system bounds.
         for id in &self.ids {
-            match snapshot.retrieve(id)? {
+            match reader.retrieve(id)? {
                 Some(sample) => found.push(sample),
                 None => missing.push(id),
             }

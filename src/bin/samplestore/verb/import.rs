@@ -24,7 +24,6 @@ use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
 use mapping::{Columns, Mapping};
 use rejects::Rejects;
-use samplestore::Database;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,7 +73,9 @@ impl Import {
         self.mapping.check(format == InputFormat::Csv)?;
         if let Some(rejects) = &self.rejects {
             check_distinct(rejects, &self.file)?;
-            check_distinct(rejects, db.path())?;
+            if let Some((path, _)) = db.location().database()? {
+                check_distinct(rejects, path)?;
+            }
         }
 
         let (mut records, progress) = source.open(format)?;
@@ -84,7 +85,7 @@ impl Import {
             .transpose()?;
         let db = db.write()?;
         let mut rejects = Rejects::create(self.rejects.as_deref())?;
-        let mut batch = Batch::new(&db, self.batch as usize, self.on_conflict);
+        let mut batch = Batch::new(&*db, self.batch as usize, self.on_conflict);
 
         let started = Instant::now();
         let transfer = Transfer {
@@ -95,7 +96,7 @@ impl Import {
         };
         let ended = transfer.run(&mut records, &mut batch, &mut rejects);
         // What is stored is to be durable, and the rejects to be kept, however it ended.
-        let closed = close(&db);
+        let closed = close(&*db);
         drop(progress);
         let told = rejects.finish();
         let elapsed = started.elapsed();
@@ -173,7 +174,7 @@ impl Transfer<'_> {
     }
 }
 
-fn close(db: &Database) -> Result<(), Failure> {
+fn close(db: &dyn Storage) -> Result<(), Failure> {
     db.flush()?;
     Ok(db.close()?)
 }

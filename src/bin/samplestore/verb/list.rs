@@ -5,9 +5,8 @@ use samplestore::{Cursor, Page, Query, Result, Sample, Samples};
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Outcome, words};
-use crate::opening::Db;
+use crate::opening::{Db, Reader};
 use crate::output::{Columns, Format, Output, SampleWriter};
-use samplestore::Snapshot;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,10 +44,9 @@ impl List {
         if is_glance {
             query = query.limit(LIMIT_ON_TERMINAL);
         }
-        let database = db.read()?;
-        let snapshot = database.snapshot()?;
-        let mut listing = Listing::new(&snapshot, &query)?;
-        let columns = || Columns::of(Listing::new(&snapshot, &query)?);
+        let reader = db.read()?;
+        let mut listing = Listing::new(&reader, &query)?;
+        let columns = || Columns::of(Listing::new(&reader, &query)?);
         let mut writer = SampleWriter::begin(&mut output, format, columns)?;
         for sample in &mut listing {
             writer.write(&mut output, &sample?)?;
@@ -69,7 +67,7 @@ impl List {
 
 /// What a query gives, one by one, and where to go on when there was a limit.
 struct Listing<'a> {
-    snapshot: &'a Snapshot,
+    reader: &'a Reader,
     query: Query,
     samples: Samples<'a>,
     /// How many may come after those in `samples`.
@@ -78,16 +76,16 @@ struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    fn new(snapshot: &'a Snapshot, query: &Query) -> Result<Self> {
+    fn new(reader: &'a Reader, query: &Query) -> Result<Self> {
         let mut listing = Self {
-            snapshot,
+            reader,
             query: query.clone(),
             samples: Box::new(std::iter::empty()),
             rest: 0,
             next: None,
         };
         match query.limit_max() {
-            None => listing.samples = snapshot.iterate(query)?,
+            None => listing.samples = reader.iterate(query)?,
             Some(limit) => {
                 listing.rest = limit;
                 listing.turn(query.clone())?;
@@ -99,7 +97,7 @@ impl<'a> Listing<'a> {
     /// Reads one page.
     fn turn(&mut self, query: Query) -> Result<()> {
         let limit = self.rest.min(PAGE_MAX);
-        let Page { samples, next, .. } = self.snapshot.list(&query.limit(limit))?;
+        let Page { samples, next, .. } = self.reader.list(&query.limit(limit))?;
         self.rest -= limit;
         self.next = next;
         self.samples = Box::new(samples.into_iter().map(Ok));

@@ -56,7 +56,7 @@ impl Prune {
                 .with_hint("--dry-run counts them, --yes removes them"));
         }
         if self.dry_run {
-            let facets = db.read()?.prunable(&selected)?;
+            let facets = db.read_file()?.prunable(&selected)?;
             self.report(&facets)?;
             return Ok(Code::Fine);
         }

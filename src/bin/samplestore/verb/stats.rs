@@ -29,7 +29,7 @@ pub(crate) struct Stats {
 
 impl Stats {
     pub(crate) fn run(self, db: &Db) -> Outcome {
-        let figures = db.read()?.stats()?;
+        let figures = db.read_file()?.stats()?;
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => table(&mut output, db, &figures)?,
@@ -69,7 +69,7 @@ fn table(output: &mut Output, db: &Db, figures: &Figures) -> Result<(), Failure>
     for (name, value) in [
         (
             "file",
-            escape(&db.path().display().to_string()).into_owned(),
+            escape(&db.location().to_string()).into_owned(),
         ),
         ("format version", figures.format_version.to_string()),
         ("file bytes", figures.file_bytes.to_string()),

@@ -7,7 +7,6 @@ use samplestore::{Sample, Storage, StoreReport};
 
 use crate::failure::{Code, Failure};
 use crate::input::Place;
-use samplestore::Database;
 
 /// A batch is stored before its samples take more than this many bytes, however few they are.
 const BATCH_BYTES_MAX: usize = 64 << 20;
@@ -25,7 +24,7 @@ pub(crate) enum OnConflict {
 
 /// Samples on their way into the database.
 pub(super) struct Batch<'a> {
-    db: &'a Database,
+    db: &'a dyn Storage,
     samples_max: usize,
     on_conflict: OnConflict,
     samples: Vec<(Place, Sample)>,
@@ -35,7 +34,7 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(db: &'a Database, samples_max: usize, on_conflict: OnConflict) -> Self {
+    pub(super) fn new(db: &'a dyn Storage, samples_max: usize, on_conflict: OnConflict) -> Self {
         Self {
             db,
             samples_max,
@@ -88,12 +87,10 @@ impl<'a> Batch<'a> {
         if self.on_conflict == OnConflict::Replace {
             batch.extend(samples.into_iter().map(|(_, sample)| sample));
         } else {
-            // This process alone writes, so what the snapshot lacks is not there.
-            let snapshot = self.db.snapshot()?;
+            // A file is written by this process alone, so what it lacks now it lacks later.
             let mut ids = HashSet::new();
             for (place, sample) in samples {
-                let is_new =
-                    !ids.contains(sample.id()) && snapshot.retrieve(sample.id())?.is_none();
+                let is_new = !ids.contains(sample.id()) && self.db.retrieve(sample.id())?.is_none();
                 if is_new {
                     ids.insert(sample.id().to_owned());
                     batch.push(sample);

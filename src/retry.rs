@@ -1,16 +1,14 @@
-//! [`RetryPolicy`]: how often to try again and how long to wait. Pure arithmetic: nothing sleeps here,
-//! and chance comes in as an argument.
+//! [`RetryPolicy`]: how often to try again and how long to wait, for pipelines and for the clients of
+//! servers. Nothing sleeps here: whoever applies a policy does.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 
-/// How a pipeline waits between attempts: `thread::sleep`, unless it is given another way.
-pub(super) type Sleep = Arc<dyn Fn(Duration) + Send + Sync>;
+use crate::error::{Error, ErrorKind};
 
 /// A random number from 0 to below 1, for [`RetryPolicy::delay_after`]. Its quality is that of the
 /// standard library's hash keys, which is enough to keep clients apart.
-pub(super) fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     let bits = RandomState::new().hash_one(0_u8) >> 11;
     bits as f64 / (1_u64 << 53) as f64
 }
@@ -118,6 +116,18 @@ impl RetryPolicy {
             }
         };
         Some(delay)
+    }
+
+    /// How long to wait once `attempts` have failed, the last one with `error`; `None` when there is
+    /// to be no other.
+    ///
+    /// After an unknown outcome an attempt that succeeds proves nothing, so there is none until the
+    /// storage was opened anew.
+    pub(crate) fn delay_after_error(&self, attempts: u32, error: &Error) -> Option<Duration> {
+        match error.is_retryable() && error.kind() != ErrorKind::OutcomeUnknown {
+            true => self.delay_after(attempts, random()),
+            false => None,
+        }
     }
 }
 

@@ -1,0 +1,152 @@
+//! Every backend by its URL: [`connect`] and [`Location`].
+//!
+//! Here stands which schemes there are, and which feature each needs. How a URL is read is in
+//! `backend/location.rs`; what clients of servers share, a runtime, retries and bounded parallelism, in
+//! `backend/runtime.rs`; a backend's own file holds only what is special to it. The chapter
+//! [`crate::docs::backends`] has the URLs for users.
+
+#[cfg(feature = "s3")]
+mod aws;
+#[cfg(feature = "files")]
+mod files;
+mod location;
+#[cfg(feature = "files")]
+mod runtime;
+
+use std::path::Path;
+
+pub use location::Location;
+
+use crate::database::{Database, Durability, Options};
+use crate::error::Result;
+use crate::memory::MemoryStorage;
+use crate::storage::Storage;
+
+/// Opens the storage that a URL, or the path of a database file, names; what is missing is created.
+///
+/// ```
+/// use samplestore::{Query, Sample, Storage, connect};
+///
+/// let folder = tempfile::tempdir()?;
+/// for url in ["memory:", &format!("redb:{}/samples.redb", folder.path().display())] {
+///     let storage = connect(url)?;
+///     storage.store(&[Sample::builder("weather").build()?])?;
+///     assert_eq!(storage.count(&Query::new())?, 1);
+///     storage.close()?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for a URL that cannot be understood, an
+/// unknown scheme or option among it; [`Unsupported`](crate::ErrorKind::Unsupported) for a scheme whose
+/// feature is off; else those of the backend. No error has a password in it.
+pub fn connect(url: &str) -> Result<Box<dyn Storage>> {
+    url.parse::<Location>()?.connect()
+}
+
+/// What stands before the colon of a URL, and what it stands for.
+struct Scheme {
+    name: &'static str,
+    /// The feature of this crate that it needs.
+    feature: Option<&'static str>,
+    /// `None` while the feature is off.
+    backend: Option<Backend>,
+}
+
+/// What a backend is to `connect`.
+#[derive(Clone, Copy)]
+struct Backend {
+    /// The names of its options, beside `create` that all have.
+    options: &'static [&'static str],
+    open: fn(&Location) -> Result<Box<dyn Storage>>,
+}
+
+impl Scheme {
+    const fn always(name: &'static str, backend: Backend) -> Self {
+        Self {
+            name,
+            feature: None,
+            backend: Some(backend),
+        }
+    }
+}
+
+/// The scheme of a backend that a feature turns on.
+macro_rules! optional {
+    ($name:literal, $feature:literal, $backend:path) => {
+        Scheme {
+            name: $name,
+            feature: Some($feature),
+            backend: {
+                #[cfg(feature = $feature)]
+                {
+                    Some($backend)
+                }
+                #[cfg(not(feature = $feature))]
+                {
+                    None
+                }
+            },
+        }
+    };
+}
+
+/// Every scheme there is.
+const SCHEMES: &[Scheme] = &[
+    Scheme::always("redb", DATABASE),
+    Scheme::always("memory", MEMORY),
+    optional!("file", "files", files::FOLDER),
+    optional!("s3", "s3", files::S3),
+];
+
+const MEMORY: Backend = Backend {
+    options: &[],
+    open: |location| match location.place() {
+        "" => Ok(Box::new(MemoryStorage::new())),
+        _ => Err(location.invalid("memory: has no name; each is a storage of its own")),
+    },
+};
+
+const DATABASE: Backend = Backend {
+    options: &["cache_bytes", "durability", "read_only", "shared_readers"],
+    open: |location| {
+        let options = location.database_options()?;
+        Ok(Box::new(options.open(location.path()?)?))
+    },
+};
+
+impl Location {
+    /// The path of the database file that it names, and how its options say to open it; `None` when it
+    /// names another backend.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for an option's value that cannot be
+    /// understood.
+    pub fn database(&self) -> Result<Option<(&Path, Options)>> {
+        match self.scheme() {
+            "redb" => Ok(Some((self.path()?, self.database_options()?))),
+            _ => Ok(None),
+        }
+    }
+
+    fn database_options(&self) -> Result<Options> {
+        let mut options = Database::options().create(self.creates());
+        if let Some(bytes) = self.parsed("cache_bytes", "a whole number of bytes")? {
+            options = options.cache_bytes(bytes);
+        }
+        if let Some(word) = self.word("durability", &["immediate", "deferred"])? {
+            options = options.durability(match word {
+                "deferred" => Durability::Deferred,
+                _ => Durability::Immediate,
+            });
+        }
+        if let Some(read_only) = self.flag("read_only")? {
+            options = options.read_only(read_only);
+        }
+        if let Some(shared) = self.flag("shared_readers")? {
+            options = options.shared_readers(shared);
+        }
+        Ok(options)
+    }
+}

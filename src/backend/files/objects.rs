@@ -1,0 +1,260 @@
+//! [`Objects`]: the few things that are done to objects, each with its retries, and their errors as ours.
+//!
+//! The client's own retries are off, so that there is one way of doing them; see `backend/runtime.rs`.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use object_store::{
+    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    UpdateVersion,
+};
+
+use crate::backend::runtime::retrying;
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::RetryPolicy;
+
+/// A place that objects are kept in.
+#[derive(Clone)]
+pub(super) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// What stands before every name.
+    prefix: Path,
+    /// The place as it is told to users.
+    shown: Arc<str>,
+    policy: RetryPolicy,
+    is_server: bool,
+}
+
+/// An object as it was read.
+pub(super) struct Found {
+    pub(super) bytes: Bytes,
+    pub(super) version: UpdateVersion,
+}
+
+/// A folder of objects and a name in it.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) folder: &'static str,
+    pub(super) name: String,
+}
+
+impl Key {
+    pub(super) fn new(folder: &'static str, name: impl Into<String>) -> Self {
+        Self {
+            folder,
+            name: name.into(),
+        }
+    }
+}
+
+impl Objects {
+    /// A server, other than a disk, replaces an object only if it is still as it was read, when asked to.
+    pub(super) fn new(
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+        shown: impl fmt::Display,
+        policy: RetryPolicy,
+        is_server: bool,
+    ) -> Self {
+        Self {
+            store,
+            prefix,
+            shown: shown.to_string().into(),
+            policy,
+            is_server,
+        }
+    }
+
+    /// How an object is told to users.
+    pub(super) fn shown(&self, key: &Key) -> String {
+        let Self { shown, .. } = self;
+        match key.folder {
+            "" => format!("{shown}: {}", key.name),
+            folder => format!("{shown}: {folder}/{}", key.name),
+        }
+    }
+
+    fn path(&self, key: &Key) -> Path {
+        match key.folder {
+            "" => self.prefix.clone().join(key.name.as_str()),
+            folder => self.prefix.clone().join(folder).join(key.name.as_str()),
+        }
+    }
+
+    /// Reads an object, if it is there.
+    pub(super) async fn get(&self, operation: &'static str, key: &Key) -> Result<Option<Found>> {
+        let path = self.path(key);
+        retrying(self.policy, || async {
+            let read = async {
+                let found = self.store.get(&path).await?;
+                let version = UpdateVersion {
+                    e_tag: found.meta.e_tag.clone(),
+                    version: found.meta.version.clone(),
+                };
+                let bytes = found.bytes().await?;
+                Ok(Found { bytes, version })
+            };
+            match read.await {
+                Ok(found) => Ok(Some(found)),
+                Err(StoreError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(self.failure(operation, key, error)),
+            }
+        })
+        .await
+    }
+
+    /// Whether an object is there.
+    pub(super) async fn exists(&self, operation: &'static str, key: &Key) -> Result<bool> {
+        let path = self.path(key);
+        retrying(self.policy, || async {
+            match self.store.head(&path).await {
+                Ok(_) => Ok(true),
+                Err(StoreError::NotFound { .. }) => Ok(false),
+                Err(error) => Err(self.failure(operation, key, error)),
+            }
+        })
+        .await
+    }
+
+    /// Makes an object, unless there is one: then the answer is `false`. After a lost answer and a retry
+    /// it may also be `false` for the object that was made.
+    pub(super) async fn create(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        bytes: &Bytes,
+    ) -> Result<bool> {
+        self.put(operation, key, bytes, PutMode::Create).await
+    }
+
+    /// Makes an object or replaces it.
+    pub(super) async fn replace(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        bytes: &Bytes,
+    ) -> Result<()> {
+        self.put(operation, key, bytes, PutMode::Overwrite)
+            .await
+            .map(drop)
+    }
+
+    /// Replaces an object if it is still as it was read; else the answer is `false`. On a disk nobody
+    /// comes between, since writers hold the lock.
+    pub(super) async fn update(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        bytes: &Bytes,
+        version: UpdateVersion,
+    ) -> Result<bool> {
+        let mode = match self.is_server {
+            true => PutMode::Update(version),
+            false => PutMode::Overwrite,
+        };
+        self.put(operation, key, bytes, mode).await
+    }
+
+    async fn put(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        bytes: &Bytes,
+        mode: PutMode,
+    ) -> Result<bool> {
+        let path = self.path(key);
+        retrying(self.policy, || async {
+            let payload = PutPayload::from(bytes.clone());
+            let options = PutOptions::from(mode.clone());
+            match self.store.put_opts(&path, payload, options).await {
+                Ok(_) => Ok(true),
+                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                    Ok(false)
+                }
+                Err(error) => Err(self.failure(operation, key, error)),
+            }
+        })
+        .await
+    }
+
+    /// Removes an object; one that is not there is fine.
+    pub(super) async fn remove(&self, operation: &'static str, key: &Key) -> Result<()> {
+        let path = self.path(key);
+        retrying(self.policy, || async {
+            match self.store.delete(&path).await {
+                Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+                Err(error) => Err(self.failure(operation, key, error)),
+            }
+        })
+        .await
+    }
+
+    /// The names of a folder's objects, behind `after` when it is given, in no order.
+    pub(super) async fn names(
+        &self,
+        operation: &'static str,
+        folder: &'static str,
+        after: Option<&str>,
+    ) -> Result<Vec<String>> {
+        let prefix = self.prefix.clone().join(folder);
+        retrying(self.policy, || async {
+            let listed = match after {
+                None => self.store.list(Some(&prefix)),
+                Some(after) => {
+                    let offset = prefix.clone().join(after);
+                    self.store.list_with_offset(Some(&prefix), &offset)
+                }
+            };
+            let names = listed.try_filter_map(|meta| {
+                // What lies in a folder below is not ours.
+                let is_below = meta.location.parts_count() == prefix.parts_count() + 1;
+                let name = meta.location.filename().filter(|_| is_below);
+                std::future::ready(Ok(name.map(str::to_owned)))
+            });
+            let key = Key::new(folder, "");
+            let names = names.try_collect().await;
+            names.map_err(|error| self.failure(operation, &key, error))
+        })
+        .await
+    }
+
+    fn failure(&self, operation: &'static str, key: &Key, error: StoreError) -> Error {
+        let subject = self.shown(key);
+        let of_kind = |kind| Error::new(kind, operation).with_subject(&subject);
+        // A disk says what it is about.
+        if let Some(cause) = io_error(&error)
+            && !self.is_server
+        {
+            return Error::io(operation, subject, io::Error::new(cause.kind(), error));
+        }
+        let wrapped = match &error {
+            StoreError::NotFound { .. } => of_kind(ErrorKind::NotFound)
+                .with_message("there is no such bucket, or the object went away"),
+            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+                of_kind(ErrorKind::Backend).with_message("the server does not allow it")
+            }
+            // A server that cannot be reached, is too busy or has a fault of its own, for the most part;
+            // of what else is in there, trying again costs little.
+            StoreError::Generic { .. } => of_kind(ErrorKind::Backend).with_retryable(true),
+            _ => of_kind(ErrorKind::Backend),
+        };
+        wrapped.with_cause(error)
+    }
+}
+
+/// The I/O error among an error's causes.
+fn io_error(error: &StoreError) -> Option<&io::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<io::Error>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}

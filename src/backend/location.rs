@@ -1,0 +1,451 @@
+//! [`Location`]: a URL taken apart, checked, and shown without its secrets. Nothing is opened here.
+//!
+//! `SCHEME:PLACE?NAME=VALUE&NAME=VALUE`, or the plain path of a database file. What the place means is the
+//! backend's to say. A scheme has two letters at least, so that the drive in `C:\samples.redb` is none; a
+//! file with a colon in its name is written `./a:b` or `redb:a:b`. In a URL `%25` is a percent sign and
+//! `%3F` a question mark; a plain path is taken as it is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::{Backend, SCHEMES, Scheme};
+use crate::error::{Error, ErrorKind, Result};
+use crate::query::nearest;
+use crate::storage::Storage;
+
+const OPERATION: &str = "understand where samples are kept";
+/// The option that every scheme has.
+const CREATE: &str = "create";
+/// Words in the names of options whose values are shown to nobody.
+const SECRETS: [&str; 5] = ["password", "secret", "token", "key", "credential"];
+/// What stands in the place of a secret.
+const HIDDEN: &str = "***";
+
+/// Where samples are kept: a URL, or the path of a database file.
+///
+/// `Display` and `Debug` hide passwords.
+///
+/// ```
+/// use samplestore::Location;
+///
+/// let location: Location = "redb:weather.redb?durability=deferred".parse()?;
+/// let (path, _options) = location.database()?.ok_or("no database file")?;
+/// assert_eq!(path, std::path::Path::new("weather.redb"));
+///
+/// let error = "redb:weather.redb?durabilty=deferred".parse::<Location>().unwrap_err();
+/// assert!(error.to_string().contains("did you mean durability?"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Location {
+    scheme: &'static str,
+    backend: Backend,
+    /// The whole URL, as it was given; not to be shown.
+    url: String,
+    /// What stands between scheme and options, as it was given.
+    place: String,
+    /// The place as a path.
+    path: PathBuf,
+    options: BTreeMap<String, String>,
+    create: bool,
+}
+
+impl Location {
+    /// Whether what is not there is made. On by default, and then the option `create` of the URL decides.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Opens the storage.
+    ///
+    /// # Errors
+    /// As [`connect`](super::connect); [`NotFound`](ErrorKind::NotFound) for what is not there and not
+    /// to be made.
+    pub fn connect(&self) -> Result<Box<dyn Storage>> {
+        (self.backend.open)(self)
+    }
+
+    /// What stands before the colon, such as `s3`; `redb` for a plain path.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
+    /// The whole URL with its secrets, for clients that read URLs themselves. Not to be shown.
+    #[allow(dead_code)] // not every set of features has such a client
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What stands between scheme and options, undecoded.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The place as the path of a file or folder.
+    pub(super) fn path(&self) -> Result<&Path> {
+        match self.path.as_os_str().is_empty() {
+            true => Err(self.invalid("there is no path")),
+            false => Ok(&self.path),
+        }
+    }
+
+    /// Whether what is not there is made.
+    pub(super) fn creates(&self) -> bool {
+        self.create
+    }
+
+    /// The value of an option, decoded.
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    /// The value of an option that is a number or the like; `what` says what is expected.
+    pub(super) fn parsed<T: FromStr>(&self, name: &str, what: &str) -> Result<Option<T>> {
+        self.option(name)
+            .map(|value| {
+                let read = value.parse().ok();
+                read.ok_or_else(|| self.invalid(format!("the option {name} must be {what}")))
+            })
+            .transpose()
+    }
+
+    /// The value of an option that is true or false; without a value it is true.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.option(name) {
+            Some("") => Ok(Some(true)),
+            _ => self.parsed(name, "true or false"),
+        }
+    }
+
+    /// The value of an option that is one of these words.
+    pub(super) fn word(&self, name: &str, words: &[&'static str]) -> Result<Option<&'static str>> {
+        let Some(value) = self.option(name) else {
+            return Ok(None);
+        };
+        let found = words.iter().find(|word| **word == value);
+        let known = || format!("the option {name} must be {}", words.join(" or "));
+        found
+            .map(|word| Some(*word))
+            .ok_or_else(|| self.invalid(known()))
+    }
+
+    /// The error for a URL that does not say what it should; `message` must hold no secret.
+    pub(super) fn invalid(&self, message: impl fmt::Display) -> Error {
+        Error::new(ErrorKind::InvalidArgument, OPERATION)
+            .with_subject(self)
+            .with_message(message)
+    }
+
+    /// Reads the part behind the scheme.
+    fn of_url(scheme: &Scheme, backend: Backend, url: &str, rest: &str) -> Result<Self> {
+        let wrong = |message: String| invalid(url, message);
+        let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut location = Self {
+            scheme: scheme.name,
+            backend,
+            url: url.to_owned(),
+            place: place.to_owned(),
+            path: PathBuf::from(local(place).and_then(decode).ok_or_else(|| {
+                wrong("the path cannot be read: a % must be followed by two digits".to_owned())
+            })?),
+            options: BTreeMap::new(),
+            create: true,
+        };
+        for pair in options.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let known = || [CREATE].into_iter().chain(backend.options.iter().copied());
+            if !known().any(|option| option == name) {
+                return Err(wrong(unknown_option(scheme.name, name, known())));
+            }
+            let value = decode(value)
+                .ok_or_else(|| wrong(format!("the value of the option {name} cannot be read")))?;
+            if location.options.insert(name.to_owned(), value).is_some() {
+                return Err(wrong(format!("the option {name} is given twice")));
+            }
+        }
+        location.create = location.flag(CREATE)?.unwrap_or(true);
+        Ok(location)
+    }
+}
+
+impl From<PathBuf> for Location {
+    /// The database file at this path, whatever the path looks like.
+    fn from(path: PathBuf) -> Self {
+        let place = path.to_string_lossy().into_owned();
+        Self {
+            scheme: "redb",
+            backend: super::DATABASE,
+            url: place.clone(),
+            place,
+            path,
+            options: BTreeMap::new(),
+            create: true,
+        }
+    }
+}
+
+impl FromStr for Location {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((name, rest)) = split_scheme(text) else {
+            return match text.is_empty() {
+                true => Err(invalid(text, "there is nothing".to_owned())),
+                false => Ok(PathBuf::from(text).into()),
+            };
+        };
+        let name = name.to_ascii_lowercase();
+        let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.name == name) else {
+            return Err(invalid(text, unknown_scheme(&name)));
+        };
+        match (scheme.backend, scheme.feature) {
+            (Some(backend), _) => Self::of_url(scheme, backend, text, rest),
+            (None, feature) => Err(Error::new(ErrorKind::Unsupported, OPERATION)
+                .with_subject(redacted(text))
+                .with_message(format!(
+                    "{name}: needs the feature {0:?} of samplestore, which is off; build with --features {0}",
+                    feature.unwrap_or(scheme.name)
+                ))),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redacted(&self.url))
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Location({self})")
+    }
+}
+
+/// Parts `scheme:rest`, if the text begins with what looks like a scheme of two letters or more.
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    let (name, rest) = text.split_once(':')?;
+    let mut bytes = name.bytes();
+    let begins = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic());
+    let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    (begins && name.len() > 1 && bytes.all(goes_on)).then_some((name, rest))
+}
+
+/// The path in `PATH`, `//PATH` without a host, and `//localhost/PATH`, which people write for a file.
+fn local(place: &str) -> Option<&str> {
+    match place.strip_prefix("//") {
+        None => Some(place),
+        Some(rest) => Some(rest.strip_prefix("localhost").unwrap_or(rest)),
+    }
+}
+
+/// Undoes percent-encoding; `None` for what is none.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, behind) = rest.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
+        rest = behind;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The URL without what may be a secret: rather too much of it is hidden than too little.
+fn redacted(url: &str) -> String {
+    let Some((_, rest)) = split_scheme(url) else {
+        return url.to_owned();
+    };
+    let scheme = &url[..url.len() - rest.len()];
+    // A password may hold any character if it is not encoded as it should be, so all from the first
+    // colon to the last @ is taken for one.
+    let rest = match (rest.find(':'), rest.rfind('@')) {
+        (Some(colon), Some(at)) if colon < at => {
+            format!("{}:{HIDDEN}{}", &rest[..colon], &rest[at..])
+        }
+        _ => rest.to_owned(),
+    };
+    let Some((place, options)) = rest.split_once('?') else {
+        return format!("{scheme}{rest}");
+    };
+    let shown = options.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
+        _ => pair.to_owned(),
+    });
+    format!("{scheme}{place}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRETS.iter().any(|word| name.contains(word))
+}
+
+fn invalid(url: &str, message: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, OPERATION)
+        .with_subject(redacted(url))
+        .with_message(message)
+}
+
+fn unknown_scheme(name: &str) -> String {
+    let names = || SCHEMES.iter().map(|scheme| scheme.name);
+    let known = match nearest(name, names()) {
+        Some(near) => format!("did you mean {near}:?"),
+        None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    format!("there is no scheme {name:?}; {known} (a file of this name is written ./{name}:…)")
+}
+
+fn unknown_option<'a>(
+    scheme: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> String {
+    // A part of a password that was not encoded may have come here.
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !name.bytes().all(is_name) {
+        return format!("{scheme}: has an option whose name is none");
+    }
+    match nearest(name, known.clone()) {
+        Some(near) => format!("{scheme}: has no option {name:?}; did you mean {near}?"),
+        None => {
+            let known: Vec<_> = known.collect();
+            let known = known.join(", ");
+            format!("{scheme}: has no option {name:?}; there are {known}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    fn refusal(text: &str) -> String {
+        text.parse::<Location>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn paths_and_urls_of_the_embedded_file() {
+        for (text, path) in [
+            ("weather.redb", "weather.redb"),
+            ("/data/100%?.redb", "/data/100%?.redb"),
+            (r"C:\weather.redb", r"C:\weather.redb"),
+            ("./a:b", "./a:b"),
+            ("redb:weather.redb", "weather.redb"),
+            ("REDB:a%20b%3F.redb", "a b?.redb"),
+            ("redb:///data/weather.redb", "/data/weather.redb"),
+            (
+                "redb://localhost/weather.redb?create=false",
+                "/weather.redb",
+            ),
+        ] {
+            let location = parse(text);
+            assert_eq!(location.scheme(), "redb", "{text}");
+            assert_eq!(location.path().unwrap(), Path::new(path), "{text}");
+        }
+        assert!(parse("redb:a").creates());
+        assert!(!parse("redb:a?create=false").creates());
+        assert!(parse("redb:a?create").creates());
+        assert!(!parse("redb:a").create(false).creates());
+    }
+
+    #[test]
+    fn what_is_unknown_names_what_is_nearest() {
+        for (text, words) in [
+            (
+                "memroy:",
+                r#"there is no scheme "memroy"; did you mean memory:?"#,
+            ),
+            ("redb:a?chache_bytes=1", "did you mean cache_bytes?"),
+            ("redb:a?creat=false", "did you mean create?"),
+            ("memory:?zzz=1", r#"has no option "zzz"; there are create"#),
+            ("redb:a?create=false&create=false", "given twice"),
+            ("redb:a?create=maybe", "create must be true or false"),
+            ("redb:a%2", "followed by two digits"),
+            ("redb:a%+1", "followed by two digits"),
+            ("", "there is nothing"),
+        ] {
+            let error = refusal(text);
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn options_of_the_wrong_value_are_told() {
+        for (text, words) in [
+            (
+                "redb:a?cache_bytes=many",
+                "cache_bytes must be a whole number",
+            ),
+            ("redb:a?durability=never", "must be immediate or deferred"),
+            ("redb:", "there is no path"),
+            ("memory:name", "memory: has no name"),
+        ] {
+            let error = parse(text).connect().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
+            assert!(error.to_string().contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        for (url, shown) in [
+            (
+                "postgres://me:secret@host:5432/db",
+                "postgres://me:***@host:5432/db",
+            ),
+            (
+                "postgres://me:se/cr?e@t@host/db?x=1",
+                "postgres://me:***@host/db?x=1",
+            ),
+            (
+                "postgres://me@host/db?password=secret&x=1",
+                "postgres://me@host/db?password=***&x=1",
+            ),
+            (
+                "s3://b/p?SECRET_ACCESS_KEY=secret",
+                "s3://b/p?SECRET_ACCESS_KEY=***",
+            ),
+            ("redb:a?create=false", "redb:a?create=false"),
+            ("a:b@c", "a:b@c"),
+        ] {
+            assert_eq!(redacted(url), shown);
+        }
+        let error = refusal("redb://me:se?cr@et@host/x");
+        assert!(!error.contains("cr") && !error.contains("et@"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_no_password_is_shown(
+            text: String,
+            scheme in "[a-z]{2,8}",
+            password in "[a-zA-Z0-9/?&=@:%#]{8,16}",
+        ) {
+            let _ = text.parse::<Location>();
+            let url = format!("{scheme}://user:{password}@host/place?x=1");
+            let shown = match url.parse::<Location>() {
+                Ok(location) => format!("{location} {location:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            prop_assert!(!shown.contains(&password), "{}", shown);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Async clients behind the sync trait: one runtime for all of them, retries, bounded parallelism.
+//!
+//! The caller's thread waits on a channel while threads of our own runtime do the work, and never enters
+//! a runtime itself. So a storage may be used from anywhere: from a plain thread, and from inside a tokio
+//! runtime of the caller's, a single-threaded one too, which waits like any thread that blocks. The
+//! runtime begins with the first use and lasts as long as the process.
+
+use std::sync::OnceLock;
+use std::sync::mpsc;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::RetryPolicy;
+
+/// Threads that drive connections. They wait more than they work: what is heavy is the servers' to do.
+const THREADS: usize = 2;
+
+fn runtime() -> Result<&'static Runtime> {
+    static RUNTIME: OnceLock<std::result::Result<Runtime, std::io::Error>> = OnceLock::new();
+    let begun = RUNTIME.get_or_init(|| {
+        Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("samplestore-io")
+            .enable_all()
+            .build()
+    });
+    begun.as_ref().map_err(|cause| {
+        Error::new(ErrorKind::Io, "start threads for input and output")
+            .with_message(cause)
+            .with_retryable(true)
+    })
+}
+
+/// Does async work and waits for it. A panic in it is an error of the kind `Panicked` in `operation`.
+pub(super) fn wait<T: Send + 'static>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let (done, is_done) = mpsc::sync_channel(1);
+    runtime()?.spawn(async move {
+        // Nobody waits any more when this fails.
+        let _ = done.send(work.await);
+    });
+    is_done.recv().unwrap_or_else(|_| Err(panicked(operation)))
+}
+
+/// Tries until it succeeds, or the policy or the error says that there is no use.
+pub(super) async fn retrying<T, W: Future<Output = Result<T>>>(
+    policy: RetryPolicy,
+    mut attempt: impl FnMut() -> W,
+) -> Result<T> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let error = match attempt().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let Some(delay) = policy.delay_after_error(attempts, &error) else {
+            return Err(error);
+        };
+        tracing::debug!(%error, attempts, ?delay, "trying again");
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// Does the same to each item, to at most `bound` of them at a time, and gives the answers in the order of
+/// the items. Only as many items are taken as are worked on or wait for the answer before them.
+pub(super) fn each<I, T, W>(
+    operation: &'static str,
+    bound: usize,
+    items: I,
+    work: impl Fn(I::Item) -> W + Send + 'static,
+) -> impl stream::Stream<Item = Result<T>> + Send
+where
+    I: IntoIterator<IntoIter: Send>,
+    T: Send + 'static,
+    W: Future<Output = Result<T>> + Send + 'static,
+{
+    // As tasks of their own, so that parsing goes on while others wait.
+    let tasks = stream::iter(items.into_iter().map(move |item| tokio::spawn(work(item))));
+    tasks
+        .buffered(bound.max(1))
+        .map(move |joined| joined.unwrap_or_else(|_| Err(panicked(operation))))
+}
+
+fn panicked(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Panicked, operation)
+        .with_message("a thread for input and output panicked")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use super::*;
+
+    const OPERATION: &str = "test";
+
+    #[test]
+    fn it_works_outside_and_inside_every_kind_of_runtime() {
+        let answer = || {
+            wait(OPERATION, async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(7)
+            })
+        };
+        assert_eq!(answer().unwrap(), 7);
+        let single = Builder::new_current_thread().enable_all().build().unwrap();
+        assert_eq!(single.block_on(async { answer() }).unwrap(), 7);
+        let many = Builder::new_multi_thread().enable_all().build().unwrap();
+        assert_eq!(many.block_on(async { answer() }).unwrap(), 7);
+        let spawned = many.spawn(async move { answer() });
+        assert_eq!(many.block_on(spawned).unwrap().unwrap(), 7);
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let error = wait::<()>(OPERATION, async { panic!("boom") }).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Panicked);
+        let each = |bound| async move {
+            let work = |item: u32| async move {
+                assert!(item != 2, "boom");
+                Ok(item)
+            };
+            Ok(each(OPERATION, bound, 0..4, work).collect::<Vec<_>>().await)
+        };
+        let answers = wait(OPERATION, each(2)).unwrap();
+        let kinds: Vec<_> = answers
+            .iter()
+            .map(|answer| answer.as_ref().map_err(Error::kind).copied())
+            .collect();
+        assert_eq!(kinds, [Ok(0), Ok(1), Err(ErrorKind::Panicked), Ok(3)]);
+    }
+
+    #[test]
+    fn retries_end_with_the_policy_and_with_errors_that_stay() {
+        let failing = |retryable: bool| {
+            let tried = Arc::new(AtomicU32::new(0));
+            let counted = Arc::clone(&tried);
+            let error = wait::<()>(OPERATION, async move {
+                let policy = RetryPolicy::fixed(3, Duration::from_millis(1));
+                retrying(policy, || async {
+                    counted.fetch_add(1, SeqCst);
+                    Err(Error::new(ErrorKind::Backend, OPERATION).with_retryable(retryable))
+                })
+                .await
+            });
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Backend);
+            tried.load(SeqCst)
+        };
+        assert_eq!(failing(true), 3);
+        assert_eq!(failing(false), 1);
+    }
+
+    #[test]
+    fn no_more_at_a_time_than_the_bound_and_in_order() {
+        let at_once = Arc::new(AtomicUsize::new(0));
+        let most = Arc::new(AtomicUsize::new(0));
+        let (working, seen) = (Arc::clone(&at_once), Arc::clone(&most));
+        let answers = wait(OPERATION, async move {
+            let work = move |item: u64| {
+                let (working, seen) = (Arc::clone(&working), Arc::clone(&seen));
+                async move {
+                    seen.fetch_max(working.fetch_add(1, SeqCst) + 1, SeqCst);
+                    tokio::time::sleep(Duration::from_millis(20 - item)).await;
+                    working.fetch_sub(1, SeqCst);
+                    Ok(item)
+                }
+            };
+            let answers = each(OPERATION, 4, 0..20, work).collect::<Vec<_>>().await;
+            answers.into_iter().collect::<Result<Vec<_>>>()
+        });
+        assert_eq!(answers.unwrap(), (0..20).collect::<Vec<_>>());
+        assert_eq!(most.load(SeqCst), 4);
+    }
+}

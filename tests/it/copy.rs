@@ -1,0 +1,113 @@
+//! Copies between storages.
+
+use samplestore::{
+    CopyOptions, Database, ErrorKind, MemoryStorage, Query, Sample, Status, Storage, copy,
+};
+
+fn samples(count: usize) -> Vec<Sample> {
+    let sample = |number: usize| {
+        let sample = Sample::builder(["even", "odd"][number % 2]).id(format!("s-{number}"));
+        // Of one instant, so that only the order of storing tells them apart.
+        let sample = sample.created_at("2013-06-01T12:00:00Z".parse().unwrap());
+        sample.measurement("n", number as u64).build().unwrap()
+    };
+    (0..count).map(sample).collect()
+}
+
+fn filled(count: usize) -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    storage.store(&samples(count)).unwrap();
+    storage
+}
+
+#[test]
+fn a_copy_is_equal_in_order_too_and_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("a.redb")).unwrap();
+    let source = filled(250);
+    let options = CopyOptions::new().batch_samples_max(100).verify(true);
+    let report = copy(&source, &database, &Query::new(), &options).unwrap();
+    assert_eq!((report.copied, report.stored.inserted), (250, 250));
+    assert_eq!(report.in_target, Some(250));
+    assert_eq!(report.verified.as_ref().unwrap().equal, 250);
+    assert!(report.is_whole());
+    assert_eq!(
+        report.to_string(),
+        "copied 250: 250 inserted, 0 replaced; the target has 250; 250 equal, 0 missing, 0 different"
+    );
+    let all = |storage: &dyn Storage| storage.list(&Query::new()).unwrap().samples;
+    assert_eq!(all(&database), all(&source));
+
+    let again = copy(&source, &database, &Query::new(), &options).unwrap();
+    assert_eq!((again.stored.inserted, again.stored.replaced), (0, 250));
+    assert_eq!(all(&database), all(&source));
+}
+
+#[test]
+fn what_the_query_leaves_out_stays() {
+    let (source, target) = (filled(10), MemoryStorage::new());
+    let odd = Query::new().pipeline("odd").limit(3);
+    let report = copy(&source, &target, &odd, &CopyOptions::new()).unwrap();
+    assert_eq!(
+        (report.copied, report.in_target, report.verified),
+        (3, Some(3), None)
+    );
+    let ids: Vec<_> = target.list(&Query::new()).unwrap().samples;
+    let ids: Vec<_> = ids.iter().map(Sample::id).collect();
+    assert_eq!(ids, ["s-1", "s-3", "s-5"]);
+}
+
+#[test]
+fn progress_is_told_for_both_ways() {
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let telling = std::sync::Arc::clone(&told);
+    let options = CopyOptions::new()
+        .batch_samples_max(4)
+        .verify(true)
+        .on_progress(move |count| telling.lock().unwrap().push(count));
+    let report = copy(&filled(10), &MemoryStorage::new(), &Query::new(), &options).unwrap();
+    assert!(report.is_whole());
+    assert_eq!(*told.lock().unwrap(), [4, 8, 10, 4, 8, 10]);
+}
+
+#[test]
+fn a_target_that_loses_samples_is_found_out() {
+    /// Says that it stored everything, but passes over some samples and changes others.
+    struct Lossy(MemoryStorage);
+    impl Storage for Lossy {
+        fn capabilities(&self) -> samplestore::Capabilities {
+            self.0.capabilities()
+        }
+        fn store(&self, batch: &[Sample]) -> samplestore::Result<samplestore::StoreReport> {
+            let kept = batch.iter().filter(|sample| sample.id() != "s-3");
+            let kept = kept.map(|sample| match sample.id() {
+                "s-5" => sample.clone().with_status(Status::Dlq),
+                _ => sample.clone(),
+            });
+            self.0.store(&kept.collect::<Vec<_>>())
+        }
+        fn scan(&self) -> samplestore::Result<samplestore::Scan<'_>> {
+            self.0.scan()
+        }
+        fn close(&self) -> samplestore::Result<()> {
+            self.0.close()
+        }
+    }
+    let target = Lossy(MemoryStorage::new());
+    let report = copy(&filled(10), &target, &Query::new(), &CopyOptions::new()).unwrap();
+    assert_eq!((report.copied, report.in_target), (10, Some(9)));
+    assert!(!report.is_whole());
+    let options = CopyOptions::new().verify(true);
+    let report = copy(&filled(10), &target, &Query::new(), &options).unwrap();
+    let found = report.verified.unwrap();
+    assert_eq!((found.equal, found.missing, found.different), (8, 1, 1));
+    assert_eq!(found.ids, ["s-3", "s-5"]);
+}
+
+#[test]
+fn errors_end_a_copy() {
+    let closed = MemoryStorage::new();
+    closed.close().unwrap();
+    let copied = copy(&filled(1), &closed, &Query::new(), &CopyOptions::new());
+    assert_eq!(copied.unwrap_err().kind(), ErrorKind::Closed);
+}
