@@ -46,8 +46,8 @@ pub struct Location {
     url: String,
     /// What stands between scheme and options, as it was given.
     place: String,
-    /// The place as a path.
-    path: PathBuf,
+    /// The place as a path, if it can be one.
+    path: Option<PathBuf>,
     options: BTreeMap<String, String>,
     create: bool,
 }
@@ -88,9 +88,13 @@ impl Location {
 
     /// The place as the path of a file or folder.
     pub(super) fn path(&self) -> Result<&Path> {
-        match self.path.as_os_str().is_empty() {
-            true => Err(self.invalid("there is no path")),
-            false => Ok(&self.path),
+        let scheme = self.scheme;
+        match &self.path {
+            Some(path) if !path.as_os_str().is_empty() => Ok(path),
+            Some(_) => Err(self.invalid("there is no path")),
+            None => Err(self.invalid(format!(
+                "the path cannot be read: write {scheme}:PATH or {scheme}:///PATH, and a percent sign as %25"
+            ))),
         }
     }
 
@@ -150,9 +154,7 @@ impl Location {
             backend,
             url: url.to_owned(),
             place: place.to_owned(),
-            path: PathBuf::from(local(place).and_then(decode).ok_or_else(|| {
-                wrong("the path cannot be read: a % must be followed by two digits".to_owned())
-            })?),
+            path: local(place).and_then(decode).map(PathBuf::from),
             options: BTreeMap::new(),
             create: true,
         };
@@ -182,7 +184,7 @@ impl From<PathBuf> for Location {
             backend: super::DATABASE,
             url: place.clone(),
             place,
-            path,
+            path: Some(path),
             options: BTreeMap::new(),
             create: true,
         }
@@ -236,12 +238,14 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     (begins && name.len() > 1 && bytes.all(goes_on)).then_some((name, rest))
 }
 
-/// The path in `PATH`, `//PATH` without a host, and `//localhost/PATH`, which people write for a file.
+/// The path in `PATH`, and in `///PATH` and `//localhost/PATH`, which people write for a file. Another host is
+/// none of ours, and `//PATH` would be a mistake for one.
 fn local(place: &str) -> Option<&str> {
-    match place.strip_prefix("//") {
-        None => Some(place),
-        Some(rest) => Some(rest.strip_prefix("localhost").unwrap_or(rest)),
-    }
+    let Some(rest) = place.strip_prefix("//") else {
+        return Some(place);
+    };
+    let rest = rest.strip_prefix("localhost").unwrap_or(rest);
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 /// Undoes percent-encoding; `None` for what is none.
@@ -378,8 +382,6 @@ mod tests {
             ("memory:?zzz=1", r#"has no option "zzz"; there are create"#),
             ("redb:a?create=false&create=false", "given twice"),
             ("redb:a?create=maybe", "create must be true or false"),
-            ("redb:a%2", "followed by two digits"),
-            ("redb:a%+1", "followed by two digits"),
             ("", "there is nothing"),
         ] {
             let error = refusal(text);
@@ -396,6 +398,10 @@ mod tests {
             ),
             ("redb:a?durability=never", "must be immediate or deferred"),
             ("redb:", "there is no path"),
+            ("redb://", "there is no path"),
+            ("redb:a%2", "a percent sign as %25"),
+            ("redb:a%+1", "a percent sign as %25"),
+            ("redb://data/a", "write redb:PATH or redb:///PATH"),
             ("memory:name", "memory: has no name"),
         ] {
             let error = parse(text).connect().unwrap_err();

@@ -5,6 +5,7 @@ mod failing;
 mod import;
 mod keeping;
 mod reading;
+mod urls;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -69,21 +69,20 @@ pub(super) fn client(location: &Location) -> Result<(Arc<dyn ObjectStore>, Path)
         };
     }
     // What the URL says goes before what the environment says, and that before the profile.
-    let in_env = |names: [&str; 2]| names.iter().any(|name| std::env::var_os(name).is_some());
-    let setting = |option: &str, variables: [&str; 2], name: &str| {
-        let from_profile = || from_profile(name).filter(|_| !in_env(variables));
-        let found = location.option(option).or_else(from_profile);
-        found.map(str::to_owned)
+    let setting = |option: &str, variables: &[&str], name: &str| {
+        let in_env = || {
+            variables
+                .iter()
+                .find_map(|variable| std::env::var(variable).ok())
+        };
+        let found = location.option(option).map(str::to_owned).or_else(in_env);
+        found.or_else(|| from_profile(name).map(str::to_owned))
     };
-    if let Some(region) = setting("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], "region") {
+    if let Some(region) = setting("region", &["AWS_REGION", "AWS_DEFAULT_REGION"], "region") {
         builder = builder.with_region(region);
     }
-    let endpoint = setting(
-        "endpoint",
-        ["AWS_ENDPOINT", "AWS_ENDPOINT_URL"],
-        "endpoint_url",
-    );
-    if let Some(endpoint) = endpoint {
+    let variables = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+    if let Some(endpoint) = setting("endpoint", &variables, "endpoint_url") {
         // Whoever names such an endpoint means it.
         let allow_http = endpoint.starts_with("http://");
         builder = builder.with_endpoint(endpoint).with_allow_http(allow_http);

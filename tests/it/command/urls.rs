@@ -1,0 +1,138 @@
+//! Storages by URL: `--db`, and `copy` from one into another.
+
+use super::{Shell, six};
+
+#[test]
+fn a_copy_into_another_file_is_equal() {
+    let shell = Shell::with_six();
+    let (from, to) = (shell.db(), shell.path("other.redb"));
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    let answer = shell.run(["copy", from, to, "--verify"]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert_eq!(answer.data, "");
+    let words =
+        "copied 6: 6 inserted, 0 replaced; the target has 6; 6 equal, 0 missing, 0 different in";
+    assert!(answer.words.starts_with(words), "{answer:?}");
+    assert_eq!(shell.data(["-d", to, "list"]), shell.data(["list"]));
+
+    let answer = shell.run(["copy", from, to, "--pipeline", "odd"]);
+    assert!(
+        answer
+            .words
+            .starts_with("copied 3: 0 inserted, 3 replaced; the target has 3 in"),
+        "{answer:?}"
+    );
+    assert_eq!(shell.data(["-d", &format!("redb:{to}"), "count"]), "6\n");
+}
+
+#[test]
+fn a_copy_that_makes_no_sense_is_refused() {
+    let shell = Shell::with_six();
+    let from = shell.db();
+    let from = from.to_str().unwrap();
+    for (words, code, told) in [
+        (vec!["copy", from, from], 2, "SRC and DST are the same"),
+        (
+            vec!["copy", from, &format!("redb:{from}")],
+            2,
+            "SRC and DST are the same",
+        ),
+        (vec!["copy", from], 2, "<DST>"),
+        (vec!["copy", from, "memroy:"], 2, "did you mean memory:?"),
+        (vec!["copy", "nowhere.redb", "memory:"], 1, "not found"),
+        (
+            vec!["copy", from, "memory:", "--statu", "ready"],
+            2,
+            "--status",
+        ),
+    ] {
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, code, "{words:?}: {answer:?}");
+        assert!(answer.words.contains(told), "{words:?}: {answer:?}");
+        assert_eq!(answer.data, "");
+    }
+}
+
+#[test]
+fn passwords_are_not_told() {
+    let shell = Shell::new();
+    for url in [
+        "redb://me:hush@host/x?creat=1",
+        "memory:?password=hush",
+        "memory://me:hush@x",
+    ] {
+        let answer = shell.run(["-d", url, "count"]);
+        assert_eq!(answer.code, 2, "{answer:?}");
+        assert!(!answer.words.contains("hush"), "{answer:?}");
+    }
+}
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn a_scheme_that_is_off_names_its_feature() {
+    let answer = Shell::new().run(["-d", "s3://bucket/prefix", "count"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(
+        answer.words.contains("build with --features s3"),
+        "{answer:?}"
+    );
+}
+
+#[cfg(feature = "files")]
+#[test]
+fn every_verb_takes_a_url() {
+    let shell = Shell::with_six();
+    let folder = format!("file:{}", shell.path("folder").display());
+    let there = |words: &[&str]| {
+        let words = ["-d", &folder].into_iter().chain(words.iter().copied());
+        shell.data(words)
+    };
+    let answer = shell.run(["-d", &folder, "list"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(
+        answer.words.contains("samplestore import creates"),
+        "{answer:?}"
+    );
+
+    let answer = shell.run_with(["-d", &folder, "import", "-"], &six());
+    assert_eq!(answer.code, 0, "{answer:?}");
+    for words in [
+        &["list"][..],
+        &["list", "--newest", "--limit", "2"],
+        &["list", "-f", "csv"],
+        &["count", "--status", "ready"],
+        &["facets"],
+        &["get", "c", "a"],
+    ] {
+        assert_eq!(there(words), shell.data(words.iter().copied()), "{words:?}");
+    }
+    let answer = shell.run_with(
+        ["-d", &folder, "import", "-", "--on-conflict", "skip"],
+        &six(),
+    );
+    assert!(
+        answer
+            .words
+            .starts_with("inserted 0, replaced 0, skipped 6"),
+        "{answer:?}"
+    );
+
+    for verb in ["stats", "explain"] {
+        let answer = shell.run(["-d", &folder, verb]);
+        assert_eq!(answer.code, 2, "{answer:?}");
+        assert!(
+            answer
+                .words
+                .contains("needs a database file, and file: is none"),
+            "{answer:?}"
+        );
+    }
+
+    let back = shell.path("back.redb");
+    let answer = shell.run(["copy", &folder, back.to_str().unwrap(), "--verify"]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert_eq!(
+        shell.data(["-d", back.to_str().unwrap(), "list"]),
+        shell.data(["list"])
+    );
+}
