@@ -581,13 +581,13 @@ fn finished<'a, T>(
     let mut failure = None;
     for (position, sample, answer) in answers {
         match answer {
-            None => {}
             Some(Ok(answer)) => {
                 done.push(answer);
                 ids.push(sample.id().to_owned());
             }
             Some(Err(error)) if failure.is_none() => failure = Some((position, sample, error)),
-            Some(Err(_)) => {}
+            // Only the first is told, and not what was not begun for it.
+            None | Some(Err(_)) => {}
         }
     }
     let Some((position, sample, error)) = failure else {

@@ -22,10 +22,13 @@ fn passes(report: &Report) {
 // ---- Backends: one test each, in full. A new backend adds its own here and in `BACKENDS`; one that lasts
 // is opened by `Suite::reopening`, with a temporary folder as its place. -------------------------------
 
+#[cfg(feature = "s3")]
+type Run = fn() -> Option<Report>;
+
 /// Every backend with a URL, by its scheme: the columns of the table in the docs. `None` where its server
 /// is not installed.
 #[cfg(feature = "s3")] // as matrix.rs, which reads it
-pub(crate) const BACKENDS: &[(&str, fn() -> Option<Report>)] = &[
+pub(crate) const BACKENDS: &[(&str, Run)] = &[
     ("memory", || Some(memory_report())),
     ("redb", || Some(database_report())),
     ("file", || Some(folder_report())),

@@ -1,6 +1,8 @@
 //! Storages by URL: `--db`, and `copy` from one into another.
 
-use super::{Shell, six};
+use super::Shell;
+#[cfg(feature = "files")]
+use super::six;
 
 #[test]
 fn a_copy_into_another_file_is_equal() {
