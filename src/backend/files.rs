@@ -6,15 +6,19 @@
 //! order/NUMBER.json      which ids were first stored when
 //! ```
 //!
-//! `files/name.rs` makes names of ids; `files/places.rs` keeps the order, and says why there; `files/gate.rs`
-//! has readers and writers take turns; `files/objects.rs` does what is done to objects; `files/s3.rs` makes
-//! the client for S3.
+//! `files/name.rs` makes names of ids; `files/document.rs` reads and writes a sample; `files/places.rs` keeps
+//! the order, and says why there; `files/batch.rs` does something to many; `files/mark.rs` knows whether
+//! there is anything; `files/gate.rs` has readers and writers take turns; `files/objects.rs` does what is
+//! done to objects; `files/s3.rs` makes the client for S3.
 //!
 //! A document is written whole or not at all, a batch is not: its error lists what was stored. There is no
 //! index: whatever is not asked for by id reads every document, [`REQUESTS`] at a time, and keeps what
 //! matches in memory, for counts without the payloads.
 
+mod batch;
+mod document;
 mod gate;
+mod mark;
 mod name;
 mod objects;
 mod places;
@@ -23,40 +27,34 @@ mod s3;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
-use object_store::UpdateVersion;
+use futures_util::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
-use serde::{Deserialize, Serialize};
 
 use super::runtime::{each, wait};
 use super::{Backend, Location};
-use crate::error::{Error, ErrorKind, Limit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Facets, Page, Query, Selection};
 use crate::retry::RetryPolicy;
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 use crate::storage::{
     self, Capabilities, Ranked, Samples, Scan, Storage, StoreReport, check_batch,
 };
+use batch::{all_or_some, finished};
+use document::{Document, SAMPLES, Write};
 use gate::Gate;
+use mark::MARK;
 use name::Name;
 use objects::{Key, Objects};
 use places::SharedPlaces;
 
 /// How many objects are read or written at a time.
 const REQUESTS: usize = 32;
-/// How often a sample is moved that other processes change meanwhile.
-const MOVES_MAX: u32 = 16;
 /// How often a request is made: the last one about 1.5 s behind the first.
 const ATTEMPTS: RetryPolicy = RetryPolicy::exponential(5, Duration::from_millis(100));
 
-const SAMPLES: &str = "samples";
-const MARK: &str = "samplestore.json";
-const VERSION: u32 = 1;
 const OPEN: &str = "open a place of documents";
 
 /// `file:FOLDER`.
@@ -119,15 +117,6 @@ fn not_there(shown: impl std::fmt::Display) -> Error {
         .with_message("no samples were stored there, and it was not to be made")
 }
 
-/// What the mark holds.
-#[derive(Debug, Serialize, Deserialize)]
-struct Mark {
-    /// The version of the layout.
-    samplestore_files: u32,
-    /// Tells this place's cursors from those of others; 16 digits of hex.
-    identity: String,
-}
-
 /// Samples as JSON documents.
 struct Documents {
     name: &'static str,
@@ -135,12 +124,6 @@ struct Documents {
     identity: u64,
     places: SharedPlaces,
     gate: Gate,
-}
-
-/// A sample as it stands in its document.
-struct Document {
-    sample: Sample,
-    version: UpdateVersion,
 }
 
 /// Which documents are read.
@@ -153,19 +136,7 @@ enum Which {
 impl Documents {
     fn open(name: &'static str, objects: Objects, gate: Gate, create: bool) -> Result<Self> {
         let opened = objects.clone();
-        let mark = wait(OPEN, async move { read_mark(&opened, create).await })?;
-        let identity = match u64::from_str_radix(&mark.identity, 16) {
-            Ok(identity) if mark.samplestore_files == VERSION => identity,
-            Ok(_) => {
-                return Err(Error::new(ErrorKind::FormatTooNew, OPEN)
-                    .with_subject(objects.shown(&Key::new("", MARK))));
-            }
-            Err(cause) => {
-                return Err(Error::new(ErrorKind::Damaged, OPEN)
-                    .with_subject(objects.shown(&Key::new("", MARK)))
-                    .with_cause(cause));
-            }
-        };
+        let identity = wait(OPEN, async move { mark::identity(&opened, create).await })?;
         Ok(Self {
             name,
             objects,
@@ -204,7 +175,7 @@ impl Documents {
                 move |name: Name| {
                     let (objects, keep) = (objects.clone(), Arc::clone(&keep));
                     async move {
-                        let document = read_document(&objects, operation, &name).await?;
+                        let document = Document::read(&objects, operation, &name).await?;
                         Ok(document.and_then(|document| keep(document)))
                     }
                 }
@@ -299,7 +270,7 @@ impl Storage for Documents {
         const STORE: &str = "store a batch";
         let _turn = self.gate.write(STORE)?;
         check_batch(batch, SAMPLE_BYTES_MAX)?;
-        let writes = writes(batch)?;
+        let writes = Write::of(batch)?;
         let replaced_in_batch = (batch.len() - writes.len()) as u64;
         let (objects, places) = (self.objects.clone(), Arc::clone(&self.places));
         let (positions, done) = wait(STORE, async move {
@@ -342,7 +313,7 @@ impl Storage for Documents {
         let _turn = self.gate.read(RETRIEVE)?;
         let (objects, name) = (self.objects.clone(), Name::of(id));
         let found = wait(RETRIEVE, async move {
-            read_document(&objects, RETRIEVE, &name).await
+            Document::read(&objects, RETRIEVE, &name).await
         })?;
         let sample = found.map(|document| document.sample);
         Ok(sample.filter(|sample| sample.id() == id))
@@ -441,168 +412,6 @@ impl Storage for Documents {
     }
 }
 
-/// A document that is to be written.
-struct Write {
-    /// The sample's position in its batch.
-    position: usize,
-    id: String,
-    bytes: Bytes,
-}
-
-/// What a batch comes to: of one id twice, the later sample.
-fn writes(batch: &[Sample]) -> Result<Vec<Write>> {
-    let mut last: HashMap<&str, usize> = HashMap::with_capacity(batch.len());
-    for (position, sample) in batch.iter().enumerate() {
-        last.insert(sample.id(), position);
-    }
-    // In the order in which ids first stand there: that is the order of their ranks.
-    let mut seen = HashSet::with_capacity(last.len());
-    let firsts = batch.iter().filter(|sample| seen.insert(sample.id()));
-    let positions = firsts.filter_map(|sample| last.get(sample.id()).copied());
-    positions
-        .map(|position| {
-            let sample = &batch[position];
-            let text =
-                document(sample).map_err(|error| error.with_sample(position, sample.id()))?;
-            Ok(Write {
-                position,
-                id: sample.id().to_owned(),
-                bytes: text,
-            })
-        })
-        .collect()
-}
-
-fn document(sample: &Sample) -> Result<Bytes> {
-    let mut text = sample.to_json_text()?;
-    text.push('\n');
-    Ok(text.into())
-}
-
-impl Write {
-    /// Writes the document and says whether it is a new one. `is_known` is a guess.
-    async fn put(
-        &self,
-        objects: &Objects,
-        operation: &'static str,
-        is_known: bool,
-    ) -> Result<bool> {
-        let name = Name::of(&self.id);
-        let key = Key::new(SAMPLES, name.as_str());
-        let is_there = is_known && objects.exists(operation, &key).await?;
-        if !is_there && objects.create(operation, &key, &self.bytes).await? {
-            return Ok(true);
-        }
-        if name.is_hashed()
-            && let Some(other) = read_document(objects, operation, &name).await?
-            && other.sample.id() != self.id
-        {
-            return Err(Error::invalid_sample(Limit::Field {
-                field: "id",
-                problem: "has the hash of another long id that is stored".to_owned(),
-            }));
-        }
-        objects.replace(operation, &key, &self.bytes).await?;
-        Ok(false)
-    }
-}
-
-impl Document {
-    fn id(&self) -> &str {
-        self.sample.id()
-    }
-
-    /// Moves the sample to another status, unless another process changed it so that it should not be.
-    async fn move_to(
-        mut self,
-        objects: &Objects,
-        operation: &'static str,
-        to: Status,
-        still: impl Fn(&Sample) -> bool,
-    ) -> Result<bool> {
-        let name = Name::of(self.sample.id());
-        let key = Key::new(SAMPLES, name.as_str());
-        for _ in 0..MOVES_MAX {
-            let bytes = document(&self.sample.with_status(to))?;
-            if objects
-                .update(operation, &key, &bytes, self.version)
-                .await?
-            {
-                return Ok(true);
-            }
-            match read_document(objects, operation, &name).await? {
-                Some(found) if still(&found.sample) => self = found,
-                _ => return Ok(false),
-            }
-        }
-        Err(Error::new(ErrorKind::Backend, operation)
-            .with_subject(objects.shown(&key))
-            .with_message("other processes change it all the time")
-            .with_retryable(true))
-    }
-}
-
-/// Does the same to each item until one fails; those that were not begun by then have no answer.
-async fn all_or_some<I, T, W>(
-    operation: &'static str,
-    items: impl IntoIterator<Item = I, IntoIter: Send>,
-    work: impl Fn(I) -> W + Send + Sync + 'static,
-) -> Vec<Option<Result<T>>>
-where
-    I: Send + 'static,
-    T: Send + 'static,
-    W: Future<Output = Result<T>> + Send + 'static,
-{
-    let has_failed = Arc::new(AtomicBool::new(false));
-    let guarded = move |item| {
-        let has_failed = Arc::clone(&has_failed);
-        let begun = (!has_failed.load(Relaxed)).then(|| work(item));
-        async move {
-            let Some(begun) = begun else { return Ok(None) };
-            let answer = begun.await;
-            has_failed.fetch_or(answer.is_err(), Relaxed);
-            Ok(Some(answer))
-        }
-    };
-    each(operation, REQUESTS, items, guarded)
-        // A panic is the answer of its item.
-        .map(|answer| answer.unwrap_or_else(|error| Some(Err(error))))
-        .collect()
-        .await
-}
-
-/// The answers, if all items have one; else the first error, with the ids of what was done nevertheless.
-fn finished<'a, T>(
-    operation: &'static str,
-    answers: impl Iterator<Item = (usize, &'a Sample, Option<Result<T>>)>,
-) -> Result<Vec<T>> {
-    let mut done = Vec::new();
-    let mut ids = Vec::new();
-    let mut failure = None;
-    for (position, sample, answer) in answers {
-        match answer {
-            Some(Ok(answer)) => {
-                done.push(answer);
-                ids.push(sample.id().to_owned());
-            }
-            Some(Err(error)) if failure.is_none() => failure = Some((position, sample, error)),
-            // Only the first is told, and not what was not begun for it.
-            None | Some(Err(_)) => {}
-        }
-    }
-    let Some((position, sample, error)) = failure else {
-        return Ok(done);
-    };
-    if ids.is_empty() {
-        return Err(error.with_sample(position, sample.id()));
-    }
-    Err(Error::new(ErrorKind::Partial, operation)
-        .with_sample(position, sample.id())
-        .with_stored_ids(ids)
-        .with_retryable(error.is_retryable())
-        .with_cause(error))
-}
-
 fn which(query: &Query) -> Which {
     match query.id_set() {
         None => Which::All,
@@ -612,57 +421,4 @@ fn which(query: &Query) -> Which {
             Which::Named(names.into_iter().collect())
         }
     }
-}
-
-/// Reads a document, if it is there, and makes sure that it is the one of its name.
-async fn read_document(
-    objects: &Objects,
-    operation: &'static str,
-    name: &Name,
-) -> Result<Option<Document>> {
-    let key = Key::new(SAMPLES, name.as_str());
-    let Some(found) = objects.get(operation, &key).await? else {
-        return Ok(None);
-    };
-    let damaged = || {
-        let error = Error::new(ErrorKind::Damaged, operation);
-        error.with_subject(objects.shown(&key))
-    };
-    let text = std::str::from_utf8(&found.bytes).map_err(|cause| damaged().with_cause(cause))?;
-    let sample = Sample::from_json_text(text).map_err(|cause| damaged().with_cause(cause))?;
-    if Name::of(sample.id()) != *name {
-        return Err(damaged()
-            .with_sample_id(sample.id())
-            .with_message("the sample in it belongs under another name"));
-    }
-    let version = found.version;
-    Ok(Some(Document { sample, version }))
-}
-
-/// Reads the mark, or makes it.
-async fn read_mark(objects: &Objects, create: bool) -> Result<Mark> {
-    let key = Key::new("", MARK);
-    let wrong = |kind| Error::new(kind, OPEN).with_subject(objects.shown(&key));
-    if create {
-        let mark = Mark {
-            samplestore_files: VERSION,
-            identity: format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().0),
-        };
-        let text = serde_json::to_vec(&mark)
-            .map_err(|cause| wrong(ErrorKind::Backend).with_cause(cause))?;
-        let text = Bytes::from(text);
-        if objects.get(OPEN, &key).await?.is_none()
-            && objects.create(OPEN, &key, &text).await?
-            && objects.create(OPEN, &key, &text).await?
-        {
-            return Err(wrong(ErrorKind::Unsupported).with_message(
-                "the server lets an object be made twice; conditional puts are needed",
-            ));
-        }
-    }
-    let Some(found) = objects.get(OPEN, &key).await? else {
-        return Err(not_there(objects.shown(&key)));
-    };
-    serde_json::from_slice(&found.bytes)
-        .map_err(|cause| wrong(ErrorKind::Damaged).with_cause(cause))
 }

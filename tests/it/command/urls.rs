@@ -138,3 +138,105 @@ fn every_verb_takes_a_url() {
         shell.data(["list"])
     );
 }
+
+/// Samples of one instant in their text form, so that only the order of storing tells them apart.
+#[cfg(feature = "files")]
+fn many(count: usize) -> String {
+    let line = |number| {
+        format!(
+            r#"{{"id":"s-{number}","pipeline":"p","created_at":"2013-06-01T00:00:00Z"}}{}"#,
+            '\n'
+        )
+    };
+    (0..count).map(line).collect()
+}
+
+#[cfg(feature = "files")]
+#[test]
+fn a_copy_that_was_killed_is_whole_when_it_is_run_again() {
+    use std::process::{Command, Stdio};
+
+    let shell = Shell::new();
+    let answer = shell.run_with(["import", "-"], &many(5_000));
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let (db, folder) = (shell.db(), shell.path("folder"));
+    let url = format!("file:{}", folder.display());
+    let words = ["copy", db.to_str().unwrap(), &url, "--verify"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_samplestore"))
+        .args(words)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let written = || {
+        let samples = std::fs::read_dir(folder.join("samples"));
+        samples.map_or(0, Iterator::count)
+    };
+    while written() < 1_500 {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended before it was killed"
+        );
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = written();
+    assert!(left < 5_000, "{left}");
+
+    let answer = shell.run(words);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(
+        answer.words.contains("5000 equal, 0 missing, 0 different"),
+        "{answer:?}"
+    );
+    assert_eq!(shell.data(["-d", &url, "list"]), shell.data(["list"]));
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn keys_for_s3_come_from_the_environment_or_a_profile() {
+    let Some(server) = crate::servers::s3::shared() else {
+        return;
+    };
+    let shell = Shell::new();
+    let url = server.url();
+    let (url, _) = url.split_once('?').unwrap();
+    let nothing = shell.file("nothing", "");
+    let file = shell.file(
+        "keys",
+        "[work]\naws_access_key_id = tests\naws_secret_access_key = of-no-value\n",
+    );
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = shell.command();
+        command.args(["-d", url, "import", "-"]).write_stdin(six());
+        command.env("AWS_ENDPOINT_URL", server.endpoint());
+        for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"] {
+            command.env_remove(variable);
+        }
+        command
+            .env("AWS_CONFIG_FILE", &nothing)
+            .env("AWS_SHARED_CREDENTIALS_FILE", &nothing);
+        command.envs(variables.iter().copied());
+        super::answer(&mut command)
+    };
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "tests"),
+        ("AWS_SECRET_ACCESS_KEY", "of-no-value"),
+    ];
+    let profile = [
+        ("AWS_PROFILE", "work"),
+        ("AWS_SHARED_CREDENTIALS_FILE", file.as_str()),
+    ];
+    let answer = run(&keys);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(
+        answer.words.starts_with("inserted 6, replaced 0"),
+        "{answer:?}"
+    );
+    let answer = run(&profile);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(
+        answer.words.starts_with("inserted 0, replaced 6"),
+        "{answer:?}"
+    );
+}

@@ -67,10 +67,15 @@ impl S3 {
     pub(crate) fn url(&self) -> String {
         let number = self.prefixes.fetch_add(1, Relaxed);
         format!(
-            "s3://{BUCKET}/prefix-{number}?endpoint=http://127.0.0.1:{}&credentials_file={}",
-            self.port,
+            "s3://{BUCKET}/prefix-{number}?endpoint={}&credentials_file={}",
+            self.endpoint(),
             self.credentials().display()
         )
+    }
+
+    /// The URL of the server itself.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     fn credentials(&self) -> PathBuf {

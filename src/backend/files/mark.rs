@@ -1,0 +1,54 @@
+//! The mark: the object that says that samples are kept here, and in which version of the layout.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::objects::{Key, Objects};
+use super::{OPEN, not_there};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Its name.
+pub(super) const MARK: &str = "samplestore.json";
+const VERSION: u32 = 1;
+
+/// What the mark holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    /// The version of the layout.
+    samplestore_files: u32,
+    /// Tells this place's cursors from those of others; 16 digits of hex.
+    identity: String,
+}
+
+/// The identity of the place; one that is new is marked first, when it may be made.
+pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
+    let key = Key::new("", MARK);
+    let wrong = |kind| Error::new(kind, OPEN).with_subject(objects.shown(&key));
+    if create {
+        let mark = Mark {
+            samplestore_files: VERSION,
+            identity: format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().0),
+        };
+        let text = serde_json::to_vec(&mark)
+            .map_err(|cause| wrong(ErrorKind::Backend).with_cause(cause))?;
+        let text = Bytes::from(text);
+        if objects.get(OPEN, &key).await?.is_none()
+            && objects.create(OPEN, &key, &text).await?
+            && objects.create(OPEN, &key, &text).await?
+        {
+            return Err(wrong(ErrorKind::Unsupported).with_message(
+                "the server lets an object be made twice; conditional puts are needed",
+            ));
+        }
+    }
+    let Some(found) = objects.get(OPEN, &key).await? else {
+        return Err(not_there(objects.shown(&key)));
+    };
+    let mark: Mark = serde_json::from_slice(&found.bytes)
+        .map_err(|cause| wrong(ErrorKind::Damaged).with_cause(cause))?;
+    if mark.samplestore_files != VERSION {
+        return Err(wrong(ErrorKind::FormatTooNew));
+    }
+    u64::from_str_radix(&mark.identity, 16)
+        .map_err(|cause| wrong(ErrorKind::Damaged).with_cause(cause))
+}
