@@ -42,10 +42,10 @@ mod processes;
 mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
-/// Names, texts and input that mean harm.
-mod untrusted;
 /// Servers for the tests of backends that are one.
 #[cfg(feature = "s3")]
 mod servers;
+/// Names, texts and input that mean harm.
+mod untrusted;
 /// The background writer.
 mod writer;

@@ -67,10 +67,7 @@ fn report(figures: &Figures) -> serde_json::Value {
 fn table(output: &mut Output, db: &Db, figures: &Figures) -> Result<(), Failure> {
     let or_none = |at: Option<DateTime<Utc>>| at.map_or_else(|| "none".to_owned(), instant);
     for (name, value) in [
-        (
-            "file",
-            escape(&db.location().to_string()).into_owned(),
-        ),
+        ("file", escape(&db.location().to_string()).into_owned()),
         ("format version", figures.format_version.to_string()),
         ("file bytes", figures.file_bytes.to_string()),
         ("reclaimable", figures.reclaimable_bytes.to_string()),
