@@ -10,7 +10,9 @@ mod aws;
 #[cfg(feature = "files")]
 mod files;
 mod location;
-#[cfg(feature = "files")]
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "files", feature = "postgres"))]
 mod runtime;
 
 use std::path::Path;
@@ -98,6 +100,8 @@ const SCHEMES: &[Scheme] = &[
     Scheme::always("memory", MEMORY),
     optional!("file", "files", files::FOLDER),
     optional!("s3", "s3", files::S3),
+    optional!("postgres", "postgres", postgres::POSTGRES),
+    optional!("postgresql", "postgres", postgres::POSTGRES),
 ];
 
 const MEMORY: Backend = Backend {

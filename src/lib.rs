@@ -46,6 +46,7 @@
 //! | `simulation` | no | a database on a disk of your own, for tests of crashes and failing disks |
 //! | `files` | no | JSON documents in a folder |
 //! | `s3` | no | JSON documents in S3 |
+//! | `postgres` | no | a table in a PostgreSQL server |
 
 mod backend;
 #[cfg(feature = "conformance")]

@@ -14,6 +14,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 pub use builder::SampleBuilder;
+#[cfg(feature = "postgres")]
+pub(crate) use json::{reason_from_json, reason_to_json};
 pub use status::Status;
 
 use crate::error::{Error, Limit, Result};

@@ -13,6 +13,8 @@ use crate::error::{Error, Limit, Result};
 use crate::query::{Facets, Page, Query, Selection};
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 
+#[cfg(feature = "postgres")]
+pub(crate) use scan::{Position, decode as decode_position, encode as encode_position};
 pub use scan::{Ranked, Scan};
 #[cfg(feature = "files")]
 pub(crate) use scan::{count as count_scan, facets as facets_scan, list as list_scan};

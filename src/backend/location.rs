@@ -249,7 +249,7 @@ fn local(place: &str) -> Option<&str> {
 }
 
 /// Undoes percent-encoding; `None` for what is none.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {

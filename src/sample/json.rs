@@ -55,7 +55,7 @@ impl Sample {
             self.measured_at().map(|at| instant::to_text(at).into()),
             payload(self.data())?,
             payload(self.measurements())?,
-            self.reason().map(write_reason),
+            self.reason().map(reason_to_json),
         ];
         let named = FIELDS.into_iter().zip(fields);
         Ok(named.filter_map(|(name, field)| Some((name.to_owned(), field?))))
@@ -105,7 +105,7 @@ impl Sample {
         match object.remove("reason") {
             None => {}
             Some(Json::Object(reason)) => {
-                builder = builder.reason(read_reason(reason).map_err(named)?);
+                builder = builder.reason(reason_from_json(reason).map_err(named)?);
             }
             Some(other) => {
                 let found = json_type(&other);
@@ -162,7 +162,8 @@ impl<'de> Deserialize<'de> for Sample {
     }
 }
 
-fn write_reason(reason: &Reason) -> Json {
+/// The text form of a reason.
+pub(crate) fn reason_to_json(reason: &Reason) -> Json {
     let mut inner = JsonMap::new();
     inner.insert("stage".into(), reason.stage().into());
     inner.insert("message".into(), reason.message().into());
@@ -171,7 +172,8 @@ fn write_reason(reason: &Reason) -> Json {
     inner.into()
 }
 
-fn read_reason(mut object: JsonMap<String, Json>) -> Result<Reason> {
+/// Reads the text form of a reason.
+pub(crate) fn reason_from_json(mut object: JsonMap<String, Json>) -> Result<Reason> {
     let stage = required_text(&mut object, "stage")?;
     let message = required_text(&mut object, "message")?;
     let attempts = object

@@ -30,21 +30,23 @@ pub struct Ranked {
 }
 
 /// Where a sample stands in the order: by instant, then by rank.
-type Position = (i64, u64);
+pub(crate) type Position = (i64, u64);
 
 fn position(ranked: &Ranked) -> Position {
     let micros = instant::floor_micros(ranked.sample.created_at());
     (micros, ranked.rank)
 }
 
-fn encode((micros, rank): Position) -> [u8; 16] {
+/// The bytes of a position in a cursor.
+pub(crate) fn encode((micros, rank): Position) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&micros.to_le_bytes());
     bytes[8..].copy_from_slice(&rank.to_le_bytes());
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<Position> {
+/// Reads what [`encode`] wrote.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Position> {
     match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         (Some(micros), Some(rank)) if bytes.len() == 16 => {
             Ok((i64::from_le_bytes(*micros), u64::from_le_bytes(*rank)))

@@ -1,11 +1,11 @@
 //! The conformance suite on each of our own backends, and what it says where it cannot say all.
 
 use std::collections::BTreeSet;
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "postgres"))]
 use std::sync::OnceLock;
 
 use samplestore::conformance::{Report, Suite};
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "postgres"))]
 use samplestore::connect;
 use samplestore::{
     Capabilities, Database, Durability, Error, MemoryStorage, Result, Sample, Storage, StoreReport,
@@ -22,17 +22,18 @@ fn passes(report: &Report) {
 // ---- Backends: one test each, in full. A new backend adds its own here and in `BACKENDS`; one that lasts
 // is opened by `Suite::reopening`, with a temporary folder as its place. -------------------------------
 
-#[cfg(feature = "s3")]
+#[cfg(all(feature = "postgres", feature = "s3", unix))]
 type Run = fn() -> Option<Report>;
 
 /// Every backend with a URL, by its scheme: the columns of the table in the docs. `None` where its server
 /// is not installed.
-#[cfg(feature = "s3")] // as matrix.rs, which reads it
+#[cfg(all(feature = "postgres", feature = "s3", unix))] // as matrix.rs, which reads it
 pub(crate) const BACKENDS: &[(&str, Run)] = &[
     ("memory", || Some(memory_report())),
     ("redb", || Some(database_report())),
     ("file", || Some(folder_report())),
     ("s3", s3_report),
+    ("postgres", postgres_report),
 ];
 
 fn memory_report() -> Report {
@@ -63,6 +64,18 @@ fn s3_report() -> Option<Report> {
     REPORT.get_or_init(run).clone()
 }
 
+/// A schema in PostgreSQL; `None` where there is no server.
+#[cfg(all(feature = "postgres", unix))]
+fn postgres_report() -> Option<Report> {
+    static REPORT: OnceLock<Option<Report>> = OnceLock::new();
+    let run = || {
+        let server = crate::servers::postgres::shared()?;
+        let open = |schema: &String| connect(&server.url(schema));
+        Some(Suite::reopening(|| server.schema(), open).run())
+    };
+    REPORT.get_or_init(run).clone()
+}
+
 #[test]
 fn memory() {
     passes(&memory_report());
@@ -83,6 +96,14 @@ fn folder() {
 #[test]
 fn s3() {
     if let Some(report) = s3_report() {
+        passes(&report);
+    }
+}
+
+#[cfg(all(feature = "postgres", unix))]
+#[test]
+fn postgres() {
+    if let Some(report) = postgres_report() {
         passes(&report);
     }
 }

@@ -28,7 +28,7 @@ mod fixtures;
 /// Processes killed in the middle of a load.
 mod kill;
 /// Which backend keeps which rule, as the docs have it.
-#[cfg(feature = "s3")]
+#[cfg(all(feature = "postgres", feature = "s3", unix))]
 mod matrix;
 /// Storages that break one rule each: the suite must fail, and name that rule.
 mod mutants;
@@ -43,7 +43,7 @@ mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
 /// Servers for the tests of backends that are one.
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "postgres", feature = "s3"))]
 mod servers;
 /// Names, texts and input that mean harm.
 mod untrusted;

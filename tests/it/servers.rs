@@ -3,6 +3,9 @@
 //! Where a server is not installed a test is skipped, and says so on stderr whether its output is captured
 //! or not. With `SAMPLESTORE_REQUIRE_SERVERS` set, as `.ci/run` sets it, it fails instead.
 
+/// PostgreSQL, from the system's package.
+#[cfg(all(feature = "postgres", unix))]
+pub(crate) mod postgres;
 /// An S3 server: moto, from PyPI, which keeps conditional puts.
 #[cfg(feature = "s3")]
 pub(crate) mod s3;

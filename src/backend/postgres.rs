@@ -1,0 +1,377 @@
+//! `postgres`: samples in a table of a PostgreSQL server, by the crates `tokio-postgres` and
+//! `deadpool-postgres`.
+//!
+//! Here stands what a storage does, as transactions. `postgres/config.rs` reads the URL,
+//! `password_file.rs` libpq's passwords and `tls.rs` certificates; `schema.rs` has the tables; `sql.rs`
+//! makes statements; `row.rs`, `json.rs` and `text.rs` put samples into columns; `stream.rs` iterates;
+//! `failure.rs` says what an error means.
+//!
+//! Reads are one statement each, which sees one snapshot. A store is one statement too, in one round trip,
+//! unless the batch is larger than a message should be. Moves and deletions are transactions that must not
+//! have been overtaken (`REPEATABLE READ`). Where two transactions are in each other's way the server
+//! undoes one, which begins again here; what else may pass is an error that is worth another attempt.
+
+mod config;
+mod failure;
+mod json;
+mod password_file;
+mod row;
+mod schema;
+mod sql;
+mod stream;
+mod text;
+mod tls;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::{IsolationLevel, Row};
+
+use super::runtime::{retrying, wait};
+use super::{Backend, Location};
+use crate::error::{Error, ErrorKind, Result};
+use crate::query::{Cursor, Facets, Page, Query, Selection};
+use crate::retry::RetryPolicy;
+use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
+use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch, encode_position};
+use config::Settings;
+use failure::Failure;
+use row::{Columns, Found};
+use sql::{Selected, Statement};
+use stream::Stream;
+
+/// `postgres://…` and `postgresql://…`.
+pub(super) const POSTGRES: Backend = Backend {
+    options: config::OPTIONS,
+    open: |location| Ok(Box::new(Postgres::open(location)?)),
+};
+
+/// How often a transaction begins again that was in another's way: for about 2 s.
+const CONFLICTS: RetryPolicy =
+    RetryPolicy::exponential(16, Duration::from_millis(2)).delay_max(Duration::from_millis(250));
+
+const OPEN: &str = "connect to a server";
+
+/// Samples in a PostgreSQL server.
+struct Postgres {
+    shared: Arc<Shared>,
+}
+
+/// What handles and iterators share.
+struct Shared {
+    pool: Pool,
+    /// Quoted.
+    schema: String,
+    identity: u64,
+    /// The server and the database, for errors.
+    shown: String,
+    is_closed: RwLock<bool>,
+}
+
+impl Shared {
+    fn check_open(&self, operation: &'static str) -> Result<()> {
+        self.enter(operation).map(drop)
+    }
+
+    /// Keeps the storage open for as long as the guard lives.
+    fn enter(&self, operation: &'static str) -> Result<RwLockReadGuard<'_, bool>> {
+        let is_closed = self
+            .is_closed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        match *is_closed {
+            true => Err(Error::closed(operation)),
+            false => Ok(is_closed),
+        }
+    }
+
+    /// The rows of a statement.
+    async fn query(&self, statement: &Statement) -> Result<Vec<Row>, Failure> {
+        let client = self.pool.get().await?;
+        let asking = async {
+            let prepared = client.prepare_cached(&statement.text).await?;
+            let rows = client.query(&prepared, &statement.parameters()).await;
+            rows.map_err(Failure::from)
+        };
+        let answer = asking.await;
+        hand_back(client, answer)
+    }
+
+    /// Stores samples that have different ids, all or none, and says how many were new.
+    async fn upsert(&self, parts: &[Columns]) -> Result<u64, Failure> {
+        let mut client = self.pool.get().await?;
+        let answer = upsert(&mut client, &sql::upsert(&self.schema), parts).await;
+        hand_back(client, answer)
+    }
+
+    /// Does a change as a transaction that no other one has overtaken, and says how many rows it met.
+    async fn change(&self, statement: &Statement) -> Result<u64, Failure> {
+        let mut client = self.pool.get().await?;
+        let answer = change(&mut client, statement).await;
+        hand_back(client, answer)
+    }
+}
+
+async fn upsert(client: &mut Object, text: &str, parts: &[Columns]) -> Result<u64, Failure> {
+    let statement = client.prepare_cached(text).await?;
+    if let [part] = parts {
+        return count_new(&client.query(&statement, &part.parameters()).await?);
+    }
+    let mut inserted = 0;
+    let transaction = client.transaction().await?;
+    for part in parts {
+        inserted += count_new(&transaction.query(&statement, &part.parameters()).await?)?;
+    }
+    transaction.commit().await?;
+    Ok(inserted)
+}
+
+/// How many of the rows that an upsert gives are new.
+fn count_new(rows: &[Row]) -> Result<u64, Failure> {
+    let mut inserted = 0;
+    for row in rows {
+        inserted += u64::from(row.try_get::<_, i64>(0)? == 0);
+    }
+    Ok(inserted)
+}
+
+async fn change(client: &mut Object, statement: &Statement) -> Result<u64, Failure> {
+    let prepared = client.prepare_cached(&statement.text).await?;
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .start()
+        .await?;
+    let changed = transaction
+        .execute(&prepared, &statement.parameters())
+        .await?;
+    transaction.commit().await?;
+    Ok(changed)
+}
+
+/// Gives a connection back to the pool, unless it is lost: the pool might not know that yet.
+fn hand_back<T>(client: Object, answer: Result<T, Failure>) -> Result<T, Failure> {
+    if answer.as_ref().is_err_and(Failure::is_lost) {
+        drop(Object::take(client));
+    }
+    answer
+}
+
+/// Begins again while other transactions are in the way.
+async fn undisturbed<T, W: Future<Output = Result<T, Failure>>>(
+    operation: &'static str,
+    shared: &Shared,
+    attempt: impl Fn() -> W,
+) -> Result<T> {
+    let answer = retrying(CONFLICTS, || async {
+        match attempt().await {
+            Err(failure) if failure.is_conflict() => {
+                Err(failure.into_error(operation, &shared.shown))
+            }
+            other => Ok(other),
+        }
+    });
+    answer
+        .await?
+        .map_err(|failure| failure.into_error(operation, &shared.shown))
+}
+
+impl Postgres {
+    fn open(location: &Location) -> Result<Self> {
+        let settings = Settings::read(location, |name| std::env::var(name).ok())?;
+        let recycling_method = RecyclingMethod::Fast;
+        let manager = Manager::from_config(
+            settings.client,
+            settings.tls.connector()?,
+            ManagerConfig { recycling_method },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(settings.connections_max)
+            .wait_timeout(Some(settings.timeout))
+            .create_timeout(Some(settings.timeout))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|cause| Error::new(ErrorKind::Backend, OPEN).with_cause(cause))?;
+        let allowed = schema::Allowed {
+            create: settings.create,
+            migrate: settings.migrate,
+        };
+        let (opened, name, shown) = (pool.clone(), settings.schema.clone(), settings.shown);
+        let (identity, shown) = wait(OPEN, async move {
+            let opening = async {
+                let mut client = opened.get().await?;
+                schema::open(&mut client, &name, allowed).await
+            };
+            match opening.await {
+                Ok(identity) => Ok((identity, shown)),
+                Err(failure) => Err(failure.into_error(OPEN, &shown)),
+            }
+        })?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                pool,
+                schema: schema::quoted(&settings.schema),
+                identity,
+                shown,
+                is_closed: RwLock::new(false),
+            }),
+        })
+    }
+
+    fn selected<'a>(&'a self, query: &'a Query) -> Result<Selected<'a>> {
+        Selected::new(&self.shared.schema, self.shared.identity, query)
+    }
+
+    /// The rows of a statement, each as `read` has it.
+    fn read<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        statement: Statement,
+        read: impl Fn(&Row) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<Vec<T>> {
+        let shared = Arc::clone(&self.shared);
+        wait(operation, async move {
+            let reading = async {
+                let rows = shared.query(&statement).await?;
+                rows.iter().map(read).collect::<Result<Vec<_>, Failure>>()
+            };
+            reading
+                .await
+                .map_err(|failure| failure.into_error(operation, &shared.shown))
+        })
+    }
+
+    /// Changes what is selected. `statement` must mean the same when it is done again, or say so by
+    /// `is_repeatable`: when the connection is lost nobody knows whether it was done.
+    fn change(
+        &self,
+        operation: &'static str,
+        statement: Statement,
+        is_repeatable: bool,
+    ) -> Result<u64> {
+        let shared = Arc::clone(&self.shared);
+        wait(operation, async move {
+            let change = || async {
+                match shared.change(&statement).await {
+                    Err(failure) if failure.is_lost() && !is_repeatable => {
+                        let lost = failure.into_error(operation, &shared.shown);
+                        Err(Error::new(ErrorKind::OutcomeUnknown, operation)
+                            .with_subject(&shared.shown)
+                            .with_message("the connection was lost; doing it again may do it to other samples")
+                            .with_cause(lost)
+                            .into())
+                    }
+                    other => other,
+                }
+            };
+            undisturbed(operation, &shared, change).await
+        })
+    }
+}
+
+impl Storage for Postgres {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::full("postgres")
+    }
+
+    fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
+        const OPERATION: &str = "store a batch";
+        let _open = self.shared.enter(OPERATION)?;
+        check_batch(batch, SAMPLE_BYTES_MAX)?;
+        if batch.is_empty() {
+            return Ok(StoreReport::default());
+        }
+        let parts = Columns::of_batch(batch)?;
+        let shared = Arc::clone(&self.shared);
+        let inserted = wait(OPERATION, async move {
+            undisturbed(OPERATION, &shared, || shared.upsert(&parts)).await
+        })?;
+        Ok(StoreReport::new(inserted, batch.len() as u64 - inserted))
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.shared.check_open("flush")
+    }
+
+    fn close(&self) -> Result<()> {
+        let is_closed = self.shared.is_closed.write();
+        *is_closed.unwrap_or_else(PoisonError::into_inner) = true;
+        self.shared.pool.close();
+        Ok(())
+    }
+
+    fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
+        const OPERATION: &str = "retrieve a sample";
+        let _open = self.shared.enter(OPERATION)?;
+        let query = Query::new().id(id);
+        let statement = self.selected(&query)?.rows(None);
+        let found = self.read(OPERATION, statement, |row| Ok(row::read(row)?.sample))?;
+        Ok(found.into_iter().next())
+    }
+
+    fn list(&self, query: &Query) -> Result<Page> {
+        const OPERATION: &str = "list samples";
+        let _open = self.shared.enter(OPERATION)?;
+        let selected = self.selected(query)?;
+        let limit = query.limit_max();
+        if limit == Some(0) {
+            return Ok(Page::default());
+        }
+        // One more than asked for says whether more follow.
+        let statement = selected.rows(limit.map(|limit| limit.saturating_add(1)));
+        let mut found = self.read(OPERATION, statement, |row| Ok(row::read(row)?))?;
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        let more = limit.is_some_and(|limit| found.len() > limit);
+        found.truncate(limit.unwrap_or(usize::MAX));
+        let next = found.last().filter(|_| more).map(|last| {
+            let position = encode_position((last.created_at_us, last.rank as u64));
+            Cursor::new(self.shared.identity, query, &position)
+        });
+        let samples = found.into_iter().map(|found: Found| found.sample);
+        Ok(Page::new(samples.collect(), next))
+    }
+
+    fn iterate(&self, query: &Query) -> Result<Samples<'_>> {
+        const OPERATION: &str = "read samples";
+        let _open = self.shared.enter(OPERATION)?;
+        let statement = self.selected(query)?.rows(query.limit_max());
+        Ok(Box::new(Stream::open(OPERATION, &self.shared, statement)?))
+    }
+
+    fn count(&self, query: &Query) -> Result<u64> {
+        const OPERATION: &str = "count samples";
+        let _open = self.shared.enter(OPERATION)?;
+        let statement = self.selected(query)?.count();
+        let counts = self.read(OPERATION, statement, |row| Ok(row.try_get::<_, i64>(0)?))?;
+        Ok(counts.into_iter().sum::<i64>() as u64)
+    }
+
+    fn facets(&self, query: &Query) -> Result<Facets> {
+        const OPERATION: &str = "count samples";
+        let _open = self.shared.enter(OPERATION)?;
+        let statement = self.selected(query)?.facets();
+        let counts = self.read(OPERATION, statement, |row| Ok(row::read_facet(row)?))?;
+        let mut facets = Facets::new();
+        for (pipeline, status, count) in counts {
+            facets.add(&pipeline, status, count);
+        }
+        Ok(facets)
+    }
+
+    fn set_status(&self, selection: &Selection, from: Option<Status>, to: Status) -> Result<u64> {
+        const OPERATION: &str = "set a status";
+        let _open = self.shared.enter(OPERATION)?;
+        let query = selection.to_query();
+        let statement = self.selected(&query)?.in_status(from).set_status(to);
+        self.change(OPERATION, statement, query.limit_max().is_none())
+    }
+
+    fn delete(&self, selection: &Selection) -> Result<u64> {
+        const OPERATION: &str = "delete samples";
+        let _open = self.shared.enter(OPERATION)?;
+        let query = selection.to_query();
+        let statement = self.selected(&query)?.delete();
+        self.change(OPERATION, statement, query.limit_max().is_none())
+    }
+}

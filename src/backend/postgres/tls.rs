@@ -1,0 +1,264 @@
+//! TLS by rustls, as far as libpq's `sslmode` asks for it.
+//!
+//! | `sslmode` | TLS | the server's certificate |
+//! |---|---|---|
+//! | `disable` | no | |
+//! | `allow`, `prefer` (default) | if the server has it | not looked at |
+//! | `require` | yes | not looked at, unless there are root certificates |
+//! | `verify-ca` | yes | of a known authority |
+//! | `verify-full` | yes | of a known authority, for this host |
+//!
+//! Root certificates are those of `sslrootcert`, else of `~/.postgresql/root.crt`, else, to verify, the
+//! system's, which `sslrootcert=system` names too.
+//! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
+    SignatureScheme,
+};
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::backend::Location;
+use crate::error::{Error, ErrorKind, Result};
+
+const OPERATION: &str = "prepare TLS";
+/// The protocol's name for a server that has several: RFC 7301.
+const ALPN: &[u8] = b"postgresql";
+
+/// What is to be had of TLS.
+#[derive(Debug)]
+pub(super) struct Tls {
+    mode: SslMode,
+    verify: Verify,
+    roots: Roots,
+    /// Our own certificate and its key.
+    login: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verify {
+    Nothing,
+    Authority,
+    All,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Roots {
+    System,
+    File(PathBuf),
+}
+
+/// Reads the parameters that are about TLS.
+pub(super) fn settings(
+    location: &Location,
+    parameters: &mut BTreeMap<&'static str, String>,
+    home: Option<&Path>,
+) -> Result<Tls> {
+    let (mode, verify) = match parameters.get("sslmode").map_or("prefer", String::as_str) {
+        "disable" => (SslMode::Disable, Verify::Nothing),
+        "allow" | "prefer" => (SslMode::Prefer, Verify::Nothing),
+        "require" => (SslMode::Require, Verify::Nothing),
+        "verify-ca" => (SslMode::Require, Verify::Authority),
+        "verify-full" => (SslMode::Require, Verify::All),
+        _ => {
+            return Err(location.invalid(
+                "the option sslmode must be disable, allow, prefer, require, verify-ca or verify-full",
+            ));
+        }
+    };
+    let default = || {
+        let file = home?.join(".postgresql/root.crt");
+        file.exists().then_some(Roots::File(file))
+    };
+    let given = parameters
+        .get("sslrootcert")
+        .map(|file| match file.as_str() {
+            "system" => Roots::System,
+            file => Roots::File(PathBuf::from(file)),
+        });
+    let roots = given.or_else(default);
+    let verify = match (mode, verify, &roots) {
+        (SslMode::Require, Verify::Nothing, Some(Roots::File(_))) => Verify::Authority,
+        // The system's authorities sign for anybody, so only the name tells servers apart.
+        (SslMode::Require, _, Some(Roots::System)) => Verify::All,
+        _ => verify,
+    };
+    let file = |name| parameters.get(name).map(PathBuf::from);
+    let login = match (file("sslcert"), file("sslkey")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => return Err(location.invalid("sslcert and sslkey go together")),
+    };
+    Ok(Tls {
+        mode,
+        verify,
+        roots: roots.unwrap_or(Roots::System),
+        login,
+    })
+}
+
+impl Tls {
+    pub(super) fn mode(&self) -> SslMode {
+        self.mode
+    }
+
+    /// Reads the certificates that are needed.
+    pub(super) fn connector(&self) -> Result<MakeRustlsConnect> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|cause| failed("the protocol's versions").with_cause(cause))?
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier(&provider)?);
+        let mut config = match &self.login {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let certificates = certificates(certificate)?;
+                let key_der = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|cause| failed(key.display()).with_cause(cause))?;
+                builder
+                    .with_client_auth_cert(certificates, key_der)
+                    .map_err(|cause| failed(certificate.display()).with_cause(cause))?
+            }
+        };
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(MakeRustlsConnect::new(config))
+    }
+
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+        if self.verify == Verify::Nothing {
+            return Ok(Arc::new(Unverified(Arc::clone(provider))));
+        }
+        let mut roots = RootCertStore::empty();
+        match &self.roots {
+            Roots::System => {
+                let found = rustls_native_certs::load_native_certs();
+                roots.add_parsable_certificates(found.certs);
+            }
+            Roots::File(file) => {
+                for certificate in certificates(file)? {
+                    let added = roots.add(certificate);
+                    added.map_err(|cause| failed(file.display()).with_cause(cause))?;
+                }
+            }
+        }
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let verifier = verifier.build().map_err(|cause| {
+            let error = failed("root certificates").with_cause(cause);
+            error.with_message("there are none; name a file of them with sslrootcert")
+        })?;
+        Ok(match self.verify {
+            Verify::All => verifier,
+            _ => Arc::new(AnyName(verifier)),
+        })
+    }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    read.map_err(|cause| failed(file.display()).with_cause(cause))
+}
+
+fn failed(subject: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::InvalidArgument, OPERATION).with_subject(subject)
+}
+
+/// Takes every certificate, of whose key the server must have the secret part.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes certificates of known authorities, whatever host they are for.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        // The name is looked at last, when all else is as it should be.
+        match self
+            .0
+            .verify_server_cert(certificate, between, name, ocsp, now)
+        {
+            Err(TlsError::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
