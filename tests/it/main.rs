@@ -36,6 +36,9 @@ mod mutants;
 mod pipeline;
 /// Every filter combination is answered by an index.
 mod plans;
+/// Samples in a PostgreSQL server.
+#[cfg(all(feature = "postgres", unix))]
+mod postgres;
 /// Several processes at one file.
 mod processes;
 /// What is removed to keep a file small, and what it costs.

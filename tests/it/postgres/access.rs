@@ -1,0 +1,226 @@
+//! TLS, passwords, and the environment of libpq.
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use samplestore::{Error, ErrorKind, Query, Storage, connect};
+
+use super::numbered;
+use crate::servers::postgres::{Server, shared};
+
+const PASSWORD: &str = "pass:w@rd/?&% 'x\\";
+const ENCODED: &str = "pass%3Aw%40rd%2F%3F%26%25%20%27x%5C";
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A certificate for `localhost` and its key, as PEM.
+fn certificate() -> Option<(Vec<u8>, Vec<u8>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args(["-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(path("key"))
+        .arg("-out")
+        .arg(path("crt"))
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        crate::servers::skipped("openssl", "apt-get install openssl");
+        return None;
+    }
+    Some((
+        std::fs::read(path("crt")).unwrap(),
+        std::fs::read(path("key")).unwrap(),
+    ))
+}
+
+/// An error and its causes, as they are shown.
+fn shown(error: &Error) -> String {
+    let mut text = format!("{error:?}");
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = next {
+        let _ = write!(text, "; {error}");
+        next = error.source();
+    }
+    text
+}
+
+#[test]
+fn tls_and_passwords() {
+    let Some((certificate, key)) = certificate() else {
+        return;
+    };
+    let Some(mut server) = Server::prepare() else {
+        return;
+    };
+    let data = server.data();
+    server.write(&data.join("server.crt"), &certificate);
+    server.write(&data.join("server.key"), &key);
+    server.write(
+        &data.join("pg_hba.conf"),
+        b"local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
+    );
+    let port = free_port();
+    server.listen(port, &["-cssl=on"]);
+    server.restart();
+    server.sql(&format!(
+        "CREATE ROLE guest LOGIN PASSWORD '{}'; GRANT CREATE ON DATABASE postgres TO guest",
+        PASSWORD.replace('\'', "''")
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root.crt");
+    std::fs::write(&root, certificate).unwrap();
+    let root = root.display();
+    let at = |host: &str, options: &str| {
+        format!("postgres://guest:{ENCODED}@{host}:{port}/postgres?{options}")
+    };
+
+    for (url, opens) in [
+        (at("127.0.0.1", "sslmode=disable"), false),
+        (at("127.0.0.1", ""), true),
+        (at("127.0.0.1", "sslmode=require"), true),
+        (
+            at(
+                "127.0.0.1",
+                &format!("sslmode=verify-ca&sslrootcert={root}"),
+            ),
+            true,
+        ),
+        (
+            at(
+                "localhost",
+                &format!("sslmode=verify-full&sslrootcert={root}"),
+            ),
+            true,
+        ),
+        (
+            at("localhost", &format!("sslmode=require&sslrootcert={root}")),
+            true,
+        ),
+        (
+            at(
+                "127.0.0.1",
+                &format!("sslmode=verify-full&sslrootcert={root}"),
+            ),
+            false,
+        ),
+        (
+            at("localhost", "sslmode=verify-full&sslrootcert=system"),
+            false,
+        ),
+        (
+            at("localhost", "sslmode=verify-full&sslrootcert=/none"),
+            false,
+        ),
+    ] {
+        match connect(&url) {
+            Ok(storage) => {
+                assert!(opens, "{url}");
+                storage.store(&numbered(2)).unwrap();
+                assert_eq!(storage.count(&Query::new()).unwrap(), 2);
+            }
+            Err(error) => {
+                assert!(!opens, "{url}: {}", shown(&error));
+                assert!(!error.is_retryable(), "{}", shown(&error));
+                let shown = shown(&error);
+                assert!(
+                    !shown.contains(PASSWORD) && !shown.contains(ENCODED),
+                    "{shown}"
+                );
+            }
+        }
+    }
+    passwords(&server, port, folder.path());
+}
+
+fn passwords(server: &Server, port: u16, folder: &Path) {
+    let error = connect(&format!(
+        "postgres://guest:wrongword@127.0.0.1:{port}/postgres"
+    ))
+    .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.is_retryable()),
+        (ErrorKind::Backend, false)
+    );
+    assert!(!shown(&error).contains("wrongword"), "{}", shown(&error));
+    assert_eq!(
+        error.subject().unwrap(),
+        format!("postgres://127.0.0.1:{port}/postgres")
+    );
+
+    let file = folder.join("pgpass");
+    let word = PASSWORD.replace('\\', r"\\").replace(':', r"\:");
+    std::fs::write(&file, format!("127.0.0.1:{port}:*:guest:{word}\n")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(&file, mode(0o600)).unwrap();
+    let url = format!(
+        "postgres://guest@127.0.0.1:{port}/postgres?passfile={}",
+        file.display()
+    );
+    connect(&url).unwrap();
+    std::fs::set_permissions(&file, mode(0o644)).unwrap();
+    let error = connect(&url).unwrap_err();
+    assert!(!error.is_retryable(), "{}", shown(&error));
+    assert!(server.folder().is_dir());
+}
+
+/// The command, whose environment can be set.
+#[cfg(feature = "cli")]
+#[test]
+fn the_environment_of_libpq_says_where() {
+    let Some(server) = shared() else { return };
+    let schema = server.schema();
+    connect(&server.url(&schema))
+        .unwrap()
+        .store(&numbered(3))
+        .unwrap();
+    let schema = schema.replace(' ', "%20").replace('"', "%22");
+    let count = |db: &str, host: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samplestore"));
+        command.args(["--db", db, "count"]).env("PGHOST", host);
+        command
+            .env("PGUSER", "postgres")
+            .env("PGDATABASE", "postgres")
+            .env("PGPORT", "5432");
+        command.output().unwrap()
+    };
+    let answer = count(&format!("postgres://?schema={schema}"), server.folder());
+    assert_eq!(
+        String::from_utf8_lossy(&answer.stdout).trim(),
+        "3",
+        "{answer:?}"
+    );
+    // The URL goes before the environment.
+    let url = format!(
+        "postgres://?schema={schema}&host={}",
+        server.folder().display()
+    );
+    let answer = count(&url, Path::new("/nowhere"));
+    assert_eq!(
+        String::from_utf8_lossy(&answer.stdout).trim(),
+        "3",
+        "{answer:?}"
+    );
+    let answer = count(
+        &format!("postgres://?schema={schema}"),
+        Path::new("/nowhere"),
+    );
+    assert!(!answer.status.success());
+}
