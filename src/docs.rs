@@ -13,6 +13,9 @@ pub mod backends {}
 #[doc = include_str!("docs/contract.md")]
 pub mod contract {}
 
+#[doc = include_str!("docs/what_survives_what.md")]
+pub mod what_survives_what {}
+
 #[doc = include_str!("docs/performance.md")]
 #[doc = "# Drawn\n"]
 #[doc = include_str!("docs/performance.svg")]
