@@ -17,9 +17,11 @@ use redb::{BackendError, ReadableDatabase, ReadableTable, WriteTransaction};
 use super::commit::Committer;
 use super::disk::{self, Range};
 use super::failure::Context;
+use super::record;
 use super::schema::{Kind, definition};
 use super::{Database, Options};
 use crate::error::Result;
+use crate::sample::Sample;
 
 /// Bytes that outlive the process, as the engine sees them. It calls from several threads at once.
 ///
@@ -103,6 +105,26 @@ impl Options {
         self.mutant = Some(mutant);
         self
     }
+}
+
+/// The record that the file keeps of a sample, without its seal. Of the pipeline it has a number; here that is 0.
+///
+/// # Errors
+/// [`InvalidSample`](crate::ErrorKind::InvalidSample) when it is too large.
+pub fn encode_record(sample: &Sample) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    record::encode(sample, 0, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The sample that such a record stands for. Its pipeline is called `p`.
+///
+/// # Errors
+/// [`Damaged`](crate::ErrorKind::Damaged) for bytes that are none.
+pub fn decode_record(record: &[u8]) -> Result<Sample> {
+    let status = record::header(record)?.status;
+    let whole = Arc::from(record);
+    record::decode(&whole, record, status, |_| Ok("p".into()))
 }
 
 /// The caller's disk. Its locks are those of a file that no other process has: they are given to whoever asks.
