@@ -8,11 +8,13 @@
 //! `chunk.rs`, `kept_blocks.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
 //! `readers.rs`, `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
 //! `commit.rs` and `group.rs` (writing); `prune.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
-//! `engine.rs` and `options.rs` (opening and closing);
+//! `overlay.rs` and `check.rs` (whether all of it agrees); `source.rs`, `fresh.rs`, `reindex.rs`, `salvage.rs` and `repair.rs`
+//! (what is done when not); `engine.rs` and `options.rs` (opening and closing);
 //! `simulation.rs` (a disk of the caller's, and engines that do something wrong, for tests).
 
 mod backup;
 mod blocks;
+mod check;
 mod chunk;
 mod columns;
 mod commit;
@@ -22,6 +24,7 @@ mod explain;
 mod failure;
 mod fetch;
 mod filter;
+mod fresh;
 mod fuse;
 mod gathered;
 mod group;
@@ -35,6 +38,7 @@ mod mask;
 mod moves;
 mod once;
 mod options;
+mod overlay;
 mod pack;
 mod pipelines;
 mod plan;
@@ -42,11 +46,15 @@ mod planes;
 mod prune;
 mod readers;
 mod record;
+mod reindex;
+mod repair;
 mod runs;
+mod salvage;
 mod schema;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod snapshot;
+mod source;
 mod state;
 mod stats;
 mod stream;
@@ -62,9 +70,12 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 pub use backup::Backup;
+pub use check::{CheckReport, Fault, FaultKind};
 pub use explain::Explain;
 pub use options::{Durability, Options};
 pub use prune::Prune;
+pub use repair::{RepairOutcome, RepairReport};
+pub use salvage::{SalvageReport, SalvagedRow};
 pub use snapshot::Snapshot;
 pub use stats::{Stats, TableStats};
 

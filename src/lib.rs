@@ -74,7 +74,8 @@ pub use copy::{CopyOptions, CopyReport, Verified, copy};
 #[cfg(feature = "simulation")]
 pub use database::simulation;
 pub use database::{
-    Backup, Database, Durability, Explain, Options, Prune, Snapshot, Stats, TableStats,
+    Backup, CheckReport, Database, Durability, Explain, Fault, FaultKind, Options, Prune,
+    RepairOutcome, RepairReport, SalvageReport, SalvagedRow, Snapshot, Stats, TableStats,
 };
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use memory::MemoryStorage;

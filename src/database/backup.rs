@@ -427,9 +427,8 @@ impl Copy<'_, '_> {
         for entry in from.ids.iter().context(OPERATION)? {
             let (key, sealed) = entry.context(OPERATION)?;
             let pairs = swept_bucket(key.value(), sealed.value(), &mut is_live, &mut bucket)?;
-            if pairs > 0 {
-                target.insert(key.value(), &bucket)?;
-            }
+            // Also without pairs: a bucket that is not there is damage.
+            target.insert(key.value(), &bucket)?;
             state.merged_ids += pairs;
             told.entry();
         }

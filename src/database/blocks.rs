@@ -77,7 +77,7 @@ impl<'a> Block<'a> {
     }
 
     /// The record of a row with its seal.
-    fn sealed(&self, row: u64) -> Result<&'a [u8]> {
+    pub(super) fn sealed(&self, row: u64) -> Result<&'a [u8]> {
         self.get(row).ok_or_else(|| missing(Kind::Row, row))
     }
 

@@ -84,6 +84,13 @@ impl Head {
         self.last = self.last.max(micros);
     }
 
+    pub(super) fn read(table: &impl ReadableTable<u64, &'static [u8]>, chunk: u64) -> Result<Self> {
+        let key = Kind::Chunk.summary_key(chunk);
+        let guard = table.get(key).context("read the heads of chunks")?;
+        let guard = guard.ok_or_else(|| missing(Kind::Chunk, chunk))?;
+        Self::decode(chunk, guard.value())
+    }
+
     fn decode(chunk: u64, sealed: &[u8]) -> Result<Self> {
         let bytes = unseal_exact::<HEAD_BYTES>(Kind::Chunk, chunk, sealed)?;
         let (spans, numbers) = bytes.split_at(16);

@@ -17,6 +17,7 @@ pub(super) struct Columns {
 
 impl Leaf for Columns {
     const KIND: Kind = Kind::Columns;
+    const ROWS: u64 = COLUMN_ROWS;
     const EMPTY: Self = Self {
         created: [0; ROWS],
         pipelines: [0; ROWS],

@@ -19,6 +19,7 @@ use super::readers::Readers;
 #[cfg(feature = "simulation")]
 use super::simulation::Mutant;
 use super::view::View;
+use super::volume::Volume;
 use super::write::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -27,6 +28,7 @@ const COMPACT: &str = "compact the database";
 /// An open file.
 pub(super) struct Engine {
     pub(super) path: PathBuf,
+    volume: Arc<Volume>,
     pub(super) sample_bytes_max: usize,
     /// Where redb's part of the file begins.
     pub(super) base: u64,
@@ -78,6 +80,7 @@ impl Engine {
     /// What was opened; without a view it follows another process.
     pub(super) fn new(
         path: PathBuf,
+        volume: Arc<Volume>,
         options: &Options,
         base: u64,
         handle: Handle,
@@ -90,6 +93,7 @@ impl Engine {
         };
         Self {
             path,
+            volume,
             sample_bytes_max: options.sample_bytes_max,
             base,
             open: RwLock::new(Some(open)),
@@ -233,6 +237,27 @@ impl Engine {
             Some(committer) => guard("flush", || committer.flush()),
             None => Ok(()),
         }
+    }
+
+    /// The state of the last commit, after showing it to `see` while everything of it is in redb's part of the
+    /// file and nobody changes that; where the part lies is said unless another process may.
+    pub(super) fn settled(
+        &self,
+        operation: &'static str,
+        see: impl FnOnce(&View, Option<&Volume>) -> Result<()>,
+    ) -> Result<Arc<View>> {
+        let mut writer = self.writer();
+        let open = self.opened(operation)?;
+        if let (Handle::Writes { database }, Some(committer)) =
+            (&*open.handle, &mut writer.committer)
+        {
+            guard(operation, || committer.settle(database))?;
+        }
+        let is_followed = open.view.is_none();
+        drop(open);
+        let view = self.view(operation)?;
+        see(&view, (!is_followed).then_some(&*self.volume))?;
+        Ok(view)
     }
 
     /// Makes redb durable up to here, so that pages that were given up are used again.

@@ -324,7 +324,11 @@ impl Filter {
 /// The places of a chunk whose instant is not the one in its run, and that instant.
 pub(super) fn moved_rows(view: &View, chunk: u64) -> Result<Vec<(u32, i64)>> {
     let mut columns = ColumnReader::default();
-    let moved = read_moved(&view.tables.created_moved, chunk)?;
+    let moved = read_moved(
+        &view.tables.created_moved,
+        chunk,
+        view.chunk(chunk)?.head.moved,
+    )?;
     moved
         .iter()
         .map(|place| {

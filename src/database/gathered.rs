@@ -2,7 +2,9 @@
 //!
 //! Each commit appends its pairs, sorted, as a *batch* to `ids_gathered`: runs of about 320, the key of each its batch and
 //! the first bits of the hashes it begins with, so that one look-up in the table finds the only run of a batch in
-//! which a hash may be. Whoever looks up many ids does it in memory. Why pairs are gathered, and how they get into
+//! which a hash may be. A run says how far it reaches, and batches follow each other without a gap down to a run that says
+//! that it is the oldest, so that one which is not found is damage, and never an id that is not there. Whoever looks up many ids
+//! does it in memory. Why pairs are gathered, and how they get into
 //! `ids`, is `ids.rs`.
 
 use std::collections::HashMap;
@@ -12,15 +14,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use redb::{ReadableTable, Table};
 
 use super::failure::{Context, damaged};
-use super::schema::{Kind, seal, unseal};
+use super::schema::{Kind, missing, seal, unseal};
 use super::state::State;
 use crate::error::Result;
 
 /// Pairs of one run, which fill a page, unless more than these have the same first bits.
 const RUN_PAIRS: usize = if cfg!(test) { 32 } else { 320 };
 const PAIR_BYTES: usize = 12;
+const HEADER_BYTES: usize = 8;
 /// Bits of a hash in the key of a run.
 const PREFIX_BITS: u32 = 16;
+const PREFIX_END: u64 = 1 << PREFIX_BITS;
 /// A hash of an id and a row it may stand for.
 pub(super) type Pair = (u64, u64);
 
@@ -81,6 +85,11 @@ impl Pairs {
         }
     }
 
+    fn len(&self) -> u64 {
+        let earlier = self.earlier.values().map(Vec::len).sum::<usize>();
+        (self.rows.len() + earlier) as u64
+    }
+
     fn to_sorted(&self) -> Vec<Pair> {
         let mut pairs: Vec<Pair> = self.rows.iter().map(|(hash, row)| (*hash, *row)).collect();
         for (hash, rows) in &self.earlier {
@@ -99,15 +108,26 @@ impl Gathered {
     ) -> Result<Self> {
         let mut active = Pairs::default();
         let mut frozen = Vec::new();
+        // The key of the run that must come next, once the oldest was met.
+        let mut next_key = None;
         for entry in table.iter().context("read the gathered ids")? {
-            let (run, sealed) = entry.context("read the gathered ids")?;
-            let run = run.value();
-            let pairs = decode_run(run, sealed.value())?;
-            if run < run_key(state.frozen_batch_end, 0) {
-                frozen.extend(pairs);
-            } else {
-                pairs.for_each(|pair| active.add(pair));
+            let (key, sealed) = entry.context("read the gathered ids")?;
+            let key = key.value();
+            let run = Run::new(key, sealed.value())?;
+            if next_key.is_some_and(|next| next != key)
+                || run.header.is_oldest != next_key.is_none()
+            {
+                return Err(missing(Kind::IdRun, next_key.unwrap_or_default()));
             }
+            next_key = Some(run.next_key());
+            if key < run_key(state.frozen_batch_end, 0) {
+                frozen.extend(run.pairs());
+            } else {
+                run.pairs().for_each(|pair| active.add(pair));
+            }
+        }
+        if next_key.unwrap_or_default() != run_key(state.next_batch, 0) {
+            return Err(missing(Kind::IdRun, next_key.unwrap_or_default()));
         }
         frozen.sort_unstable();
         Ok(Self {
@@ -134,6 +154,12 @@ impl Gathered {
     pub(super) fn add(&self, pairs: &[Pair]) {
         let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
         pairs.iter().for_each(|pair| active.add(*pair));
+    }
+
+    /// How many pairs the growing generation has.
+    pub(super) fn active_len(&self) -> u64 {
+        let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
+        active.len()
     }
 
     /// The generation that is being merged, sorted; empty when none is.
@@ -193,29 +219,56 @@ pub(super) fn append_batch(
     state: &mut State,
     pairs: &mut [Pair],
 ) -> Result<()> {
-    let first_row = pairs.iter().map(|pair| pair.1).min().unwrap_or_default();
+    let Some(first_row) = pairs.iter().map(|pair| pair.1).min() else {
+        return Ok(());
+    };
     pairs.sort_unstable();
     let mut rest = &*pairs;
-    let mut is_first = true;
+    let mut first_prefix = 0;
     while !rest.is_empty() {
         let (run, behind) = rest.split_at(run_len(rest));
-        let of_first = if is_first { 0 } else { prefix(run[0].0) };
-        let key = run_key(state.next_batch, of_first);
-        let mut bytes = Vec::with_capacity(8 + run.len() * PAIR_BYTES + 8);
-        bytes.extend(first_row.to_le_bytes());
-        for (hash, row) in run {
-            bytes.extend(hash.to_le_bytes());
-            // One commit never brings 2^32 new rows.
-            bytes.extend(((row - first_row) as u32).to_le_bytes());
-        }
-        seal(Kind::IdRun, key, &mut bytes);
-        table
-            .insert(key, bytes.as_slice())
-            .context("write the gathered ids")?;
-        (rest, is_first) = (behind, false);
+        let key = run_key(state.next_batch, first_prefix);
+        first_prefix = behind.first().map_or(PREFIX_END, |pair| prefix(pair.0));
+        let header = Header {
+            first_row,
+            last_prefix: first_prefix - 1,
+            is_oldest: key == 0,
+        };
+        write_run(table, key, &header, run)?;
+        rest = behind;
     }
     state.next_batch += 1;
     state.active_ids += pairs.len() as u64;
+    Ok(())
+}
+
+/// Says that no batch is left before the one of this number: the one before it becomes the oldest, and empty.
+pub(super) fn end_batches(table: &mut Table<'_, u64, &'static [u8]>, batch: u64) -> Result<()> {
+    let header = Header {
+        first_row: 0,
+        last_prefix: PREFIX_END - 1,
+        is_oldest: true,
+    };
+    write_run(table, run_key(batch.saturating_sub(1), 0), &header, &[])
+}
+
+fn write_run(
+    table: &mut Table<'_, u64, &'static [u8]>,
+    key: u64,
+    header: &Header,
+    pairs: &[Pair],
+) -> Result<()> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + pairs.len() * PAIR_BYTES + 8);
+    bytes.extend(header.encode());
+    for (hash, row) in pairs {
+        bytes.extend(hash.to_le_bytes());
+        // One commit never brings 2^32 new rows.
+        bytes.extend(((row - header.first_row) as u32).to_le_bytes());
+    }
+    seal(Kind::IdRun, key, &mut bytes);
+    table
+        .insert(key, bytes.as_slice())
+        .context("write the gathered ids")?;
     Ok(())
 }
 
@@ -240,44 +293,41 @@ pub(super) fn find_in_batches<T>(
     mut see: impl FnMut(u64) -> Result<Option<T>>,
 ) -> Result<Option<T>> {
     const OPERATION: &str = "read the gathered ids";
-    let first_key = match hash < state.id_buckets.merged_hash_end {
-        true => run_key(state.frozen_batch_end, 0),
+    let first_batch = match hash < state.id_buckets.merged_hash_end {
+        true => state.frozen_batch_end,
         false => 0,
     };
     let wanted = prefix(hash);
-    let mut last_key = u64::MAX;
-    while last_key >= first_key {
-        let mut runs = table.range(first_key..=last_key).context(OPERATION)?.rev();
-        // Where to look instead of in the run before.
-        let mut elsewhere = None;
-        while elsewhere.is_none() {
-            let Some(entry) = runs.next() else {
-                return Ok(None);
-            };
+    // Batches from this one on were looked at.
+    let mut batch_end = state.next_batch;
+    while batch_end > first_batch {
+        let last_key = run_key(batch_end - 1, wanted);
+        for entry in table.range(..=last_key).context(OPERATION)?.rev() {
             let (key, sealed) = entry.context(OPERATION)?;
             let key = key.value();
-            let (batch, of_first) = (key >> PREFIX_BITS, key & prefix(u64::MAX));
-            if of_first > wanted {
-                elsewhere = Some(run_key(batch, wanted));
-                continue;
+            let batch = key >> PREFIX_BITS;
+            if batch + 1 == batch_end && key & (PREFIX_END - 1) > wanted {
+                // The run is further down, and sought for.
+                break;
             }
-            let (first_row, pairs) = open_run(key, sealed.value())?;
-            let first = pairs.partition_point(|bytes| pair(first_row, bytes).0 < hash);
-            let pairs = pairs[first..].iter().map(|bytes| pair(first_row, bytes));
-            for (_, row) in pairs.take_while(|pair| pair.0 == hash) {
+            let run = Run::new(key, sealed.value())?;
+            if batch + 1 != batch_end || run.header.last_prefix < wanted {
+                return Err(missing(Kind::IdRun, run_key(batch_end - 1, wanted)));
+            }
+            for row in run.rows(hash) {
                 if let Some(seen) = see(row)? {
                     return Ok(Some(seen));
                 }
             }
-            if of_first > 0 {
-                // The runs before it in its batch have lesser hashes.
-                let Some(before) = batch.checked_sub(1) else {
-                    return Ok(None);
-                };
-                elsewhere = Some(run_key(before, wanted));
+            if run.header.is_oldest || batch <= first_batch {
+                return Ok(None);
+            }
+            batch_end = batch;
+            if key & (PREFIX_END - 1) > 0 {
+                // Runs of lesser hashes come before the next batch.
+                break;
             }
         }
-        last_key = elsewhere.unwrap_or_default();
     }
     Ok(None)
 }
@@ -290,35 +340,87 @@ pub(super) fn dead_pairs(
     let mut dead = 0;
     for entry in table.iter().context("read the gathered ids")? {
         let (run, sealed) = entry.context("read the gathered ids")?;
-        for (_, row) in decode_run(run.value(), sealed.value())? {
+        for (_, row) in Run::new(run.value(), sealed.value())?.pairs() {
             dead += u64::from(!is_live(row)?);
         }
     }
     Ok(dead)
 }
 
-fn decode_run(run: u64, sealed: &[u8]) -> Result<impl Iterator<Item = Pair>> {
-    let (first_row, pairs) = open_run(run, sealed)?;
-    Ok(pairs.iter().map(move |bytes| pair(first_row, bytes)))
+/// What a run begins with: the least row of its batch (5 bytes), the last prefix of a hash that would be in it (`u16`), and
+/// whether no batch is before its own (1 byte).
+struct Header {
+    first_row: u64,
+    last_prefix: u64,
+    is_oldest: bool,
 }
 
-/// The first row of a run, and its pairs as they lie there.
-fn open_run(run: u64, sealed: &[u8]) -> Result<(u64, &[[u8; PAIR_BYTES]])> {
-    let bytes = unseal(Kind::IdRun, run, sealed)?;
-    let Some((first_row, pairs)) = bytes.split_first_chunk::<8>() else {
-        return Err(damaged(
-            "read the gathered ids",
-            format!("run {run} is cut off"),
-        ));
-    };
-    Ok((u64::from_le_bytes(*first_row), pairs.as_chunks().0))
+impl Header {
+    fn encode(&self) -> [u8; HEADER_BYTES] {
+        let [a, b, c, d, e, ..] = self.first_row.to_le_bytes();
+        let [f, g] = (self.last_prefix as u16).to_le_bytes();
+        [a, b, c, d, e, f, g, u8::from(self.is_oldest)]
+    }
+
+    fn decode([a, b, c, d, e, f, g, is_oldest]: [u8; HEADER_BYTES]) -> Self {
+        Self {
+            first_row: u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]),
+            last_prefix: u16::from_le_bytes([f, g]).into(),
+            is_oldest: is_oldest == 1,
+        }
+    }
 }
 
-fn pair(first_row: u64, bytes: &[u8; PAIR_BYTES]) -> Pair {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
-    let row = u32::from_le_bytes([i, j, k, l]);
-    let hash = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-    (hash, first_row + u64::from(row))
+/// A run, and its pairs as they lie there.
+struct Run<'a> {
+    key: u64,
+    header: Header,
+    pairs: &'a [[u8; PAIR_BYTES]],
+}
+
+impl<'a> Run<'a> {
+    fn new(key: u64, sealed: &'a [u8]) -> Result<Self> {
+        let bytes = unseal(Kind::IdRun, key, sealed)?;
+        let Some((header, pairs)) = bytes.split_first_chunk() else {
+            return Err(damaged(
+                "read the gathered ids",
+                format!("run {key} is cut off"),
+            ));
+        };
+        Ok(Self {
+            key,
+            header: Header::decode(*header),
+            pairs: pairs.as_chunks().0,
+        })
+    }
+
+    /// The key of the run behind it, of the same batch or the next one.
+    fn next_key(&self) -> u64 {
+        let batch = self.key & !(PREFIX_END - 1);
+        batch + self.header.last_prefix + 1
+    }
+
+    fn pair(&self, bytes: &[u8; PAIR_BYTES]) -> Pair {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
+        let row = u32::from_le_bytes([i, j, k, l]);
+        let hash = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        (hash, self.header.first_row + u64::from(row))
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = Pair> {
+        self.pairs.iter().map(|bytes| self.pair(bytes))
+    }
+
+    /// The rows of a hash.
+    fn rows(&self, hash: u64) -> impl Iterator<Item = u64> {
+        let first = self
+            .pairs
+            .partition_point(|bytes| self.pair(bytes).0 < hash);
+        let pairs = self.pairs[first..].iter().map(|bytes| self.pair(bytes));
+        pairs
+            .take_while(move |pair| pair.0 == hash)
+            .map(|pair| pair.1)
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! ones, so that the next generation is never full before this one is merged, no commit pays for
 //! all of it, and a bucket is written once for all its pairs of a generation. The idea is that of a log-structured merge tree's
 //! first level (O'Neil et al. 1996). When buckets would become too full, the merge gives each half of its
-//! bucket to a new one as it passes, as in linear hashing (Litwin 1980).
+//! bucket to a new one as it passes, as in linear hashing (Litwin 1980). All buckets are made when the first generation is
+//! frozen, so that one which is not found is damage, and never an id that is not there.
 //!
 //! A pair is a hint: whoever finds one looks at the record, which must be there and have that id. So
 //! a pair that outlives its sample does no harm, and a reader of an older commit may see newer pairs.
@@ -17,8 +18,8 @@
 use redb::{ReadableTable, Table};
 
 use super::failure::{Context, damaged};
-use super::gathered::{Gathered, Pair, first_not_below, run_key};
-use super::schema::{Kind, seal, unseal};
+use super::gathered::{Gathered, Pair, end_batches, first_not_below, run_key};
+use super::schema::{Kind, missing, seal, unseal};
 use super::state::State;
 use crate::error::Result;
 
@@ -72,34 +73,36 @@ impl Buckets {
     }
 
     /// The key of the bucket of a hash: the least hash that is in it.
-    fn key(self, hash: u64) -> u64 {
+    pub(super) fn key(self, hash: u64) -> u64 {
         match hash < self.merged_hash_end {
             true => first_hash(hash, self.merged_bits),
             false => first_hash(hash, self.bits),
         }
     }
+}
 
-    /// Adds to `out` the rows that the table has for a hash.
-    pub(super) fn find(
-        self,
-        table: &impl ReadableTable<u64, &'static [u8]>,
-        hash: u64,
-        out: &mut Vec<u64>,
-    ) -> Result<()> {
-        let key = self.key(hash);
-        let Some(sealed) = table.get(key).context("look up an id")? else {
-            return Ok(());
-        };
-        let bucket = Bucket::new(key, sealed.value())?;
-        let first = bucket
-            .hashes
-            .partition_point(|bytes| u64::from_le_bytes(*bytes) < hash);
-        out.extend((first..bucket.hashes.len()).map_while(|at| {
-            let (found, row) = bucket.pair(at);
-            (found == hash).then_some(row)
-        }));
-        Ok(())
+/// Adds to `out` the rows that the table `ids` has for a hash.
+pub(super) fn find_merged(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    state: &State,
+    hash: u64,
+    out: &mut Vec<u64>,
+) -> Result<()> {
+    if !state.has_buckets() {
+        return Ok(());
     }
+    let key = state.id_buckets.key(hash);
+    let sealed = table.get(key).context("look up an id")?;
+    let sealed = sealed.ok_or_else(|| missing(Kind::Ids, key))?;
+    let bucket = Bucket::new(key, sealed.value())?;
+    let first = bucket
+        .hashes
+        .partition_point(|bytes| u64::from_le_bytes(*bytes) < hash);
+    out.extend((first..bucket.hashes.len()).map_while(|at| {
+        let (found, row) = bucket.pair(at);
+        (found == hash).then_some(row)
+    }));
+    Ok(())
 }
 
 /// The least hash that has the same first `bits` bits.
@@ -108,13 +111,14 @@ fn first_hash(hash: u64, bits: u64) -> u64 {
 }
 
 /// The pairs of a bucket, in order: all hashes, and then all rows.
-struct Bucket<'a> {
+pub(super) struct Bucket<'a> {
     hashes: &'a [[u8; HASH_BYTES]],
     rows: &'a [[u8; ROW_BYTES]],
 }
 
 impl<'a> Bucket<'a> {
-    fn new(key: u64, sealed: &'a [u8]) -> Result<Self> {
+    /// The bucket with this key.
+    pub(super) fn new(key: u64, sealed: &'a [u8]) -> Result<Self> {
         let bytes = unseal(Kind::Ids, key, sealed)?;
         let pairs = bytes.len() / (HASH_BYTES + ROW_BYTES);
         let (hashes, rows) = bytes.split_at(pairs * HASH_BYTES);
@@ -131,7 +135,7 @@ impl<'a> Bucket<'a> {
         (u64::from_le_bytes(self.hashes[at]), row)
     }
 
-    fn pairs(&self) -> impl Iterator<Item = Pair> {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = Pair> {
         (0..self.hashes.len()).map(|at| self.pair(at))
     }
 }
@@ -176,11 +180,31 @@ impl IdTables<'_, '_> {
             if state.stale_ids >= STALE_PAIRS_MIN.max(pairs / STALE_SHARE) {
                 state.swept_ids = state.stale_ids;
             }
+            if !state.has_buckets() {
+                self.make_buckets(state.id_buckets.bits)?;
+            }
             state.frozen_batch_end = state.next_batch;
             state.active_ids = 0;
             return Ok(Some(gathered.freeze()));
         }
         Ok(None)
+    }
+
+    /// Makes every bucket, empty, so that one that is not there is damage.
+    fn make_buckets(&mut self, bits: u64) -> Result<()> {
+        let keys = Keys {
+            next: Some(0),
+            last: u64::MAX,
+            bits,
+        };
+        let mut bytes = Vec::new();
+        for (key, _) in keys {
+            encode(key, &[], &mut bytes);
+            self.ids
+                .insert(key, bytes.as_slice())
+                .context("make buckets for ids")?;
+        }
+        Ok(())
     }
 
     fn merge(
@@ -214,6 +238,7 @@ impl IdTables<'_, '_> {
         self.ids_gathered
             .retain_in(..run_key(state.frozen_batch_end, 0), |_, _| false)
             .context("merge ids")?;
+        end_batches(self.ids_gathered, state.frozen_batch_end)?;
         state.id_buckets.bits = state.id_buckets.merged_bits;
         state.id_buckets.merged_hash_end = 0;
         state.stale_ids = state.stale_ids.saturating_sub(state.swept_ids);
@@ -249,13 +274,10 @@ impl IdTables<'_, '_> {
             }
         }
         let mut bytes = Vec::new();
+        // A bucket without pairs stays: one that is not there is damage.
         for (key, pairs) in swept {
-            if pairs.is_empty() {
-                self.ids.remove(key).context(OPERATION)?;
-            } else {
-                encode(key, &pairs, &mut bytes);
-                self.ids.insert(key, bytes.as_slice()).context(OPERATION)?;
-            }
+            encode(key, &pairs, &mut bytes);
+            self.ids.insert(key, bytes.as_slice()).context(OPERATION)?;
         }
         state.merged_ids = state.merged_ids.saturating_sub(removed);
         state.stale_ids = state.stale_ids.saturating_sub(removed);
@@ -279,12 +301,11 @@ impl IdTables<'_, '_> {
             return Ok(());
         }
         let mut pairs = Vec::with_capacity(new.len() + BUCKET_PAIRS_MAX as usize);
-        let old = match self.ids.get(key).context(OPERATION)? {
-            Some(sealed) => {
-                pairs.extend(Bucket::new(key, sealed.value())?.pairs());
-                pairs.len()
-            }
-            None => 0,
+        let old = {
+            let sealed = self.ids.get(key).context(OPERATION)?;
+            let sealed = sealed.ok_or_else(|| missing(Kind::Ids, key))?;
+            pairs.extend(Bucket::new(key, sealed.value())?.pairs());
+            pairs.len()
         };
         pairs.extend(new);
         // Two sorted runs, which a stable sort merges.
@@ -306,17 +327,17 @@ impl IdTables<'_, '_> {
         }
         state.merged_ids = state.merged_ids + pairs.len() as u64 - old as u64;
         let mut bytes = Vec::new();
-        let mut is_kept = false;
-        for pairs in pairs.chunk_by(|a, b| first_hash(a.0, bits) == first_hash(b.0, bits)) {
-            let of_pairs = first_hash(pairs[0].0, bits);
-            is_kept |= of_pairs == key;
-            encode(of_pairs, pairs, &mut bytes);
-            self.ids
-                .insert(of_pairs, bytes.as_slice())
-                .context(OPERATION)?;
-        }
-        if old > 0 && !is_kept {
-            self.ids.remove(key).context(OPERATION)?;
+        let mut rest = pairs.as_slice();
+        let of_bucket = Keys {
+            next: Some(key),
+            last: key | (u64::MAX >> state.id_buckets.bits),
+            bits,
+        };
+        for (key, last) in of_bucket {
+            let (pairs, behind) = rest.split_at(rest.partition_point(|pair| pair.0 <= last));
+            encode(key, pairs, &mut bytes);
+            self.ids.insert(key, bytes.as_slice()).context(OPERATION)?;
+            rest = behind;
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ use crate::error::Result;
 pub(super) trait Leaf: Clone {
     /// Which table it is of.
     const KIND: Kind;
+    /// Rows of a leaf.
+    const ROWS: u64;
     /// What a leaf is before its first row is given out.
     const EMPTY: Self;
 
@@ -34,6 +36,8 @@ pub(super) fn read<T: Leaf>(table: &impl ReadableTable<u64, &'static [u8]>, key:
 
 /// The leaves of one table that a transaction has touched.
 pub(super) struct Leaves<T> {
+    /// Rows that had been given out, each of which has a leaf.
+    rows: u64,
     loaded: BTreeMap<u64, Loaded<T>>,
 }
 
@@ -43,8 +47,10 @@ struct Loaded<T> {
 }
 
 impl<T: Leaf> Leaves<T> {
-    pub(super) fn new() -> Self {
+    /// None yet, in a transaction before which so many rows were given out.
+    pub(super) fn new(rows: u64) -> Self {
         Self {
+            rows,
             loaded: BTreeMap::new(),
         }
     }
@@ -59,6 +65,9 @@ impl<T: Leaf> Leaves<T> {
             btree_map::Entry::Vacant(entry) => {
                 let leaf = match table.get(key).context("read an index leaf")? {
                     Some(guard) => T::decode(unseal_exact(T::KIND, key, guard.value())?),
+                    None if key.saturating_mul(T::ROWS) < self.rows => {
+                        return Err(missing(T::KIND, key));
+                    }
                     None => T::EMPTY,
                 };
                 Ok(entry.insert(Loaded {
@@ -69,7 +78,7 @@ impl<T: Leaf> Leaves<T> {
         }
     }
 
-    /// A leaf, empty if it is not there.
+    /// A leaf, empty if no row of it was given out.
     pub(super) fn get(
         &mut self,
         table: &impl ReadableTable<u64, &'static [u8]>,
@@ -78,7 +87,7 @@ impl<T: Leaf> Leaves<T> {
         self.load(table, key).map(|loaded| &*loaded.leaf)
     }
 
-    /// A leaf to be changed, empty if it is not there.
+    /// A leaf to be changed, empty if no row of it was given out.
     pub(super) fn get_mut(
         &mut self,
         table: &impl ReadableTable<u64, &'static [u8]>,

@@ -14,6 +14,11 @@
 //! no content of a sample passes for a record, and cover a random number drawn at each opening, so that the
 //! same batch at the same number in another life has another checksum: what was lost once with the power, or
 //! was torn, or lies there from a former lap, never follows what was written later.
+//!
+//! A record that does not count because a byte of it has changed looks like one that was torn, and so like the end. But when a record is
+//! written durably everything before it is on the disk. So a valid one of that kind, and of a greater number than the last that
+//! counts, says that commits between the two were there and are lost, and nothing opens such a log as if they had never been. Of the last
+//! record nobody can say that.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -32,6 +37,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"slog");
 const HEADER_BYTES: usize = 40;
 /// The place of the checksum in the header.
 const SUM_AT: usize = 32;
+/// The bit of a record's random number that says whether everything before the record was on the disk when it was written.
+const IS_DURABLE: u64 = 1;
 /// Bytes of an encoded [`Mark`].
 pub(super) const MARK_BYTES: usize = 24;
 /// So much of the log at a time is filled before its first use.
@@ -98,11 +105,30 @@ pub(super) struct Log {
 
 impl Log {
     /// The log behind `mark`, and the records that follow it. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Damaged`](ErrorKind::Damaged) also when commits are lost that were on the disk.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         layout: Layout,
         mark: Mark,
     ) -> Result<(Self, Vec<Record>)> {
+        let (log, records, lost) = Self::read_all(disk, layout, mark)?;
+        match lost {
+            0 => Ok((log, records)),
+            _ => Err(damaged(
+                READ,
+                format!("{lost} commits in it cannot be read"),
+            )),
+        }
+    }
+
+    /// The same, and how many commits at least are lost that were on the disk.
+    pub(super) fn read_all(
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        mark: Mark,
+    ) -> Result<(Self, Vec<Record>, u64)> {
         let is_place = mark.end.is_multiple_of(PAGE_BYTES) && mark.end <= 2 * layout.half_bytes;
         if !is_place {
             return Err(damaged(
@@ -127,10 +153,11 @@ impl Log {
         while let Some(record) = log.next(len)? {
             records.push(record);
         }
+        let lost = log.count_lost(len)?;
         // They were read, which does not say that they are on the disk.
         log.is_behind = !records.is_empty();
         log.ready[log.half as usize] = log.at();
-        Ok((log, records))
+        Ok((log, records, lost))
     }
 
     /// Whether the records that were found lie in both halves, so that none may be written over before a
@@ -194,7 +221,8 @@ impl Log {
         header[4..8].copy_from_slice(&(payload_bytes as u32).to_le_bytes());
         header[8..16].copy_from_slice(&number.to_le_bytes());
         header[16..24].copy_from_slice(&self.mark.chain.to_le_bytes());
-        header[24..32].copy_from_slice(&self.life.to_le_bytes());
+        let life = self.life & !IS_DURABLE | u64::from(is_durable);
+        header[24..32].copy_from_slice(&life.to_le_bytes());
         let chain = checksum(self.layout.salt, &header, payload);
         header[SUM_AT..].copy_from_slice(&chain.to_le_bytes());
         self.buffer.clear();
@@ -307,9 +335,64 @@ impl Log {
         Ok(record)
     }
 
+    /// How many commits the records say were on the disk when they were written, beyond those that count.
+    fn count_lost(&self, len: u64) -> Result<u64> {
+        let mut lost = 0;
+        let mut piece = vec![0; STEP_BYTES as usize];
+        for half in 0..2 {
+            let start = self.layout.half_start(half);
+            let end = len.min(start + self.layout.half_bytes);
+            let mut at = start;
+            while at < end {
+                let bytes = STEP_BYTES.min(end - at);
+                let piece = &mut piece[..bytes as usize];
+                self.read_at(at, piece)?;
+                let pages = (at..).step_by(PAGE_BYTES as usize);
+                let pages = || pages.clone().zip(piece.chunks(PAGE_BYTES as usize));
+                // Behind what was ever written.
+                if pages().all(|(_, page)| matches!(page[0], 0 | FILLER)) {
+                    break;
+                }
+                for (place, page) in pages() {
+                    let header = page.first_chunk::<HEADER_BYTES>();
+                    if let Some(header) = header
+                        && self.is_later(header)
+                        && self.is_valid(place, header, end - place)?
+                    {
+                        lost = lost.max(word(header, 8) - self.mark.number);
+                    }
+                }
+                at += bytes;
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Whether this may begin a record before which all are on the disk, and that is behind the last one.
+    fn is_later(&self, header: &[u8; HEADER_BYTES]) -> bool {
+        word(header, 0) as u32 == MAGIC
+            && word(header, 24) & IS_DURABLE != 0
+            && word(header, 8) > self.mark.number
+    }
+
+    /// Whether the checksum of the record with this header, in this place, holds; `room` is how long it may be.
+    fn is_valid(&self, place: u64, header: &[u8; HEADER_BYTES], room: u64) -> Result<bool> {
+        let payload_bytes = (word(header, 0) >> 32) as usize;
+        if padded(payload_bytes).is_none_or(|bytes| bytes > room) {
+            return Ok(false);
+        }
+        let mut payload = vec![0; payload_bytes];
+        self.read_at(place + HEADER_BYTES as u64, &mut payload)?;
+        Ok(checksum(self.layout.salt, header, &[&payload]) == word(header, SUM_AT))
+    }
+
+    fn read_at(&self, place: u64, out: &mut [u8]) -> Result<()> {
+        let read = self.disk.read(place, out);
+        read.map_err(|error| disk_failure(READ, error))
+    }
+
     /// The record in this place, when there is one and it follows; and then goes on behind it.
     fn read(&mut self, len: u64) -> Result<Option<Record>> {
-        let failed = |error| disk_failure(READ, error);
         let room = self
             .layout
             .half_bytes
@@ -319,7 +402,7 @@ impl Log {
             return Ok(None);
         }
         let mut header = [0; HEADER_BYTES];
-        self.disk.read(self.place(), &mut header).map_err(failed)?;
+        self.read_at(self.place(), &mut header)?;
         let payload_bytes = (word(&header, 0) >> 32) as usize;
         let number = word(&header, 8);
         let follows = word(&header, 0) as u32 == MAGIC
@@ -329,9 +412,7 @@ impl Log {
             return Ok(None);
         };
         let mut payload = vec![0; payload_bytes];
-        self.disk
-            .read(self.place() + HEADER_BYTES as u64, &mut payload)
-            .map_err(failed)?;
+        self.read_at(self.place() + HEADER_BYTES as u64, &mut payload)?;
         let chain = checksum(self.layout.salt, &header, &[&payload]);
         if chain != word(&header, SUM_AT) {
             return Ok(None);

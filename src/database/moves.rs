@@ -12,7 +12,7 @@ use super::mask::Mask;
 use super::pipelines::decode_places;
 use super::planes::Planes;
 use super::record::status_code;
-use super::schema::{COLUMN_ROWS, Kind, STATUS_ROWS, cell_key};
+use super::schema::{COLUMN_ROWS, Kind, STATUS_ROWS, cell_key, missing};
 use super::view::live_status;
 use super::write::Transaction;
 use crate::error::Result;
@@ -111,6 +111,7 @@ impl Transaction<'_> {
             true => Vec::new(),
             false => split_by_code(mask, leaves),
         };
+        let mut counted = 0;
         let cells = cell_key(chunk, 0)..=cell_key(chunk, u32::MAX);
         for cell in self.tables.pipeline_rows.range(cells).context(OPERATION)? {
             let (key, sealed) = cell.context(OPERATION)?;
@@ -120,13 +121,20 @@ impl Transaction<'_> {
             let counts = counts.entry(key as u32).or_default();
             if by_code.is_empty() {
                 let places = &places & rows;
+                counted += places.len();
                 places
                     .iter()
                     .for_each(|place| counts[code_of(leaves, place)] += 1);
             }
             for (code, rows) in &by_code {
-                counts[*code] += rows.intersection_len(&places) as i64;
+                let moved = rows.intersection_len(&places);
+                counts[*code] += moved as i64;
+                counted += moved;
             }
+        }
+        // Every row is in the bitmap of one pipeline.
+        if counted != rows.len() {
+            return Err(missing(Kind::PipelineRows, cell_key(chunk, 0)));
         }
         Ok(counts)
     }

@@ -301,7 +301,8 @@ impl Options {
                     .with_message("its last writer did not close it; open it for writing once"));
             }
             let view = (!self.shared_readers).then_some(view);
-            let engine = Engine::new(path, &self, base, Handle::Reads { database }, view, None);
+            let handle = Handle::Reads { database };
+            let engine = Engine::new(path, volume, &self, base, handle, view, None);
             return Ok(Database::new(engine));
         }
         builder.set_check_integrity_on_open(self.verify_on_open);
@@ -321,13 +322,22 @@ impl Options {
         let (log, records) = open_log(&volume, &view)?;
         let base = layout(&volume)?.base;
         let is_immediate = self.durability == Durability::Immediate;
-        let mut committer = Committer::new(volume, log, !self.shared_readers, is_immediate);
+        let mut committer =
+            Committer::new(Arc::clone(&volume), log, !self.shared_readers, is_immediate);
         if !records.is_empty() {
             view = committer.replay(&database, &view, &records)?;
         }
         tracing::info!(samples = view.state.samples(), is_new, "opened");
         let handle = Handle::Writes { database };
-        let engine = Engine::new(path, &self, base, handle, Some(view), Some(committer));
+        let engine = Engine::new(
+            path,
+            volume,
+            &self,
+            base,
+            handle,
+            Some(view),
+            Some(committer),
+        );
         Ok(Database::new(engine))
     }
 }
@@ -338,7 +348,7 @@ fn default_read_threads() -> usize {
     (cores - 1).min(1)
 }
 
-/// Makes it durable that a new file is in its folder, where the system has a way to.
+/// Makes it durable that a file is in its folder, where the system has a way to.
 pub(super) fn sync_folder(operation: &'static str, path: &Path) -> Result<()> {
     if cfg!(unix)
         && let Some(folder) = path.parent()

@@ -92,9 +92,10 @@ pub(super) struct Dictionary {
 }
 
 impl Dictionary {
-    pub(super) fn read(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Self> {
+    /// Reads the names of so many pipelines.
+    pub(super) fn read(table: &impl ReadableTable<u64, &'static [u8]>, count: u64) -> Result<Self> {
         let mut dictionary = Self::default();
-        for (number, entry) in read_all(table)?.into_iter().enumerate() {
+        for (number, entry) in read_all(table, count)?.into_iter().enumerate() {
             if dictionary.add(entry.name) as usize != number {
                 return Err(damaged("read the pipelines", "two have the same name"));
             }
@@ -128,8 +129,11 @@ impl Dictionary {
     }
 }
 
-/// All entries, in order of number.
-pub(super) fn read_all(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Vec<Entry>> {
+/// All entries, in order of number, of which there must be `count`.
+pub(super) fn read_all(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    count: u64,
+) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let items = table.range(Kind::Pipeline.summary_keys());
     for item in items.context("read the pipelines")? {
@@ -139,19 +143,25 @@ pub(super) fn read_all(table: &impl ReadableTable<u64, &'static [u8]>) -> Result
         }
         entries.push(Entry::decode(entries.len() as u32, sealed.value())?);
     }
-    Ok(entries)
+    match entries.len() as u64 == count {
+        true => Ok(entries),
+        false => Err(missing(Kind::Pipeline, entries.len() as u64)),
+    }
 }
 
-/// The places that a pipeline has in a full chunk; empty when it has none.
+/// The places of a pipeline in a full chunk that it knows of.
 pub(super) fn read_rows(
     table: &impl ReadableTable<u64, &'static [u8]>,
     chunk: u64,
     pipeline: u32,
 ) -> Result<RoaringBitmap> {
-    read_places(table, Kind::PipelineRows, cell_key(chunk, pipeline))
+    let key = cell_key(chunk, pipeline);
+    let guard = table.get(key).context("read a bitmap")?;
+    let guard = guard.ok_or_else(|| missing(Kind::PipelineRows, key))?;
+    decode_places(Kind::PipelineRows, key, guard.value())
 }
 
-/// Writes the places that a pipeline has in a full chunk, or removes the entry when there are none.
+/// Writes the places that a pipeline has in a full chunk, also when there are none any more.
 pub(super) fn write_rows(
     table: &mut Table<'_, u64, &'static [u8]>,
     chunk: u64,
@@ -161,12 +171,21 @@ pub(super) fn write_rows(
     write_places(table, Kind::PipelineRows, cell_key(chunk, pipeline), rows)
 }
 
-/// The places of a chunk's moved rows.
+/// The places of a chunk's moved rows, of which its head says how many there are.
 pub(super) fn read_moved(
     table: &impl ReadableTable<u64, &'static [u8]>,
     chunk: u64,
+    count: u32,
 ) -> Result<RoaringBitmap> {
-    read_places(table, Kind::CreatedMoved, chunk)
+    let guard = table.get(chunk).context("read a bitmap")?;
+    let moved = match guard {
+        Some(guard) => decode_places(Kind::CreatedMoved, chunk, guard.value())?,
+        None => RoaringBitmap::new(),
+    };
+    match moved.len() == u64::from(count) {
+        true => Ok(moved),
+        false => Err(missing(Kind::CreatedMoved, chunk)),
+    }
 }
 
 /// Writes the places of a chunk's moved rows, or removes the entry when there are none.
@@ -175,6 +194,10 @@ pub(super) fn write_moved(
     chunk: u64,
     rows: &RoaringBitmap,
 ) -> Result<()> {
+    if rows.is_empty() {
+        table.remove(chunk).context("write a bitmap")?;
+        return Ok(());
+    }
     write_places(table, Kind::CreatedMoved, chunk, rows)
 }
 
@@ -182,17 +205,6 @@ pub(super) fn write_moved(
 const LIST_PLACES_MAX: u64 = 16;
 const LIST: u8 = 0;
 const ROARING: u8 = 1;
-
-fn read_places(
-    table: &impl ReadableTable<u64, &'static [u8]>,
-    kind: Kind,
-    key: u64,
-) -> Result<RoaringBitmap> {
-    match table.get(key).context("read a bitmap")? {
-        Some(guard) => decode_places(kind, key, guard.value()),
-        None => Ok(RoaringBitmap::new()),
-    }
-}
 
 pub(super) fn decode_places(kind: Kind, key: u64, sealed: &[u8]) -> Result<RoaringBitmap> {
     let wrong = || damaged("read a bitmap", format!("entry {key} is malformed"));
@@ -221,10 +233,6 @@ fn write_places(
     key: u64,
     places: &RoaringBitmap,
 ) -> Result<()> {
-    if places.is_empty() {
-        table.remove(key).context("write a bitmap")?;
-        return Ok(());
-    }
     let mut bytes = Vec::new();
     if places.len() < LIST_PLACES_MAX {
         bytes.push(LIST);

@@ -34,6 +34,7 @@ pub(super) struct Planes {
 
 impl Leaf for Planes {
     const KIND: Kind = Kind::Status;
+    const ROWS: u64 = STATUS_ROWS;
     const EMPTY: Self = Self {
         words: [[0; PLANE_WORDS]; PLANES],
     };

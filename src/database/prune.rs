@@ -131,7 +131,7 @@ impl Prune {
             }]);
         };
         let mut targets = Vec::new();
-        for entry in read_all(&view.tables.summary)? {
+        for entry in read_all(&view.tables.summary, view.state.next_pipeline)? {
             let is_named = self.pipelines.is_empty() || self.pipelines.contains(&*entry.name);
             let statuses = Status::ALL.iter();
             let total: u64 = statuses

@@ -57,6 +57,11 @@ impl Fences {
         })
     }
 
+    /// Whether this is what it says of the first entry of a leaf.
+    pub(super) fn is_first(&self, leaf: usize, entry: Option<Entry>) -> bool {
+        self.firsts.get(leaf).copied() == entry
+    }
+
     fn write(&self, table: &mut Table<'_, u64, &'static [u8]>, chunk: u64) -> Result<()> {
         let mut bytes = Vec::with_capacity(FENCES_BYTES + 8);
         for (micros, _) in self.firsts {
@@ -156,6 +161,16 @@ impl RunLeaf {
     fn entry(&self, at: usize) -> Entry {
         (self.instants[at], u32::from(self.places[at]))
     }
+}
+
+/// The entries of a leaf of a run, in order.
+pub(super) fn read_leaf(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    chunk: u64,
+    leaf: usize,
+) -> Result<Vec<Entry>> {
+    let leaf = RunLeaf::read(table, chunk, leaf)?;
+    Ok((0..RUN_ENTRIES).map(|at| leaf.entry(at)).collect())
 }
 
 /// The rows of the newest chunk, in memory.

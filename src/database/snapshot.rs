@@ -15,7 +15,7 @@ use super::pipelines::{Entry, decode_places, read_all};
 use super::plan::Access;
 use super::readers::Readers;
 use super::record::status_code;
-use super::schema::{CHUNK_ROWS, Kind, cell_key};
+use super::schema::{CHUNK_ROWS, Kind, cell_key, missing};
 use super::stream::Stream;
 use super::view::{View, live_status};
 use crate::error::Result;
@@ -190,7 +190,8 @@ impl Snapshot {
             if filter.range == crate::query::TimeRange::ALL {
                 match &filter.pipelines {
                     None => {
-                        let entries = read_all(&self.view.tables.summary)?;
+                        let entries =
+                            read_all(&self.view.tables.summary, self.view.state.next_pipeline)?;
                         entries
                             .iter()
                             .for_each(|entry| add(&mut facets, entry, filter.codes));
@@ -237,11 +238,17 @@ impl Snapshot {
                 .pipeline_rows
                 .range(cells)
                 .context("count samples")?;
+            let mut counted = 0;
             for cell in cells {
                 let (key, sealed) = cell.context("count samples")?;
                 let of_pipeline = decode_places(Kind::PipelineRows, key.value(), sealed.value())?;
                 let count = of_pipeline.intersection_len(&rows);
+                counted += count;
                 facets.add(dictionary.name(key.value() as u32)?, status, count);
+            }
+            // Every row is in the bitmap of one pipeline.
+            if counted != rows.len() {
+                return Err(missing(Kind::PipelineRows, cell_key(chunk, 0)));
             }
         }
         Ok(())

@@ -124,6 +124,11 @@ impl State {
         }
     }
 
+    /// Whether the table `ids` has its buckets: once a generation was frozen.
+    pub(super) fn has_buckets(&self) -> bool {
+        self.frozen_batch_end > 0
+    }
+
     /// All samples.
     pub(super) fn samples(&self) -> u64 {
         self.totals.iter().sum()

@@ -4,6 +4,9 @@
 //!
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
+mod damage;
+mod rescue;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -245,6 +248,7 @@ impl Pair {
                     _ => self.disk.bytes(),
                 };
                 self.reopen(MemoryDisk::of(bytes));
+                self.check();
             }
             Operation::Ask(query, limit) => self.compare(query, *limit),
         }
@@ -286,6 +290,14 @@ impl Pair {
         let samples: Vec<Sample> = specs.iter().map(Spec::sample).collect();
         let report = self.database.store(&samples).unwrap();
         assert_eq!(report, self.memory.store(&samples).unwrap());
+    }
+
+    /// The full check finds nothing, and every sample.
+    fn check(&self) {
+        let report = self.database.check(|_| ()).unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        assert!(report.pages_verified);
+        assert_eq!(report.samples, self.memory.count(&Query::new()).unwrap());
     }
 
     fn compare(&self, query: &Query, limit: u64) {
@@ -365,6 +377,7 @@ proptest! {
         }
         pair.compare(&Query::new(), 50);
         pair.compare(&Query::new().newest_first(), 50);
+        pair.check();
         for id in 0..pair.next_id {
             let id = format!("s{id}");
             prop_assert_eq!(pair.database.retrieve(&id).unwrap(), pair.memory.retrieve(&id).unwrap());
@@ -380,8 +393,11 @@ fn every_generation_of_ids_is_found_while_it_is_merged() {
             pair.run(&Operation::Load(100, Pattern::Shuffled));
         }
         let gone = Query::new().status(Status::Dlq);
+        pair.check();
         pair.run(&Operation::Delete(gone));
+        pair.check();
         pair.run(&Operation::Reopen);
+        pair.check();
         for id in 0..IDS {
             let id = format!("s{id}");
             assert_eq!(
@@ -442,6 +458,7 @@ fn what_was_deleted_leaves_the_file_in_time() {
         pairs < 2_860,
         "{pairs} pairs for 2,860 samples, some gathered"
     );
+    pair.check();
     pair.compare(&Query::new(), 50);
 }
 

@@ -15,6 +15,7 @@ use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::columns::Columns;
 use super::failure::{Context, damaged, wrap};
 use super::gathered::{Gathered, find_in_batches};
+use super::ids::find_merged;
 use super::kept_blocks::{KeptBlock, KeptBlocks};
 use super::leaves;
 use super::once::get_or_read;
@@ -116,7 +117,7 @@ impl View {
 
     pub(super) fn dictionary(&self) -> Result<&Arc<Dictionary>> {
         get_or_read(&self.dictionary, || {
-            Dictionary::read(&self.tables.summary).map(Arc::new)
+            Dictionary::read(&self.tables.summary, self.state.next_pipeline).map(Arc::new)
         })
     }
 
@@ -285,9 +286,7 @@ impl View {
             return Ok(Some(found));
         }
         let mut rows = Vec::new();
-        self.state
-            .id_buckets
-            .find(&self.tables.ids, hash, &mut rows)?;
+        find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
         for row in rows {
             if let Some(found) = self.see_if(row, id, &see)? {
                 return Ok(Some(found));

@@ -92,8 +92,8 @@ impl<'t> Transaction<'t> {
             base_newest: view.full_chunks(),
             dictionary: Arc::clone(&base.dictionary),
             base,
-            status: Leaves::new(),
-            columns: Leaves::new(),
+            status: Leaves::new(view.state.next_row),
+            columns: Leaves::new(view.state.next_row),
             last_block: None,
             left_blocks: BTreeMap::new(),
             heads: BTreeMap::new(),
@@ -161,19 +161,24 @@ impl<'t> Transaction<'t> {
     }
 
     fn moved_of(&mut self, chunk: u64) -> Result<&mut RoaringBitmap> {
+        let count = self.head(chunk).moved;
         match self.moved.entry(chunk) {
             btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             btree_map::Entry::Vacant(entry) => {
-                Ok(entry.insert(read_moved(&self.tables.created_moved, chunk)?))
+                Ok(entry.insert(read_moved(&self.tables.created_moved, chunk, count)?))
             }
         }
     }
 
     fn rows_of(&mut self, chunk: u64, pipeline: u32) -> Result<&mut RoaringBitmap> {
+        let is_there = self.entry(pipeline)?.chunks.contains(chunk as u32);
         match self.pipeline_rows.entry((chunk, pipeline)) {
             btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             btree_map::Entry::Vacant(entry) => {
-                let rows = read_rows(&self.tables.pipeline_rows, chunk, pipeline)?;
+                let rows = match is_there {
+                    true => read_rows(&self.tables.pipeline_rows, chunk, pipeline)?,
+                    false => RoaringBitmap::new(),
+                };
                 Ok(entry.insert(rows))
             }
         }

@@ -5,6 +5,7 @@ mod failing;
 mod import;
 mod keeping;
 mod reading;
+mod repairing;
 mod urls;
 
 use std::fmt::Write as _;
@@ -134,7 +135,7 @@ pub(crate) fn weather() -> String {
 fn help_has_examples_and_goes_to_stdout() {
     for verb in [
         "import", "list", "get", "count", "facets", "stats", "explain", "prune", "compact",
-        "backup",
+        "backup", "check", "repair", "reindex", "salvage",
     ] {
         let answer = answer(bare().args([verb, "--help"]));
         assert_eq!(answer.code, 0, "{verb}");

@@ -16,6 +16,8 @@ mod copy;
 mod crash;
 /// The storage of `examples/custom_storage.rs` keeps all of the contract that it promises.
 mod custom_storage;
+/// Damaged files, read, written and checked.
+mod damage;
 /// JSON documents, in folders and in S3.
 #[cfg(feature = "files")]
 mod documents;

@@ -16,7 +16,10 @@ pub(crate) use filters::{Filters, INSTANTS};
 
 use crate::failure::{EXIT_CODES, Failure, Outcome};
 use crate::opening::Db;
-use crate::verb::{backup, compact, copy, count, explain, facets, get, import, list, prune, stats};
+use crate::verb::{
+    backup, check, compact, copy, count, explain, facets, get, import, list, prune, reindex,
+    repair, salvage, stats,
+};
 
 /// Samples of data and ML pipelines in one file, indexed by pipeline, status and time.
 #[derive(Debug, Parser)]
@@ -62,6 +65,10 @@ enum Verb {
     Prune(prune::Prune),
     Compact(compact::Compact),
     Backup(backup::Backup),
+    Check(check::Check),
+    Repair(repair::Repair),
+    Reindex(reindex::Reindex),
+    Salvage(salvage::Salvage),
 }
 
 /// Reads the process's command line.
@@ -97,6 +104,10 @@ impl Arguments {
             Verb::Prune(verb) => verb.run(&db()?),
             Verb::Compact(verb) => verb.run(&db()?),
             Verb::Backup(verb) => verb.run(&db()?),
+            Verb::Check(verb) => verb.run(&db()?),
+            Verb::Repair(verb) => verb.run(&db()?),
+            Verb::Reindex(verb) => verb.run(&db()?),
+            Verb::Salvage(verb) => verb.run(&db()?),
         }
     }
 }

@@ -26,12 +26,14 @@ pub(crate) enum Code {
     Error = 1,
     /// The command line cannot be understood.
     Usage = 2,
-    /// Some records were rejected, the others are stored; or a copy is not equal to its source.
+    /// Some records were rejected, or could not be saved, the others are stored; or a copy is not equal to its source.
     Partly = 3,
     /// Another process holds the database.
     Locked = 4,
     /// The file is damaged, or no database that this version can read.
     Damaged = 5,
+    /// The file is damaged, but only in what can be rebuilt.
+    Rebuildable = 6,
 }
 
 /// The part of the help texts that tells the codes.
@@ -40,9 +42,10 @@ Exit codes:
   0  done
   1  an error, or an id that was not found
   2  a command line that cannot be understood
-  3  partly done: some records were rejected, or a copy is not equal
+  3  partly done: some records were rejected, or could not be saved, or a copy is not equal
   4  the database is locked by another process
-  5  the file is damaged, or no database this version can read";
+  5  the file is damaged, or no database this version can read
+  6  the file is damaged, but only in indexes and counters, which can be rebuilt";
 
 /// Why a verb stopped.
 #[derive(Debug)]
@@ -89,7 +92,10 @@ impl From<Error> for Failure {
             ),
             ErrorKind::NotADatabase => (Code::Damaged, Some("does --db name the right file?")),
             ErrorKind::FormatTooNew => (Code::Damaged, Some("a newer samplestore can read it")),
-            ErrorKind::Damaged => (Code::Damaged, None),
+            ErrorKind::Damaged => (
+                Code::Damaged,
+                Some("samplestore check says where; repair or salvage may help"),
+            ),
             ErrorKind::NeedsRepair => (
                 Code::Error,
                 Some("its last writer was killed; make the file writable, and it is repaired"),

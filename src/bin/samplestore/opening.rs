@@ -90,6 +90,29 @@ impl Db {
         }
     }
 
+    /// The path of the database file, for a verb that opens it itself.
+    pub(crate) fn path(&self) -> Result<&Path, Failure> {
+        Ok(self.file()?.0)
+    }
+
+    /// Opens a database file that must be there, to read it and change nothing, alone if possible: beside a writer that
+    /// shares it otherwise.
+    pub(crate) fn read_alone(&self) -> Result<Database, Failure> {
+        let (path, options) = self.file()?;
+        let options = options.create(false).read_only(true);
+        let error = match options.clone().shared_readers(false).open(path) {
+            Ok(database) => return Ok(database),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::Locked => Ok(options.open(path)?),
+            ErrorKind::NeedsRepair => Err(Failure::from(error).with_hint(
+                "its last writer was killed; samplestore repair finishes what it began",
+            )),
+            _ => Err(refused(error)),
+        }
+    }
+
     /// Opens a storage to write it, and creates it when it is not there, unless its URL says not to. Others
     /// may read a file meanwhile.
     pub(crate) fn write(&self) -> Result<Box<dyn Storage>, Failure> {

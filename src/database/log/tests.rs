@@ -90,28 +90,34 @@ fn no_page_of_an_acknowledged_record_is_written_again() {
 }
 
 #[test]
-fn a_flipped_byte_ends_the_log_where_it_is() {
-    let disk = Arc::new(MemoryDisk::default());
-    let (mut log, _) = open(&disk, Mark::default());
-    let mut ends = vec![0];
-    for number in 1..=3 {
-        append(&mut log, number);
-        ends.push(log.mark().end);
-    }
-    let bytes = disk.bytes();
-    let start = layout().half_start(0);
-    for at in 0..ends[3] {
-        let mut bytes = bytes.clone();
-        bytes[(start + at) as usize] ^= 0x10;
-        let whole = ends[1..].iter().filter(|end| **end <= at).count() as u64;
-        let taken = numbers(&copy(&bytes), Mark::default());
-        let used = payload(whole + 1).len() + HEADER_BYTES;
-        let whole = match at < ends[whole as usize] + used as u64 {
-            true => whole,
-            // What fills the page says nothing.
-            false => 3,
-        };
-        assert_eq!(taken, (1..=whole).collect::<Vec<_>>(), "byte {at}");
+fn a_flipped_byte_is_damage_unless_the_last_record_may_have_been_torn() {
+    for is_durable in [true, false] {
+        let disk = Arc::new(MemoryDisk::default());
+        let (mut log, _) = open(&disk, Mark::default());
+        let mut ends = vec![0];
+        for number in 1..=3 {
+            append_as(&mut log, number, is_durable);
+            ends.push(log.mark().end);
+        }
+        let bytes = disk.bytes();
+        let start = layout().half_start(0);
+        for at in 0..ends[3] {
+            let mut bytes = bytes.clone();
+            bytes[(start + at) as usize] ^= 0x10;
+            let whole = ends[1..].iter().filter(|end| **end <= at).count() as u64;
+            let used = payload(whole + 1).len() + HEADER_BYTES;
+            let is_filler = at >= ends[whole as usize] + used as u64;
+            let image = copy(&bytes);
+            if is_filler {
+                assert_eq!(numbers(&image, Mark::default()), [1, 2, 3], "byte {at}");
+            } else if is_durable && whole < 2 {
+                let refused = Log::open(image, layout(), Mark::default()).unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::Damaged, "byte {at}");
+            } else {
+                let expected: Vec<u64> = (1..=whole).collect();
+                assert_eq!(numbers(&image, Mark::default()), expected, "byte {at}");
+            }
+        }
     }
 }
 
@@ -208,8 +214,9 @@ fn a_commit_may_go_past_the_log() {
     assert_eq!(numbers(&disk, mark), [0; 0]);
     append(&mut log, 3);
     assert_eq!(numbers(&disk, mark), [3]);
-    // If redb does not have the second, the third cannot be taken either.
-    assert_eq!(numbers(&disk, Mark::default()), [1]);
+    // If redb does not have the second, which was durable before the third was appended, that is damage.
+    let error = Log::open(disk, layout(), Mark::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
 }
 
 #[test]

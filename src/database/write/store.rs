@@ -10,7 +10,7 @@ use super::Transaction;
 use crate::database::blocks::{Block, BlockWriter};
 use crate::database::failure::Context;
 use crate::database::filter::first_row;
-use crate::database::ids::ROWS_MAX;
+use crate::database::ids::{ROWS_MAX, find_merged};
 use crate::database::journal::{self, Operation};
 use crate::database::record::{self, status_code};
 use crate::database::runs::write_run;
@@ -135,9 +135,7 @@ impl Transaction<'_> {
             }
         }
         // Other pairs are not merged before the end of the transaction.
-        self.state
-            .id_buckets
-            .find(&self.tables.ids, hash, &mut rows)?;
+        find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
         for row in rows {
             if let Some(pipeline) = self.record_of(row, id)? {
                 return Ok(Some((row, pipeline)));

@@ -1,0 +1,27 @@
+//! `reindex`: every index and counter made again.
+
+use clap::Args;
+use samplestore::Database;
+
+use crate::failure::{Code, Outcome, words};
+use crate::opening::Db;
+use crate::progress::FractionProgress;
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db reindex";
+
+/// Rebuild every index and counter from the records, whether they are wrong or not
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Reindex {}
+
+impl Reindex {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let progress = FractionProgress::new("rebuilding");
+        let samples = Database::reindex(db.path()?, |fraction| progress.set(fraction))?;
+        drop(progress);
+        words(&format!("rebuilt the indexes of {samples} samples"));
+        Ok(Code::Fine)
+    }
+}

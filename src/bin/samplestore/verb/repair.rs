@@ -1,0 +1,63 @@
+//! `repair`: whatever can be done for a file without losing a sample.
+
+use std::io::Write;
+
+use clap::Args;
+use samplestore::{Database, RepairOutcome, RepairReport};
+use serde_json::json;
+
+use super::check;
+use crate::failure::{Code, Failure, Outcome, words};
+use crate::opening::Db;
+use crate::output::{Output, ReportFormat, escape};
+use crate::progress::FractionProgress;
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db repair
+  samplestore -d weather.db repair -f json | jq .outcome";
+
+/// Finish what a killed writer left, check, and rebuild indexes and counters if they are wrong
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Repair {
+    /// How to write the report [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<ReportFormat>,
+}
+
+impl Repair {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let progress = FractionProgress::new("repairing");
+        let report = Database::repair(db.path()?, move |fraction| progress.set(fraction))?;
+        let mut output = Output::new();
+        match output.report_format(self.format) {
+            ReportFormat::Table => table(&mut output, &report)?,
+            format => output.json(format, &json!(report))?,
+        }
+        output.finish()?;
+        if report.outcome != RepairOutcome::NeedsSalvage {
+            return Ok(Code::Fine);
+        }
+        let reason = report.reason.as_deref().unwrap_or_default();
+        words(&format!("error: {reason}"));
+        words(" hint: samplestore salvage copies what can be read into a new file");
+        Ok(Code::Damaged)
+    }
+}
+
+fn table(output: &mut Output, report: &RepairReport) -> Result<(), Failure> {
+    let outcome = match report.outcome {
+        RepairOutcome::Sound => "nothing is wrong",
+        RepairOutcome::Rebuilt => "indexes and counters were rebuilt; no sample is lost",
+        _ => "samples cannot be read; the file is as it was",
+    };
+    writeln!(output, "{:<16}  {outcome}", "outcome")?;
+    if let Some(reason) = &report.reason {
+        writeln!(output, "{:<16}  {}", "reason", escape(reason))?;
+    }
+    match &report.found {
+        Some(found) => check::table(output, found),
+        None => Ok(()),
+    }
+}

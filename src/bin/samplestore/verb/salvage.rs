@@ -1,0 +1,78 @@
+//! `salvage`: what can be read of a damaged file, in a new one.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use samplestore::{Database, SalvageReport, SalvagedRow};
+use serde_json::json;
+
+use crate::failure::{Code, Failure, Outcome, words};
+use crate::opening::Db;
+use crate::output::{Output, ReportFormat, escape};
+use crate::progress::FractionProgress;
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d damaged.db salvage saved.db
+  samplestore -d damaged.db salvage saved.db -f json | jq .lost_rows";
+
+/// Copy what can be read of a damaged database into a new file, and list what is lost
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Salvage {
+    /// The new file, which must not be there
+    #[arg(value_name = "FILE")]
+    to: PathBuf,
+    /// How to write the report [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<ReportFormat>,
+}
+
+impl Salvage {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let progress = FractionProgress::new("salvaging");
+        let report = Database::salvage(db.path()?, &self.to, |fraction| progress.set(fraction))?;
+        drop(progress);
+        let mut output = Output::new();
+        match output.report_format(self.format) {
+            ReportFormat::Table => table(&mut output, &report)?,
+            format => output.json(format, &json!(report))?,
+        }
+        output.finish()?;
+        if report.is_whole() {
+            return Ok(Code::Fine);
+        }
+        words("error: not everything could be saved; the damaged file is as it was");
+        Ok(Code::Partly)
+    }
+}
+
+fn table(output: &mut Output, report: &SalvageReport) -> Result<(), Failure> {
+    for (name, count) in [
+        ("saved", report.samples),
+        ("lost", report.lost),
+        ("lost commits", report.lost_commits),
+        ("doubtful", report.doubtful),
+    ] {
+        writeln!(output, "{name:<16}  {count}")?;
+    }
+    for note in &report.notes {
+        writeln!(output, "unreadable: {}", escape(note))?;
+    }
+    for (word, rows) in [
+        ("lost", &report.lost_rows),
+        ("doubtful", &report.doubtful_rows),
+    ] {
+        for row in rows {
+            writeln!(output, "{word}: {}", line(row))?;
+        }
+    }
+    Ok(())
+}
+
+fn line(row: &SalvagedRow) -> String {
+    let id = row.id.as_deref().map(|id| format!(" id {}", escape(id)));
+    let id = id.unwrap_or_default();
+    format!("row {}{id}: {}", row.row, escape(&row.message))
+}

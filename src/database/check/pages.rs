@@ -1,0 +1,56 @@
+//! The pages of a file: their checksums, and that the state they hold is the one that is open.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Builder, ReadableDatabase};
+
+use super::{CheckReport, FaultKind, OPERATION};
+use crate::database::failure::{Context, damaged, open_failure};
+use crate::database::overlay::{OnRead, Overlay};
+use crate::database::view::View;
+use crate::database::volume::Volume;
+use crate::error::{Error, Result};
+
+/// Memory for the pages of the second redb, in bytes.
+const CACHE_BYTES: usize = 16 << 20;
+/// redb reads every page so often: for its checksum, and for what it leads to.
+const TIMES_READ: u64 = 2;
+
+/// Verifies redb's part of a file to which nobody writes meanwhile, and whose last state is that of `view`.
+pub(super) fn check(
+    volume: &Volume,
+    path: &Path,
+    view: &View,
+    report: &mut CheckReport,
+    progress: impl Fn(f64) + Send + Sync + 'static,
+) -> Result<()> {
+    let base = volume
+        .layout()
+        .ok_or_else(|| damaged(OPERATION, "its head was not read"))?
+        .base;
+    let disk = volume.disk();
+    let bytes = disk.len();
+    let bytes = bytes.map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
+    let whole = (bytes.saturating_sub(base) * TIMES_READ).max(1);
+    let on_read: OnRead = Box::new(move |read| progress((read as f64 / whole as f64).min(1.0)));
+    let overlay = Overlay::new(Arc::clone(disk), base, on_read);
+    let overlay = overlay.map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
+    report.read(FaultKind::Page, None, || {
+        let database = Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true)
+            .create_with_backend(overlay)
+            .map_err(|error| open_failure(error, path))?;
+        let transaction = database.begin_read().context(OPERATION)?;
+        match View::read(&transaction)?.state == view.state {
+            true => Ok(()),
+            false => Err(damaged(
+                OPERATION,
+                "the last commit is not the one that is open",
+            )),
+        }
+    })?;
+    report.pages_verified = true;
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! [`Fresh`]: a new file that is filled under another name and takes its own when it is whole.
+//!
+//! So whoever looks sees the old state or the new one, and after a crash there is at worst a file of the other name, which nothing needs.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::options::sync_folder;
+use super::{Database, Durability};
+use crate::error::{Error, Result};
+use crate::sample::Sample;
+use crate::storage::Storage;
+
+/// Samples, and bytes of them, that are stored at once.
+const BATCH_SAMPLES: usize = 2_000;
+const BATCH_BYTES: usize = 2 << 20;
+
+/// No sample in any file is larger, in bytes.
+const SAMPLE_BYTES_MAX: usize = 512 << 20;
+
+/// A file that is being filled. When it is dropped unfinished it is removed.
+pub(super) struct Fresh {
+    path: PathBuf,
+    /// Its name meanwhile.
+    temporary: PathBuf,
+    /// `None` once it is closed.
+    database: Option<Database>,
+    batch: Vec<Sample>,
+    batch_bytes: usize,
+    /// Samples that are in it.
+    pub(super) samples: u64,
+    is_finished: bool,
+}
+
+impl Fresh {
+    /// A new file, which is to be called `path`, and is in the same folder meanwhile. Nobody else may read it
+    /// before it is finished.
+    pub(super) fn create(path: &Path, operation: &'static str) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default();
+        let mut temporary = name.to_owned();
+        temporary.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
+        let temporary = path.with_file_name(temporary);
+        create_private(&temporary)
+            .map_err(|cause| Error::io(operation, temporary.display(), cause))?;
+        let mut fresh = Self {
+            path: path.to_owned(),
+            temporary,
+            database: None,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            samples: 0,
+            is_finished: false,
+        };
+        let options = Database::options()
+            .durability(Durability::Deferred)
+            .sample_bytes_max(SAMPLE_BYTES_MAX);
+        fresh.database = Some(options.open(&fresh.temporary)?);
+        Ok(fresh)
+    }
+
+    /// Adds a sample, in place of one of the same id.
+    pub(super) fn add(&mut self, sample: Sample) -> Result<()> {
+        self.batch_bytes += sample.encoded_len();
+        self.batch.push(sample);
+        match self.batch.len() >= BATCH_SAMPLES || self.batch_bytes >= BATCH_BYTES {
+            true => self.store(),
+            false => Ok(()),
+        }
+    }
+
+    fn store(&mut self) -> Result<()> {
+        if let Some(database) = &self.database {
+            self.samples += database.store(&self.batch)?.inserted;
+        }
+        self.batch.clear();
+        self.batch_bytes = 0;
+        Ok(())
+    }
+
+    /// Makes the file durable, and gives it its name and the permissions of `like`.
+    pub(super) fn finish(mut self, like: &Path, operation: &'static str) -> Result<u64> {
+        self.store()?;
+        if let Some(database) = self.database.take() {
+            database.close()?;
+        }
+        fs::metadata(like)
+            .and_then(|metadata| fs::set_permissions(&self.temporary, metadata.permissions()))
+            .and_then(|()| fs::rename(&self.temporary, &self.path))
+            .map_err(|cause| Error::io(operation, self.path.display(), cause))?;
+        self.is_finished = true;
+        sync_folder("rebuild the database", &self.path)?;
+        Ok(self.samples)
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            drop(self.database.take());
+            if let Err(error) = fs::remove_file(&self.temporary) {
+                tracing::warn!(%error, "a temporary file could not be removed");
+            }
+        }
+    }
+}
+
+/// Makes an empty file that only its owner may read.
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}

@@ -1,0 +1,68 @@
+//! [`Database::reindex`]: every index and counter made again from the primary tables.
+//!
+//! Into a new file, which then takes the place of the old one: so it does not matter what is wrong with the
+//! old one's indexes or with the pages they lie in, memory is bounded, a crash leaves the one or the other, and the code
+//! that makes the indexes is the one that always does. It costs the room of a second file meanwhile.
+
+use std::path::Path;
+
+use super::Database;
+use super::failure::damaged;
+use super::fresh::Fresh;
+use super::source::{Found, Source};
+use crate::error::Result;
+
+const OPERATION: &str = "rebuild the indexes";
+
+impl Database {
+    /// Makes every index and counter of the closed file at `path` again, from its records, status planes and names of pipelines, and
+    /// says how many samples there are. `progress` is told how far it has come, from 0 to 1.
+    ///
+    /// A new file is written beside the old one, in memory that does not grow with it, and takes its place when it is whole and
+    /// durable; until then the old one is as it was, whatever happens. Samples keep their order. Cursors from before are not valid
+    /// any more. On systems where a file that is open cannot be replaced it fails, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Damaged`](crate::ErrorKind::Damaged) when a sample or a commit cannot be read, which only
+    /// [`salvage`](Self::salvage) can leave out; [`Locked`](crate::ErrorKind::Locked) while anybody has the file open;
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`NotADatabase`](crate::ErrorKind::NotADatabase),
+    /// [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io).
+    pub fn reindex(path: impl AsRef<Path>, progress: impl Fn(f64)) -> Result<u64> {
+        let path = path.as_ref();
+        let refused = |what: &str| {
+            let message = format!("{what} cannot be read; salvage copies what can be");
+            damaged(OPERATION, message).with_subject(path.display())
+        };
+        let mut source = Source::open(path, true)?;
+        let mut fresh = Fresh::create(path, OPERATION)?;
+        let mut add = |row, found| match found {
+            Found::Sample(sample) => fresh.add(sample),
+            Found::Doubtful(_) => Err(refused(&format!("the status of row {row}"))),
+            Found::Lost(id, error) => {
+                let error = refused(&format!("row {row}")).with_cause(error);
+                Err(match id {
+                    Some(id) => error.with_sample_id(id),
+                    None => error,
+                })
+            }
+        };
+        let leaves = source.leaves();
+        for leaf in 0..leaves {
+            progress(leaf as f64 / leaves as f64);
+            source.leaf(leaf, &mut add)?;
+        }
+        source.late(&mut add)?;
+        if let Some(note) = source.notes.first() {
+            return Err(refused(note));
+        }
+        if source.lost_commits > 0 {
+            return Err(refused(&format!(
+                "{} commits of the log",
+                source.lost_commits
+            )));
+        }
+        let samples = fresh.finish(path, OPERATION)?;
+        progress(1.0);
+        Ok(samples)
+    }
+}

@@ -1,0 +1,420 @@
+//! [`Source`]: the samples of a file, from its primary tables alone, as far as they can be read.
+//!
+//! Records, status planes and the names of pipelines say everything; no index is looked at. What the log
+//! has beyond the tables is added in memory, so that the file needs no repair, and stays as it is. Where a leaf of the
+//! planes cannot be read, the status that each record keeps stands in for it: then samples that were deleted may come back. What is
+//! made of the samples is `reindex.rs` and `salvage.rs`.
+
+mod late;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{
+    Builder, ConcurrencyMode, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    StorageBackend, TableDefinition,
+};
+
+use super::blocks::Block;
+use super::disk::{Access, Disk, FileDisk};
+use super::failure::{Context, damaged, guard, open_failure};
+use super::header::{self, HALF_BYTES, Head, Layout};
+use super::leaves;
+use super::log::Log;
+use super::overlay::Overlay;
+use super::pipelines::Entry;
+use super::planes::Planes;
+use super::record::{self, status_of};
+use super::schema::{Kind, SEAL_BYTES, STATUS_ROWS, definition, missing, unseal};
+use super::state::read_state;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sample::Sample;
+use late::Late;
+
+const OPERATION: &str = "read a damaged database";
+
+/// Memory for pages, in bytes.
+const CACHE_BYTES: usize = 64 << 20;
+/// The byte of redb's header that says whether the file was closed, and the bit of it.
+const FLAGS_AT: u64 = 9;
+const IS_OPEN: u8 = 2;
+
+type Table = ReadOnlyTable<u64, &'static [u8]>;
+
+/// A file, locked, of which nothing is changed.
+pub(super) struct Source {
+    disk: Arc<dyn Disk>,
+    blocks: Option<Table>,
+    replaced: Option<Table>,
+    status: Option<Table>,
+    summary: Option<Table>,
+    /// How many rows the tables have, as far as that is known.
+    rows: u64,
+    late: Late,
+    names: BTreeMap<u32, Arc<str>>,
+    /// What could not be read at all, in words.
+    pub(super) notes: Vec<String>,
+    /// Commits that were in the log and are lost, at least.
+    pub(super) lost_commits: u64,
+    /// Keeps the tables open.
+    _database: ReadOnlyDatabase,
+}
+
+/// What a row turned out to be.
+pub(super) enum Found {
+    Sample(Sample),
+    /// One whose status is that which it was last stored with, for want of the true one.
+    Doubtful(Sample),
+    /// A sample that cannot be read, with its id if that much can be.
+    Lost(Option<String>, Error),
+}
+
+impl Source {
+    /// Opens the file at `path`. Nobody can write it until this is dropped, nor read it if `is_exclusive`.
+    ///
+    /// # Errors
+    /// [`Locked`](ErrorKind::Locked); [`NotADatabase`](ErrorKind::NotADatabase);
+    /// [`Damaged`](ErrorKind::Damaged) when not even the roots of the tables can be read;
+    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io).
+    pub(super) fn open(path: &Path, is_exclusive: bool) -> Result<Self> {
+        let access = match is_exclusive {
+            true => Access::Write { create: false },
+            false => Access::Read,
+        };
+        let disk = FileDisk::open(path, access, false)
+            .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
+        let everything = (Bound::Unbounded, Bound::Unbounded);
+        if let Ok(false) = disk.try_lock(everything, !is_exclusive) {
+            return Err(Error::new(ErrorKind::Locked, OPERATION)
+                .with_subject(path.display())
+                .with_message("another process, or another handle of this one, has it open")
+                .with_retryable(true));
+        }
+        guard(OPERATION, || Self::of_disk(Arc::new(disk), path)).map_err(|error| {
+            match error.subject() {
+                Some(_) => error,
+                None => error.with_subject(path.display()),
+            }
+        })
+    }
+
+    /// Opens what is on a disk that nobody else writes.
+    pub(super) fn of_disk(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
+        let mut notes = Vec::new();
+        let layout = match header::read(&*disk) {
+            Ok(Head::Made(layout)) => Some(layout),
+            Ok(Head::Empty | Head::Unfinished) => {
+                return Err(Error::new(ErrorKind::NotADatabase, OPERATION)
+                    .with_message("nothing was ever stored in it"));
+            }
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                notes.push(format!("the header, and so what only the log has: {error}"));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let base = layout.unwrap_or_else(|| Layout::new(HALF_BYTES)).base;
+        let database = open_database(&disk, base, path)?;
+        let transaction = database.begin_read().context(OPERATION)?;
+        let mut table = |name, definition| {
+            let table = guard(OPERATION, || open_table(&transaction, definition));
+            table
+                .map_err(|error| notes.push(format!("table {name}: {error}")))
+                .ok()
+        };
+        let mut source = Self {
+            blocks: table("blocks", definition::blocks),
+            replaced: table("replaced", definition::replaced),
+            status: table("status", definition::status),
+            summary: table("summary", definition::summary),
+            rows: 0,
+            late: Late::default(),
+            names: BTreeMap::new(),
+            notes,
+            lost_commits: 0,
+            disk,
+            _database: database,
+        };
+        source.find_end(layout)?;
+        Ok(source)
+    }
+
+    /// Finds out how many rows there are, and what the log adds.
+    fn find_end(&mut self, layout: Option<Layout>) -> Result<()> {
+        let read = || read_state(self.summary.as_ref().ok_or_else(gone)?);
+        let state = match guard(OPERATION, read) {
+            Ok(state) => state,
+            Err(error) => {
+                self.notes.push(format!("how many rows there are: {error}"));
+                self.rows = self.rows_by_keys();
+                return Ok(());
+            }
+        };
+        self.rows = state.next_row;
+        self.late = Late::new(&state);
+        let Some(layout) = layout else {
+            return Ok(());
+        };
+        let records = match Log::read_all(Arc::clone(&self.disk), layout, state.mark) {
+            Ok((_, records, lost)) => {
+                self.lost_commits = lost;
+                records
+            }
+            Err(error) => {
+                self.notes.push(format!("the log: {error}"));
+                return Ok(());
+            }
+        };
+        for record in records {
+            if let Err(error) = self.late.apply(&record.payload) {
+                let number = record.number;
+                self.notes
+                    .push(format!("commit {number} of the log: {error}"));
+                self.lost_commits += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// No row is greater, by the last keys that there are.
+    fn rows_by_keys(&self) -> u64 {
+        let last = |table: &Option<Table>| {
+            let table = table.as_ref()?;
+            let last = || {
+                Ok(redb::ReadableTable::last(table)
+                    .context(OPERATION)?
+                    .map(|last| last.0.value()))
+            };
+            guard(OPERATION, last).ok().flatten()
+        };
+        let leaf_of_block = last(&self.blocks).map(|row| row / STATUS_ROWS);
+        let leaf = last(&self.status).max(leaf_of_block);
+        leaf.map_or(0, |leaf| (leaf + 1).saturating_mul(STATUS_ROWS))
+    }
+
+    /// How many leaves of rows there are for [`leaf`](Self::leaf).
+    pub(super) fn leaves(&self) -> u64 {
+        self.rows.div_ceil(STATUS_ROWS)
+    }
+
+    /// Shows `each` the samples of a leaf, in order of row.
+    pub(super) fn leaf(
+        &mut self,
+        leaf: u64,
+        each: &mut dyn FnMut(u64, Found) -> Result<()>,
+    ) -> Result<()> {
+        let read = || leaves::read::<Planes>(self.status.as_ref().ok_or_else(gone)?, leaf);
+        match guard(OPERATION, read) {
+            Ok(planes) => self.leaf_by_planes(leaf, &planes, each),
+            Err(error) => {
+                let first = leaf * STATUS_ROWS;
+                self.notes.push(format!(
+                    "statuses of rows {first} to {}: {error}",
+                    first + STATUS_ROWS - 1
+                ));
+                self.leaf_by_records(leaf, each)
+            }
+        }
+    }
+
+    fn leaf_by_planes(
+        &mut self,
+        leaf: u64,
+        planes: &Planes,
+        each: &mut dyn FnMut(u64, Found) -> Result<()>,
+    ) -> Result<()> {
+        let first = leaf * STATUS_ROWS;
+        // The block that was read last.
+        let mut block = None;
+        for row in first..self.rows.min(first + STATUS_ROWS) {
+            let code = self.late.code(row);
+            let replaced = self.late.replaced(row).map(<[u8]>::to_vec);
+            let code = match (code, &replaced) {
+                (Some(code), _) => Some(code),
+                // It has the status that its record says.
+                (None, Some(_)) => None,
+                (None, None) => Some(planes.code(row)),
+            };
+            if code == Some(0) || planes.code(row) == 0 {
+                continue;
+            }
+            let sealed = match replaced {
+                Some(sealed) => Ok(sealed),
+                None if planes.is_replaced(row) => {
+                    guard(OPERATION, || value(self.replaced.as_ref(), row, row))
+                }
+                None => match planes.block_of(row) {
+                    None => Err(missing(Kind::Row, row)),
+                    Some(first) => {
+                        if block.as_ref().is_none_or(|(last, _)| *last != first) {
+                            let read = guard(OPERATION, || value(self.blocks.as_ref(), first, row));
+                            block = Some((first, read));
+                        }
+                        match &block {
+                            Some((_, Ok(bytes))) => Block::new(first, bytes)
+                                .and_then(|block| block.sealed(row))
+                                .map(<[u8]>::to_vec),
+                            Some((_, Err(error))) => Err(error.clone()),
+                            None => Err(missing(Kind::Row, row)),
+                        }
+                    }
+                },
+            };
+            let found = self.found(row, code, sealed, false);
+            each(row, found)?;
+        }
+        Ok(())
+    }
+
+    /// The same without the planes: every record there is counts, with the status that it keeps.
+    fn leaf_by_records(
+        &mut self,
+        leaf: u64,
+        each: &mut dyn FnMut(u64, Found) -> Result<()>,
+    ) -> Result<()> {
+        let rows = leaf * STATUS_ROWS..(leaf + 1) * STATUS_ROWS;
+        let mut sealed: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        for (table, is_blocks) in [(&self.blocks, true), (&self.replaced, false)] {
+            let gathered = guard(OPERATION, || {
+                let table = table.as_ref().ok_or_else(gone)?;
+                for entry in table.range(rows.clone()).context(OPERATION)? {
+                    let (key, value) = entry.context(OPERATION)?;
+                    let (first, bytes) = (key.value(), value.value());
+                    if !is_blocks {
+                        sealed.insert(first, bytes.to_vec());
+                        continue;
+                    }
+                    let Ok(block) = Block::new(first, bytes) else {
+                        continue;
+                    };
+                    for row in first..rows.end.min(first.saturating_add(block.len())) {
+                        if let Ok(record) = block.sealed(row) {
+                            sealed.insert(row, record.to_vec());
+                        }
+                    }
+                }
+                Ok(())
+            });
+            if let Err(error) = gathered {
+                each(rows.start, Found::Lost(None, error))?;
+            }
+        }
+        for (row, record) in sealed {
+            let code = self.late.code(row);
+            if code == Some(0) {
+                continue;
+            }
+            let record = self.late.replaced(row).map_or(record, <[u8]>::to_vec);
+            let found = self.found(row, code, Ok(record), code.is_none());
+            each(row, found)?;
+        }
+        Ok(())
+    }
+
+    /// Shows `each` the samples that only the log has.
+    pub(super) fn late(&mut self, each: &mut dyn FnMut(u64, Found) -> Result<()>) -> Result<()> {
+        for (row, sealed) in self.late.take_inserted() {
+            let code = self.late.code(row);
+            if code != Some(0) {
+                let found = self.found(row, code, Ok(sealed), false);
+                each(row, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sample of a row with this status code, if it is known, and this sealed record.
+    fn found(
+        &mut self,
+        row: u64,
+        code: Option<u8>,
+        sealed: Result<Vec<u8>>,
+        is_doubtful: bool,
+    ) -> Found {
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => return Found::Lost(None, error),
+        };
+        match self.decode(row, code, &sealed) {
+            Ok(sample) if is_doubtful => Found::Doubtful(sample),
+            Ok(sample) => Found::Sample(sample),
+            Err(error) => {
+                // What fails its seal may still be a record.
+                let bytes = &sealed[..sealed.len().saturating_sub(SEAL_BYTES)];
+                let id = record::header(bytes)
+                    .ok()
+                    .map(|header| header.id.to_owned());
+                Found::Lost(id, error)
+            }
+        }
+    }
+
+    fn decode(&mut self, row: u64, code: Option<u8>, sealed: &[u8]) -> Result<Sample> {
+        let bytes: Arc<[u8]> = unseal(Kind::Row, row, sealed)?.into();
+        let header = record::header(&bytes)?;
+        let status = code.and_then(status_of).flatten().unwrap_or(header.status);
+        let name = self.name(header.pipeline);
+        record::decode(&bytes, &bytes, status, |_| Ok(name))
+    }
+
+    /// The name of a pipeline, or one that says that it is lost.
+    fn name(&mut self, number: u32) -> Arc<str> {
+        if let Some(name) = self.names.get(&number) {
+            return Arc::clone(name);
+        }
+        let name = match self.late.name(number) {
+            Some(name) => Arc::clone(name),
+            None => {
+                let read = || Entry::read(self.summary.as_ref().ok_or_else(gone)?, number);
+                match guard(OPERATION, read) {
+                    Ok(entry) => entry.name,
+                    Err(error) => {
+                        self.notes
+                            .push(format!("the name of pipeline {number}: {error}"));
+                        format!("lost-pipeline-{number}").into()
+                    }
+                }
+            }
+        };
+        self.names.insert(number, Arc::clone(&name));
+        name
+    }
+}
+
+/// Opens redb's part of the disk as another process beside its writer would, which looks at the header
+/// and the roots of the tables and at nothing else.
+fn open_database(disk: &Arc<dyn Disk>, base: u64, path: &Path) -> Result<ReadOnlyDatabase> {
+    let overlay = Overlay::new(Arc::clone(disk), base, Box::new(|_| ()))
+        .map_err(|cause| Error::io(OPERATION, path.display(), cause))?
+        .padded();
+    let mut flags = [0];
+    overlay
+        .read(FLAGS_AT, &mut flags)
+        .and_then(|()| overlay.write(FLAGS_AT, &[flags[0] & !IS_OPEN]))
+        .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
+    Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .set_concurrency_mode(ConcurrencyMode::SingleWriter)
+        .open_read_only_with_backend(overlay)
+        .map_err(|error| open_failure(error, path))
+}
+
+fn open_table(
+    transaction: &ReadTransaction,
+    definition: TableDefinition<'static, u64, &'static [u8]>,
+) -> Result<Table> {
+    transaction.open_table(definition).context(OPERATION)
+}
+
+/// The value of a key, for the record of a row.
+fn value(table: Option<&Table>, key: u64, row: u64) -> Result<Vec<u8>> {
+    let value = table.ok_or_else(gone)?.get(key).context(OPERATION)?;
+    let value = value.ok_or_else(|| missing(Kind::Row, row))?;
+    Ok(value.value().to_vec())
+}
+
+fn gone() -> Error {
+    damaged(OPERATION, "its table cannot be opened")
+}

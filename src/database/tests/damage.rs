@@ -1,0 +1,518 @@
+//! Damaged files: an error or the right answer, on every read path, whatever byte is another.
+//!
+//! Leaves and chunks are small here, so a file of some hundred kilobytes has everything that there can be in one.
+//! A byte that no read path ever reads cannot matter; so it is found out first which are read, and each of
+//! these is flipped in turn, every so many of them in an ordinary run, and all with `SAMPLESTORE_DAMAGE=all`.
+
+// The sweeps say what they saw.
+#![allow(clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once};
+
+use super::super::disk::Disk;
+use super::super::disk::memory::MemoryDisk;
+use super::super::failure::guard;
+use super::super::{Database, Options};
+use crate::query::Query;
+use crate::sample::{Reason, Sample, Status};
+use crate::storage::Storage;
+use crate::{Error, ErrorKind, MemoryStorage, data, instant};
+
+/// One in so many bytes is flipped in an ordinary run.
+const STRIDE: usize = 211;
+/// One in so many ids is looked up then.
+const ID_STRIDE: usize = 9;
+const PAGE_BYTES: usize = 4_096;
+
+/// Bytes that somebody may have changed: nothing is written to them.
+#[derive(Debug, Default)]
+struct Image {
+    bytes: Arc<Vec<u8>>,
+    flipped: Option<(u64, u8)>,
+    /// A bit for each byte that was read, when that is asked.
+    seen: Option<Mutex<Vec<bool>>>,
+}
+
+impl Image {
+    fn of(bytes: &Arc<Vec<u8>>) -> Self {
+        Self {
+            bytes: Arc::clone(bytes),
+            ..Self::default()
+        }
+    }
+}
+
+impl Disk for Image {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let range = start..start.saturating_add(out.len());
+        let bytes = self.bytes.get(range.clone());
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        if let Some((at, mask)) = self.flipped
+            && let Some(at) = at.checked_sub(offset)
+            && let Some(byte) = out.get_mut(at as usize)
+        {
+            *byte ^= mask;
+        }
+        if let Some(seen) = &self.seen {
+            seen.lock().unwrap()[range].fill(true);
+        }
+        Ok(())
+    }
+
+    fn write(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn options() -> Options {
+    Database::options().cache_bytes(4 << 20)
+}
+
+fn open(disk: Arc<dyn Disk>) -> Result<Database, Error> {
+    // As opening a file does.
+    guard("open", || {
+        options().read_only(true).open_disk("memory".into(), disk)
+    })
+}
+
+fn sample(number: u64) -> Sample {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    let status = Status::ALL[(mixed % 6) as usize];
+    let sample = Sample::builder(["even", "odd", "third"][(mixed / 6 % 3) as usize])
+        .id(format!("s{number}"))
+        .status(status)
+        .created_at(instant::from_micros((mixed % 9_000) as i64).unwrap())
+        .data(data! { "number" => number })
+        .measurements(data! { "half" => number as f64 / 2.0 });
+    let sample = match status {
+        Status::Dlq => sample.reason(Reason::new(
+            "stage",
+            "no",
+            3,
+            instant::from_micros(5).unwrap(),
+        )),
+        _ => sample,
+    };
+    sample.build().unwrap()
+}
+
+/// Fills a database, and memory with the same: a full chunk and a second, samples of every status, replaced, moved
+/// and deleted ones, ids in buckets, being merged and gathered. Gives how many samples there are.
+fn fill(database: &Database, memory: &MemoryStorage) -> u64 {
+    let both = |batch: &[Sample]| {
+        database.store(batch).unwrap();
+        memory.store(batch).unwrap();
+    };
+    let samples: Vec<Sample> = (0..1_100).map(sample).collect();
+    samples.chunks(100).for_each(both);
+    let again: Vec<Sample> = (0..12)
+        .map(|step| {
+            let number = step * 37;
+            let sample = sample(number + 5).into_builder().id(format!("s{number}"));
+            sample.build().unwrap()
+        })
+        .collect();
+    both(&again);
+    for (from, to) in [
+        (Status::Pending, Status::Ready),
+        (Status::Skipped, Status::Labeled),
+    ] {
+        let some = Query::new()
+            .pipeline("odd")
+            .before(instant::from_micros(4_000).unwrap());
+        database
+            .set_status(&some.clone().into(), Some(from), to)
+            .unwrap();
+        memory.set_status(&some.into(), Some(from), to).unwrap();
+    }
+    let gone = Query::new().pipeline("third").status(Status::Measured);
+    database.delete(&gone.clone().into()).unwrap();
+    memory.delete(&gone.into()).unwrap();
+    memory.count(&Query::new()).unwrap()
+}
+
+/// A closed file, and memory with the same samples.
+fn closed() -> (Arc<Vec<u8>>, MemoryStorage) {
+    let disk = Arc::new(MemoryDisk::default());
+    let memory = MemoryStorage::new();
+    let database = options()
+        .open_disk("memory".into(), Arc::clone(&disk) as _)
+        .unwrap();
+    assert!(fill(&database, &memory) >= 300);
+    for status in Status::ALL {
+        assert!(memory.count(&Query::new().status(status)).unwrap() > 0);
+    }
+    database.close().unwrap();
+    (Arc::new(disk.bytes()), memory)
+}
+
+fn queries() -> Vec<Query> {
+    let at = |micros| instant::from_micros(micros).unwrap();
+    vec![
+        Query::new(),
+        Query::new().newest_first().limit(70),
+        Query::new().pipeline("even"),
+        Query::new().pipeline("nobody"),
+        Query::new().status(Status::Ready).newest_first(),
+        Query::new().pipeline("odd").status(Status::Dlq).limit(5),
+        Query::new().since(at(2_000)).before(at(2_100)),
+        Query::new()
+            .pipeline("third")
+            .after(at(1_000))
+            .until(at(7_000))
+            .newest_first(),
+        Query::new().id("s3").id("s1099").id("nobody"),
+    ]
+}
+
+/// What is right: every answer to [`queries`], and every sample there is and some that are not.
+struct Model {
+    answers: Vec<(Query, Vec<Sample>, crate::Facets)>,
+    samples: BTreeMap<String, Option<Sample>>,
+}
+
+impl Model {
+    fn of(memory: &MemoryStorage) -> Self {
+        let answers = queries().into_iter().map(|query| {
+            let samples = memory.list(&query).unwrap().samples;
+            let facets = memory.facets(&query).unwrap();
+            (query, samples, facets)
+        });
+        let stride = if is_long() { 1 } else { ID_STRIDE };
+        let ids = (0..1_120).step_by(stride);
+        let ids = ids.map(|number| format!("s{number}"));
+        Self {
+            answers: answers.collect(),
+            samples: ids
+                .map(|id| (id.clone(), memory.retrieve(&id).unwrap()))
+                .collect(),
+        }
+    }
+
+    /// Asks everything; how many answers were errors. Panics at a wrong one.
+    fn ask(&self, database: &Database) -> u64 {
+        let errors = AtomicU64::new(0);
+        let failed = |error: Error| {
+            // redb answers nothing more after a read that failed, and that is told as an I/O error.
+            let kind = error.kind();
+            assert!(
+                matches!(kind, ErrorKind::Damaged | ErrorKind::Io),
+                "{error}"
+            );
+            errors.fetch_add(1, Ordering::Relaxed);
+        };
+        for (id, expected) in &self.samples {
+            match database.retrieve(id) {
+                Ok(found) => assert_eq!(&found, expected, "wrong: retrieve {id}"),
+                Err(error) => failed(error),
+            }
+        }
+        for (query, samples, facets) in &self.answers {
+            match database.list(query) {
+                Ok(page) => assert_eq!(&page.samples, samples, "wrong: list {query}"),
+                Err(error) => failed(error),
+            }
+            match database.count(query) {
+                Ok(count) => assert_eq!(count, samples.len() as u64, "wrong: count {query}"),
+                Err(error) => failed(error),
+            }
+            match database.facets(query) {
+                Ok(found) => assert_eq!(&found, facets, "wrong: facets {query}"),
+                Err(error) => failed(error),
+            }
+            match database
+                .iterate(query)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            {
+                Ok(found) => assert_eq!(&found, samples, "wrong: iterate {query}"),
+                Err(error) => failed(error),
+            }
+            match database.explain(query) {
+                Ok(explain) => assert_eq!(
+                    explain.samples,
+                    samples.len() as u64,
+                    "wrong: explain {query}"
+                ),
+                Err(error) => failed(error),
+            }
+        }
+        errors.into_inner()
+    }
+}
+
+/// How many images ended how.
+#[derive(Default)]
+struct Counts {
+    refused: AtomicUsize,
+    errors: AtomicUsize,
+    right: AtomicUsize,
+    wrong: Mutex<Vec<String>>,
+}
+
+impl Counts {
+    /// Opens an image and asks everything.
+    fn examine(&self, what: &str, disk: Arc<dyn Disk>, model: &Model) {
+        let asked = catch_unwind(AssertUnwindSafe(|| match open(disk) {
+            Ok(database) => Ok(model.ask(&database)),
+            Err(error) => Err(error),
+        }));
+        match asked {
+            Ok(Ok(0)) => self.right.fetch_add(1, Ordering::Relaxed),
+            Ok(Ok(_)) => self.errors.fetch_add(1, Ordering::Relaxed),
+            Ok(Err(error)) => {
+                let kind = error.kind();
+                let is_known = matches!(
+                    kind,
+                    ErrorKind::Damaged
+                        | ErrorKind::NotADatabase
+                        | ErrorKind::FormatTooNew
+                        | ErrorKind::NeedsRepair
+                );
+                if !is_known {
+                    self.wrong
+                        .lock()
+                        .unwrap()
+                        .push(format!("{what}: {error:?}"));
+                }
+                self.refused.fetch_add(1, Ordering::Relaxed)
+            }
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                let text: String = text.chars().take(200).collect();
+                self.wrong.lock().unwrap().push(format!("{what}: {text}"));
+                0
+            }
+        };
+    }
+
+    fn tell(&self, what: &str, images: usize) {
+        let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let wrong = self.wrong.lock().unwrap();
+        println!(
+            "damage: {images} {what}: {} refused at open, {} with errors on reads, {} with right \
+             answers alone, {} wrong or panicked",
+            count(&self.refused),
+            count(&self.errors),
+            count(&self.right),
+            wrong.len()
+        );
+        let some: Vec<&String> = wrong.iter().take(20).collect();
+        assert!(wrong.is_empty(), "{some:#?}");
+    }
+}
+
+fn is_long() -> bool {
+    std::env::var("SAMPLESTORE_DAMAGE").is_ok_and(|value| value == "all")
+}
+
+/// redb panics on some damaged pages, which is caught; that need not be told each time.
+fn silence_redb() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let is_redbs = panic
+                .location()
+                .is_some_and(|at| at.file().contains("redb"));
+            if !is_redbs {
+                others(panic);
+            }
+        }));
+    });
+}
+
+/// Does something for each of these, on two threads.
+fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(one);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn damage_of_any_byte_is_an_error_or_changes_nothing() {
+    silence_redb();
+    let (bytes, memory) = closed();
+    let model = Model::of(&memory);
+    let image = Arc::new(Image {
+        seen: Some(Mutex::new(vec![false; bytes.len()])),
+        ..Image::of(&bytes)
+    });
+    let database = open(Arc::clone(&image) as _).unwrap();
+    assert_eq!(model.ask(&database), 0);
+    drop(database);
+    let seen = image.seen.as_ref().unwrap().lock().unwrap();
+    let read: Vec<usize> = (0..bytes.len()).filter(|at| seen[*at]).collect();
+    let stride = if is_long() { 1 } else { STRIDE };
+    let mask = |at: usize| match at % 9 {
+        8 => 0xff,
+        bit => 1 << bit,
+    };
+    let flips = read.iter().step_by(stride).map(|at| (*at, mask(*at)));
+    let flips: Vec<(usize, u8)> = flips.collect();
+    let counts = Counts::default();
+    each(&flips, |(at, mask)| {
+        let image = Image {
+            flipped: Some((*at as u64, *mask)),
+            ..Image::of(&bytes)
+        };
+        counts.examine(&format!("byte {at} xor {mask:#x}"), Arc::new(image), &model);
+    });
+    println!(
+        "damage: {} bytes, of which {} are read",
+        bytes.len(),
+        read.len()
+    );
+    counts.tell("flips", flips.len());
+}
+
+#[test]
+fn damage_of_whole_pages_is_an_error_or_changes_nothing() {
+    silence_redb();
+    let (bytes, memory) = closed();
+    let model = Model::of(&memory);
+    let pages = bytes.len() / PAGE_BYTES;
+    let page = |number: usize| number * PAGE_BYTES..(number + 1) * PAGE_BYTES;
+    let is_empty = |number: &usize| {
+        bytes[page(*number)]
+            .iter()
+            .all(|byte| *byte == bytes[number * PAGE_BYTES])
+    };
+    let full: Vec<usize> = (0..pages).filter(|number| !is_empty(number)).collect();
+    let mut images: Vec<(String, Vec<u8>)> = Vec::new();
+    for number in 0..=pages {
+        let inside: &[usize] = if is_long() { &[0, 1, 2_000] } else { &[0] };
+        for cut in inside {
+            let len = (number * PAGE_BYTES + cut).min(bytes.len());
+            images.push((format!("cut off at {len}"), bytes[..len].to_vec()));
+        }
+    }
+    for number in &full {
+        let mut zeroed = bytes.to_vec();
+        zeroed[page(*number)].fill(0);
+        images.push((format!("page {number} zeroed"), zeroed));
+    }
+    let step = if is_long() { 1 } else { 4 };
+    for pair in full.windows(2).step_by(step) {
+        let mut swapped = bytes.to_vec();
+        let first = bytes[page(pair[0])].to_vec();
+        swapped.copy_within(page(pair[1]), page(pair[0]).start);
+        swapped[page(pair[1])].copy_from_slice(&first);
+        images.push((format!("pages {pair:?} swapped"), swapped));
+        let mut doubled = bytes.to_vec();
+        doubled.copy_within(page(pair[0]), page(pair[1]).start);
+        images.push((format!("page {} twice", pair[0]), doubled));
+        let mut doubled = bytes.to_vec();
+        doubled.copy_within(page(pair[1]), page(pair[0]).start);
+        images.push((format!("page {} twice", pair[1]), doubled));
+    }
+    let counts = Counts::default();
+    each(&images, |(what, bytes)| {
+        let image = Image::of(&Arc::new(bytes.clone()));
+        counts.examine(what, Arc::new(image), &model);
+    });
+    counts.tell("damaged in pages", images.len());
+}
+
+#[test]
+fn random_bytes_are_no_database() {
+    silence_redb();
+    let (bytes, memory) = closed();
+    let model = Model::of(&memory);
+    let mut state = 1_u64;
+    let mut random = || {
+        // Knuth's MMIX generator.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    let counts = Counts::default();
+    let images: Vec<Vec<u8>> = (0..120)
+        .map(|turn| {
+            let len = 1 + turn * 7_001;
+            let mut image: Vec<u8> = (0..len).map(|_| random()).collect();
+            // In turn nothing, our header, and redb's too is as it should be.
+            let kept = [0, 4_096, 260 << 10][turn % 3].min(len);
+            image[..kept].copy_from_slice(&bytes[..kept]);
+            image
+        })
+        .collect();
+    each(&images, |image| {
+        let image = Image::of(&Arc::new(image.clone()));
+        counts.examine("random bytes", Arc::new(image), &model);
+    });
+    counts.tell("files of random bytes", images.len());
+}
+
+/// A file that was not closed: what is damaged in its log is told, but for the last record, of which nobody can say
+/// whether it was torn when it was written.
+#[test]
+fn damage_of_a_log_is_told_unless_it_may_be_a_torn_end() {
+    silence_redb();
+    let disk = Arc::new(MemoryDisk::default());
+    let memory = MemoryStorage::new();
+    let database = options()
+        .open_disk("memory".into(), Arc::clone(&disk) as _)
+        .unwrap();
+    for number in 0..4 {
+        let batch = [sample(number)];
+        database.store(&batch).unwrap();
+        memory.store(&batch).unwrap();
+    }
+    let before = Model::of(&memory);
+    let last = [sample(4)];
+    database.store(&last).unwrap();
+    memory.store(&last).unwrap();
+    let model = Model::of(&memory);
+    let bytes = disk.bytes();
+    drop(database);
+    let (mut refused, mut right, mut torn) = (0, 0, 0);
+    // Five records of a page each, behind the header.
+    for at in (PAGE_BYTES..6 * PAGE_BYTES).filter(|at| at % PAGE_BYTES < 300) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        let disk = Arc::new(MemoryDisk::of(damaged));
+        match options().open_disk("memory".into(), disk) {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+                refused += 1;
+            }
+            Ok(database) if database.count(&Query::new()).unwrap() == 5 => {
+                assert_eq!(model.ask(&database), 0);
+                right += 1;
+            }
+            Ok(database) => {
+                assert_eq!(at / PAGE_BYTES, 5, "byte {at}");
+                assert_eq!(before.ask(&database), 0);
+                torn += 1;
+            }
+        }
+    }
+    println!("damage: log: {refused} refused at open, {right} right, {torn} taken for a torn end");
+    // Each record has about a hundred bytes, and what fills its page says nothing.
+    assert!(refused > 300 && torn > 50 && right > 0);
+}

@@ -1,0 +1,221 @@
+//! Repair, reindex and salvage of files that are damaged, or were not closed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::check::tests::{changes, file, open, tamper};
+use super::super::disk::memory::MemoryDisk;
+use super::super::{Database, RepairOutcome};
+use crate::query::Query;
+use crate::sample::{Sample, Status};
+use crate::storage::Storage;
+use crate::{ErrorKind, data, instant};
+
+fn all(database: &Database) -> Vec<Sample> {
+    database.list(&Query::new()).unwrap().samples
+}
+
+/// A folder, and in it a file of these bytes.
+fn on_disk(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+fn assert_alone(folder: &Path, names: &[&str]) {
+    let mut found: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    assert_eq!(found, names);
+}
+
+fn sample(number: usize) -> Sample {
+    Sample::builder(["even", "odd"][number % 2])
+        .id(format!("s{number}"))
+        .status(Status::ALL[number % 6])
+        .created_at(instant::from_micros(number as i64 / 3).unwrap())
+        .data(data! { "number" => number as u64 })
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn repair_rebuilds_whatever_costs_no_sample_and_leaves_the_rest_alone() {
+    let file = file();
+    let expected = all(&open(&file));
+    let mut left_alone = 0;
+    for (what, kind, change) in changes() {
+        let bytes = tamper(&file, change);
+        let (folder, path) = on_disk(&bytes);
+        let report = Database::repair(&path, |_| ()).unwrap();
+        if report.outcome == RepairOutcome::NeedsSalvage {
+            assert!(kind.is_primary(), "{what}: {report:?}");
+            assert!(report.reason.is_some());
+            left_alone += 1;
+            assert!(Database::salvage(&path, folder.path().join("to"), |_| ()).is_ok());
+            fs::remove_file(folder.path().join("to")).unwrap();
+        } else if what != "another status" {
+            assert_eq!(report.outcome, RepairOutcome::Rebuilt, "{what}: {report:?}");
+            let database = Database::open(&path).unwrap();
+            assert_eq!(all(&database), expected, "{what}");
+            let report = database.check(|_| ()).unwrap();
+            assert!(report.is_sound(), "{what}: {report:?}");
+            assert_eq!(report.samples, expected.len() as u64);
+            drop(database);
+            let again = Database::repair(&path, |_| ()).unwrap();
+            assert_eq!(again.outcome, RepairOutcome::Sound);
+        }
+        assert_alone(folder.path(), &["s.redb"]);
+    }
+    // All changes of records and planes but the block with one too many.
+    assert_eq!(left_alone, 6);
+}
+
+#[test]
+fn salvage_saves_all_but_what_is_lost_and_names_that() {
+    let file = file();
+    let whole = all(&open(&file));
+    for (what, kind, change) in changes() {
+        let bytes = tamper(&file, change);
+        let (folder, path) = on_disk(&bytes);
+        let to = folder.path().join("to.redb");
+        let report = Database::salvage(&path, &to, |_| ()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{what}: it was changed");
+        let database = Database::open(&to).unwrap();
+        assert!(database.check(|_| ()).unwrap().is_sound(), "{what}");
+        let saved = all(&database);
+        assert_eq!(saved.len() as u64, report.samples, "{what}");
+        if !kind.is_primary() {
+            assert!(report.is_whole(), "{what}: {report:?}");
+            if what != "another status" {
+                assert_eq!(saved, whole, "{what}");
+            }
+        } else if what == "a leaf of the planes that is gone"
+            || what == "a byte of a leaf of the planes"
+        {
+            assert!(
+                report.doubtful > 0 && report.notes.len() == 1,
+                "{what}: {report:?}"
+            );
+            assert!(
+                whole
+                    .iter()
+                    .all(|sample| saved.iter().any(|other| other.id() == sample.id()))
+            );
+        } else {
+            assert!(!report.is_whole() || saved == whole, "{what}: {report:?}");
+            let rest: Vec<&Sample> = whole
+                .iter()
+                .filter(|sample| saved.iter().any(|other| other.id() == sample.id()))
+                .collect();
+            assert_eq!(
+                rest.len() as u64,
+                whole.len() as u64 - report.lost,
+                "{what}: {report:?}"
+            );
+            assert!(saved.iter().eq(rest), "{what}");
+        }
+        drop(database);
+        let refused = Database::salvage(&path, &to, |_| ()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+        assert_alone(folder.path(), &["s.redb", "to.redb"]);
+    }
+}
+
+/// What only the log has counts too.
+#[test]
+fn a_file_that_was_not_closed_is_reindexed_and_salvaged_with_its_log() {
+    let disk = Arc::new(MemoryDisk::default());
+    let database = Database::options()
+        .cache_bytes(1 << 20)
+        .open_disk("memory".into(), Arc::clone(&disk) as _)
+        .unwrap();
+    let samples: Vec<Sample> = (0..200).map(sample).collect();
+    database.store(&samples).unwrap();
+    database.compact().unwrap();
+    // From here on only the log has it.
+    database
+        .store(&(190..260).map(sample).collect::<Vec<_>>())
+        .unwrap();
+    let other = sample(3).into_builder().id("s8").build().unwrap();
+    database.store(&[other]).unwrap();
+    database
+        .store(&[Sample::builder("new").id("new").build().unwrap()])
+        .unwrap();
+    let some = Query::new().pipeline("odd").status(Status::Dlq);
+    database
+        .set_status(&some.into(), None, Status::Skipped)
+        .unwrap();
+    let gone = Query::new().status(Status::Ready);
+    database.delete(&gone.into()).unwrap();
+    database
+        .set_status(&"s7".into(), None, Status::Ready)
+        .unwrap();
+    let again = sample(7)
+        .into_builder()
+        .status(Status::Dlq)
+        .build()
+        .unwrap();
+    database.store(&[again]).unwrap();
+    let expected = all(&database);
+    let bytes = disk.bytes();
+    drop(database);
+
+    let (folder, path) = on_disk(&bytes);
+    let to = folder.path().join("to.redb");
+    let report = Database::salvage(&path, &to, |_| ()).unwrap();
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!(all(&Database::open(&to).unwrap()), expected);
+    assert_eq!(
+        Database::reindex(&path, |_| ()).unwrap(),
+        expected.len() as u64
+    );
+    assert_eq!(all(&Database::open(&path).unwrap()), expected);
+}
+
+#[test]
+fn commits_that_are_lost_from_the_log_are_told() {
+    let disk = Arc::new(MemoryDisk::default());
+    let database = Database::options()
+        .cache_bytes(1 << 20)
+        .open_disk("memory".into(), Arc::clone(&disk) as _)
+        .unwrap();
+    for number in 0..5 {
+        database.store(&[sample(number)]).unwrap();
+    }
+    let mut bytes = disk.bytes();
+    drop(database);
+    // In the second of five records.
+    bytes[2 * 4_096 + 50] ^= 1;
+    let (folder, path) = on_disk(&bytes);
+    let to = folder.path().join("to.redb");
+    assert_eq!(
+        Database::open(&path).unwrap_err().kind(),
+        ErrorKind::Damaged
+    );
+    let report = Database::repair(&path, |_| ()).unwrap();
+    assert_eq!(report.outcome, RepairOutcome::NeedsSalvage, "{report:?}");
+    let report = Database::salvage(&path, &to, |_| ()).unwrap();
+    assert_eq!((report.samples, report.lost_commits), (1, 4), "{report:?}");
+    assert_eq!(all(&Database::open(&to).unwrap()), [sample(0)]);
+}
+
+#[test]
+fn nothing_is_rebuilt_of_a_file_that_is_open() {
+    let (_folder, path) = on_disk(&file());
+    let database = Database::open(&path).unwrap();
+    let locked = |error: crate::Error| assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    locked(Database::reindex(&path, |_| ()).unwrap_err());
+    locked(Database::repair(&path, |_| ()).unwrap_err());
+    locked(Database::salvage(&path, path.with_extension("to"), |_| ()).unwrap_err());
+    drop(database);
+    let reader = Database::options().read_only(true).open(&path).unwrap();
+    locked(Database::reindex(&path, |_| ()).unwrap_err());
+    assert!(Database::salvage(&path, path.with_extension("to"), |_| ()).is_ok());
+    drop(reader);
+    assert!(Database::reindex(&path, |_| ()).is_ok());
+}

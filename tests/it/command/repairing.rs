@@ -1,0 +1,128 @@
+//! `check`, `repair`, `reindex` and `salvage`: what they say of damage, and their exit codes.
+
+use std::fs;
+
+use samplestore::{Database, Sample, Storage};
+use serde_json::Value;
+
+use super::Shell;
+
+/// `created_at` of the fourth sample, as the columns have it.
+const COLUMN: [u8; 8] = 1_370_055_600_000_000_i64.to_le_bytes();
+/// Data of the fourth sample, as its record has it.
+const RECORD: &[u8] = b"\xa2w3";
+
+/// Changes a byte wherever these bytes are in the database.
+fn damage(shell: &Shell, pattern: &[u8]) {
+    let mut bytes = fs::read(shell.db()).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - pattern.len())
+        .filter(|at| bytes[*at..].starts_with(pattern))
+        .collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at + 1] ^= 0x40;
+    }
+    fs::write(shell.db(), bytes).unwrap();
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_sound_file_is_0_for_each() {
+    let shell = Shell::with_six();
+    let report = json(&shell.data(["check"]));
+    assert_eq!(report["samples"], 6);
+    assert_eq!(report["pages_verified"], true);
+    assert_eq!(report["faults"], Value::Array(vec![]));
+    let table = shell.data(["check", "-f", "table"]);
+    assert!(table.contains("samples           6"), "{table}");
+    assert_eq!(json(&shell.data(["repair"]))["outcome"], "sound");
+    let listed = shell.data(["list"]);
+    let answer = shell.run(["reindex"]);
+    assert_eq!((answer.code, &*answer.data), (0, ""));
+    assert!(answer.words.contains("6 samples"), "{answer:?}");
+    assert_eq!(shell.data(["list"]), listed);
+    let to = shell.path("to.db");
+    let report = json(&shell.data(["salvage", to.to_str().unwrap()]));
+    assert_eq!(
+        (&report["samples"], &report["lost"]),
+        (&6.into(), &0.into())
+    );
+    assert_eq!(shell.data(["list", "-d", to.to_str().unwrap()]), listed);
+    let refused = shell.run(["salvage", to.to_str().unwrap()]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+}
+
+#[test]
+fn damaged_indexes_are_6_and_repair_rebuilds_them() {
+    let shell = Shell::with_six();
+    let listed = shell.data(["list"]);
+    damage(&shell, &COLUMN);
+    let answer = shell.run(["check"]);
+    let report = json(&answer.data);
+    // The page is damaged too, but no record in it.
+    assert_eq!(
+        report["counts"],
+        serde_json::json!({"page": 1, "column": 1})
+    );
+    assert_eq!(answer.code, 6, "{answer:?}");
+    assert!(answer.words.contains("samplestore repair"), "{answer:?}");
+    let table = shell.run(["check", "-f", "table"]);
+    assert!(table.data.contains("column"), "{table:?}");
+    let repaired = shell.run(["repair"]);
+    assert_eq!(repaired.code, 0, "{repaired:?}");
+    assert_eq!(json(&repaired.data)["outcome"], "rebuilt");
+    assert_eq!(shell.run(["check"]).code, 0);
+    assert_eq!(shell.data(["list"]), listed);
+}
+
+#[test]
+fn a_damaged_record_is_5_and_salvage_saves_the_others() {
+    let shell = Shell::with_six();
+    damage(&shell, RECORD);
+    let before = fs::read(shell.db()).unwrap();
+    let checked = shell.run(["check", "-f", "table"]);
+    assert_eq!(checked.code, 5, "{checked:?}");
+    assert!(checked.data.contains("record row 3"), "{checked:?}");
+    assert!(checked.words.contains("samplestore salvage"), "{checked:?}");
+    let repaired = shell.run(["repair"]);
+    assert_eq!(repaired.code, 5, "{repaired:?}");
+    assert_eq!(json(&repaired.data)["outcome"], "needs_salvage");
+    assert_eq!(shell.run(["reindex"]).code, 5);
+    assert_eq!(shell.run(["count"]).data, "6\n");
+    let to = shell.path("to.db");
+    let saved = shell.run(["salvage", to.to_str().unwrap()]);
+    assert_eq!(saved.code, 3, "{saved:?}");
+    let report = json(&saved.data);
+    assert_eq!(
+        (&report["samples"], &report["lost"]),
+        (&5.into(), &1.into())
+    );
+    assert_eq!(report["lost_rows"][0]["row"], 3);
+    assert_eq!(report["lost_rows"][0]["id"], "d");
+    let ids = shell.data(["list", "-f", "csv", "-d", to.to_str().unwrap()]);
+    assert_eq!(ids.lines().count(), 6, "{ids}");
+    assert_eq!(fs::read(shell.db()).unwrap().len(), before.len());
+}
+
+#[test]
+fn a_file_that_was_not_closed_is_1_for_check_and_repair_finishes_it() {
+    let shell = Shell::with_six();
+    let writer = Database::open(shell.db()).unwrap();
+    let sample = Sample::builder("late").id("late").build().unwrap();
+    writer.store(&[sample]).unwrap();
+    // What a killed writer leaves.
+    let left = fs::read(shell.db()).unwrap();
+    drop(writer);
+    fs::write(shell.db(), left).unwrap();
+    let checked = shell.run(["check"]);
+    assert_eq!(checked.code, 1, "{checked:?}");
+    assert!(checked.words.contains("samplestore repair"), "{checked:?}");
+    let repaired = shell.run(["repair"]);
+    assert_eq!(repaired.code, 0, "{repaired:?}");
+    assert_eq!(json(&repaired.data)["outcome"], "sound");
+    assert_eq!(shell.run(["check"]).code, 0);
+    assert_eq!(shell.data(["count"]), "7\n");
+}

@@ -1,0 +1,291 @@
+//! Damage in files as they are in the field: an error or the right answer, for whoever reads and for whoever writes, and the full
+//! check sees what any of them stumbles over. Every byte in turn, and files that have more in them, are the library's own tests'
+//! (`src/database/tests/damage.rs`), since there everything is small.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use chrono::DateTime;
+use samplestore::{
+    Database, Error, ErrorKind, MemoryStorage, Query, Sample, Status, Storage, data,
+};
+
+use crate::files::HEAD_BYTES;
+
+const SAMPLES: usize = 360;
+const PAGE_BYTES: usize = 4_096;
+/// One in so many bytes is flipped.
+const STRIDE: usize = 401;
+
+fn sample(number: usize) -> Sample {
+    Sample::builder(["even", "odd"][number % 2])
+        .id(format!("s{number}"))
+        .status(Status::ALL[number % 6])
+        .created_at(DateTime::from_timestamp(1_700_000_000 + number as i64, 0).unwrap())
+        .data(data! { "number" => number as u64, "text" => "x".repeat(60) })
+        .build()
+        .unwrap()
+}
+
+/// What is right: the samples, and what is counted.
+struct Model {
+    memory: MemoryStorage,
+    queries: Vec<Query>,
+}
+
+impl Model {
+    fn new(samples: &[Sample]) -> Self {
+        let memory = MemoryStorage::new();
+        memory.store(samples).unwrap();
+        let mut queries = vec![
+            Query::new(),
+            Query::new().newest_first().limit(30),
+            Query::new().pipeline("odd"),
+            Query::new().pipeline("nobody"),
+        ];
+        queries.extend(Status::ALL.map(|status| Query::new().status(status)));
+        Self { memory, queries }
+    }
+
+    /// Asks everything, and says whether any answer was an error. Panics at a wrong one.
+    fn ask(&self, database: &Database) -> bool {
+        let mut has_errors = false;
+        let mut failed = |error: Error| {
+            let kind = error.kind();
+            // redb answers nothing more after a read that failed.
+            assert!(
+                matches!(kind, ErrorKind::Damaged | ErrorKind::Io),
+                "{error}"
+            );
+            has_errors = true;
+        };
+        for number in 0..SAMPLES + 20 {
+            let id = format!("s{number}");
+            let expected = self.memory.retrieve(&id).unwrap();
+            match database.retrieve(&id) {
+                Ok(found) => assert_eq!(found, expected, "{id}"),
+                Err(error) => failed(error),
+            }
+        }
+        for query in &self.queries {
+            let expected = self.memory.list(query).unwrap().samples;
+            match database.list(query) {
+                Ok(page) => assert_eq!(page.samples, expected, "{query}"),
+                Err(error) => failed(error),
+            }
+            match database.count(query) {
+                Ok(count) => assert_eq!(count, expected.len() as u64, "{query}"),
+                Err(error) => failed(error),
+            }
+            match database.facets(query) {
+                Ok(facets) => assert_eq!(facets, self.memory.facets(query).unwrap(), "{query}"),
+                Err(error) => failed(error),
+            }
+        }
+        match database.stats() {
+            Ok(stats) => assert_eq!(stats.samples, self.memory.count(&Query::new()).unwrap()),
+            Err(error) => failed(error),
+        }
+        has_errors
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    images: usize,
+    refused: usize,
+    errors: usize,
+    right: usize,
+    /// Files in which the check found something.
+    checked: usize,
+}
+
+impl Counts {
+    fn read(&mut self, what: &str, path: &Path, model: &Model) {
+        self.images += 1;
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            let database = Database::options().read_only(true).open(path)?;
+            let has_errors = model.ask(&database);
+            let is_sound = database.check(|_| ())?.is_sound();
+            assert!(!(has_errors && is_sound), "the check missed it");
+            Ok::<_, Error>((has_errors, is_sound))
+        }));
+        match asked.unwrap_or_else(|_| panic!("{what}: a wrong answer, or a panic")) {
+            Ok((has_errors, is_sound)) => {
+                self.errors += usize::from(has_errors);
+                self.right += usize::from(!has_errors);
+                self.checked += usize::from(!is_sound);
+            }
+            Err(error) => {
+                assert!(
+                    matches!(
+                        error.kind(),
+                        ErrorKind::Damaged | ErrorKind::NotADatabase | ErrorKind::NeedsRepair
+                    ),
+                    "{what}: {error:?}"
+                );
+                self.refused += 1;
+            }
+        }
+    }
+
+    fn tell(&self, what: &str) {
+        println!(
+            "damage: {} {what}: {} refused at open, {} with errors on reads, {} with right answers \
+             alone, 0 wrong, 0 panics; the check found something in {}",
+            self.images, self.refused, self.errors, self.right, self.checked
+        );
+    }
+}
+
+/// A file of samples of all statuses, closed, and what is in it.
+fn file(path: &Path) -> (Vec<u8>, Model) {
+    let samples: Vec<Sample> = (0..SAMPLES).map(sample).collect();
+    let database = Database::open(path).unwrap();
+    for batch in samples.chunks(60) {
+        database.store(batch).unwrap();
+    }
+    database.close().unwrap();
+    (fs::read(path).unwrap(), Model::new(&samples))
+}
+
+/// The pages with something in them.
+fn pages(bytes: &[u8]) -> Vec<usize> {
+    let is_full = |at: &usize| bytes[*at..at + PAGE_BYTES].iter().any(|byte| *byte != 0);
+    let behind_log = (HEAD_BYTES..bytes.len()).step_by(PAGE_BYTES);
+    [0].into_iter().chain(behind_log).filter(is_full).collect()
+}
+
+fn overwrite(path: &Path, at: usize, bytes: &[u8]) {
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at as u64)).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+#[test]
+fn readers_of_a_damaged_file_get_an_error_or_what_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let (bytes, model) = file(&path);
+    let pages = pages(&bytes);
+
+    let mut counts = Counts::default();
+    let all = pages.iter().flat_map(|page| *page..page + PAGE_BYTES);
+    for at in all.step_by(STRIDE) {
+        let mask = [1, 0xff, 0x80, 8][at / STRIDE % 4];
+        overwrite(&path, at, &[bytes[at] ^ mask]);
+        counts.read(&format!("byte {at} xor {mask:#x}"), &path, &model);
+        overwrite(&path, at, &bytes[at..=at]);
+    }
+    counts.tell("flips");
+
+    let mut counts = Counts::default();
+    let ends = (HEAD_BYTES..bytes.len()).rev().step_by(PAGE_BYTES * 3);
+    for len in ends.chain([HEAD_BYTES, 5_000, 4_096, 600, 1]) {
+        fs::write(&path, &bytes[..len]).unwrap();
+        counts.read(&format!("cut off at {len}"), &path, &model);
+    }
+    counts.tell("cut off");
+    fs::write(&path, &bytes).unwrap();
+    assert!(!model.ask(&Database::open(&path).unwrap()));
+}
+
+type Change = fn(&dyn Storage) -> Result<(), Error>;
+
+/// What is done to a damaged file.
+const CHANGES: [Change; 3] = [
+    |storage| {
+        let batch = [sample(SAMPLES + 1), sample(5)];
+        storage.store(&batch).map(|_| ())
+    },
+    |storage| {
+        let moved = storage.set_status(&"s7".into(), None, Status::Ready);
+        moved.map(|_| ())
+    },
+    |storage| {
+        let gone = Query::new().status(Status::Dlq);
+        storage.delete(&gone.into()).map(|_| ())
+    },
+];
+
+/// Whoever writes a damaged file may fail, but what is acknowledged is there, and nothing else has changed.
+/// redb follows the pages of a tree by recursion and verifies none on its way, so that a page which was written over one
+/// of its children leads to itself, and the stack overflows. Nothing above redb can catch that.
+#[test]
+#[ignore = "a page of a tree that leads to itself overflows the stack in redb"]
+fn readers_of_misplaced_pages_get_an_error_or_what_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let (bytes, model) = file(&path);
+    let pages = pages(&bytes);
+    let of_page = |at: usize| &bytes[at..at + PAGE_BYTES];
+
+    let mut counts = Counts::default();
+    for pair in pages.windows(2) {
+        for [first, second] in [[pair[1], pair[0]], [pair[0], pair[0]], [pair[1], pair[1]]] {
+            overwrite(&path, pair[0], of_page(first));
+            overwrite(&path, pair[1], of_page(second));
+            counts.read(
+                &format!("pages {pair:?} as {first}, {second}"),
+                &path,
+                &model,
+            );
+        }
+        overwrite(&path, pair[0], &[0; PAGE_BYTES]);
+        overwrite(&path, pair[1], of_page(pair[1]));
+        counts.read(&format!("page {} zeroed", pair[0]), &path, &model);
+        overwrite(&path, pair[0], of_page(pair[0]));
+    }
+    counts.tell("with pages swapped, twice or zeroed");
+}
+
+#[test]
+fn writers_of_a_damaged_file_change_what_they_say_or_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let (bytes, _) = file(&path);
+    let samples: Vec<Sample> = (0..SAMPLES).map(sample).collect();
+    let pages = pages(&bytes);
+    let all = pages.iter().flat_map(|page| *page..page + PAGE_BYTES);
+    let (mut refused, mut failed, mut done) = (0, 0, 0);
+    for at in all.step_by(STRIDE * 23) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= [0xff, 2, 0x40][at % 3];
+        fs::write(&path, &damaged).unwrap();
+        let Ok(database) = Database::options().create(false).open(&path) else {
+            refused += 1;
+            continue;
+        };
+        let model = Model::new(&samples);
+        let mut is_in_doubt = false;
+        for change in CHANGES {
+            match change(&database) {
+                Ok(()) => {
+                    change(&model.memory).unwrap();
+                    done += 1;
+                }
+                Err(error) => {
+                    failed += 1;
+                    // Whether it was made after all is seen when the file is opened again; then there is no model.
+                    is_in_doubt |= error.kind() == ErrorKind::OutcomeUnknown;
+                }
+            }
+        }
+        if is_in_doubt {
+            continue;
+        }
+        model.ask(&database);
+        drop(database);
+        // What could not be closed may need a repair that fails.
+        match Database::options().create(false).open(&path) {
+            Ok(database) => {
+                model.ask(&database);
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Damaged, "byte {at}: {error}"),
+        }
+    }
+    println!("damage: written: {refused} refused at open, {failed} changes refused, {done} made");
+    assert!(refused + failed > 0 && done > 0);
+}
