@@ -33,7 +33,7 @@ use samples::TimeOrder;
 /// Compares samplestore with the databases that its users would take instead.
 ///
 /// Databases are made in temporary folders (see TMPDIR) and removed afterwards. The more is to be seen of ten million
-/// samples, the fewer engines: `--samples 10000000 --engines samplestore,sqlite-blob,lmdb` takes about 25 GB and 40
+/// samples, the fewer engines: `--samples 10000000 --engines samplestore,sqlite-blob,lmdb` takes about 25 GB and 25
 /// minutes. From two million samples on, a load has one run, an engine that is slow at it is timed in parts of it, and
 /// the file is compacted, and the memory measured, once.
 #[derive(Clone, Debug, Parser)]
