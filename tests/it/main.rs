@@ -8,6 +8,8 @@ mod backup;
 /// The command, from outside.
 #[cfg(feature = "cli")]
 mod command;
+/// Writers, readers and whoever else there is, all at once.
+mod concurrency;
 /// The conformance suite on each of our own backends, and the suite's own promises.
 mod conformance;
 /// Copies between storages.
