@@ -9,7 +9,7 @@ mod disk;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use samplestore::{
-    Durability, Error, ErrorKind, MemoryStorage, Query, Sample, Storage, Ticket, Writer,
+    Database, Durability, Error, ErrorKind, MemoryStorage, Query, Sample, Storage, Ticket, Writer,
 };
 
 use crate::crash::bytes::Bytes;
@@ -24,7 +24,7 @@ use disk::{Fault, FaultyDisk, What};
 /// So many operations come before the disk fails, and so many while it does.
 const BEFORE: u64 = 8;
 const OPERATIONS: u64 = 10;
-const SEED: u64 = 168;
+const SEED: u64 = 685;
 
 const EIO: i32 = 5;
 const EBADF: i32 = 9;
@@ -67,9 +67,10 @@ impl Model {
         self.states.push(after(&self.done));
     }
 
-    fn doubt(&mut self, operation: Operation) {
-        let done: Vec<_> = self.done.iter().cloned().chain([operation]).collect();
-        self.in_doubt = Some(after(&done));
+    /// The samples if this operation takes effect too.
+    fn with(&self, operation: &Operation) -> Vec<Sample> {
+        let done: Vec<_> = self.done.iter().chain([operation]).cloned().collect();
+        after(&done)
     }
 
     /// The states of which the samples must have one, after a loss of power or without.
@@ -130,7 +131,8 @@ fn assert_kept(mode: Mode, bytes: Bytes, model: &Model, is_power_lost: bool, fau
         model.states.len() - 1,
     );
     let checked = verify::check(&database, &found, &[])
-        .and_then(|()| verify::goes_on(database, &found, open));
+        .and_then(|()| verify::goes_on(database, &found, open))
+        .and_then(|(database, samples)| verify::is_sound(&database, samples));
     checked.unwrap_or_else(|loss| panic!("{fault:?}: {loss}"));
 }
 
@@ -163,7 +165,9 @@ fn run(mode: Mode, disk: &std::sync::Arc<FaultyDisk>, model: &mut Model, fault: 
             Err(error) => {
                 assert_typed(&error, fault);
                 if error.kind() == ErrorKind::OutcomeUnknown && model.in_doubt.is_none() {
-                    model.doubt(operation);
+                    model.in_doubt = Some(model.with(&operation));
+                } else if has_pruned(&operation, &database, model) {
+                    model.acknowledge(operation);
                 }
             }
         }
@@ -179,6 +183,15 @@ fn run(mode: Mode, disk: &std::sync::Arc<FaultyDisk>, model: &mut Model, fault: 
         Ok(()) => model.durable = model.states.len() - 1,
         Err(error) => assert_typed(&error, fault),
     }
+}
+
+/// Whether an operation that failed is a prune of which what was removed is gone, which it may be: only what would have made
+/// that durable has failed.
+fn has_pruned(operation: &Operation, database: &Database, model: &Model) -> bool {
+    matches!(operation, Operation::Prune(_))
+        && database
+            .list(&Query::new())
+            .is_ok_and(|page| page.samples == model.with(operation))
 }
 
 /// Repeats the workload with this fault at every operation that it meets; says how many there are.
@@ -232,7 +245,14 @@ fn the_workload_has_every_operation() {
     let names: std::collections::BTreeSet<_> = (BEFORE..BEFORE + OPERATIONS)
         .map(|number| operation(number).name())
         .collect();
-    let all = ["compact", "delete", "flush", "set a status", "store"];
+    let all = [
+        "compact",
+        "delete",
+        "flush",
+        "prune",
+        "set a status",
+        "store",
+    ];
     assert!(names.iter().copied().eq(all), "{names:?}");
 }
 

@@ -181,7 +181,7 @@ impl Plan {
                 let _ = sender.send((step, writer.submit(samples)?));
                 continue;
             }
-            if matches!(operation, Operation::Compact) {
+            if operation.is_of_database() {
                 writer.flush()?;
             }
             operation.run(&writer, database)?;

@@ -139,12 +139,24 @@ fn queries(expected: &[Sample], lanes: &[Lane]) -> Vec<Query> {
     queries
 }
 
-/// That another batch can be stored, and is there, also after closing and opening again.
+/// That the full check finds these many samples, and nothing wrong.
+pub(crate) fn is_sound(database: &Database, samples: usize) -> Result<(), Loss> {
+    let report = database
+        .check(|_| ())
+        .map_err(|error| Loss::Index(text(&error)))?;
+    match report.is_sound() && report.pages_verified && report.samples == samples as u64 {
+        true => Ok(()),
+        false => Err(Loss::Index(format!("the check found {report:?}"))),
+    }
+}
+
+/// That another batch can be stored, and is there, also after closing and opening again; gives what was opened again, and how
+/// many samples it has.
 pub(crate) fn goes_on(
     database: Database,
     expected: &[Sample],
     reopen: impl FnOnce() -> samplestore::Result<Database>,
-) -> Result<(), Loss> {
+) -> Result<(Database, usize), Loss> {
     let failed = |error: samplestore::Error| Loss::GoingOn(text(&error));
     let batch: Vec<Sample> = (0..3)
         .map(|number| {
@@ -173,7 +185,7 @@ pub(crate) fn goes_on(
     drop(database);
     let database = reopen().map_err(failed)?;
     is_all(&database)?;
-    database.close().map_err(failed)
+    Ok((database, all.len()))
 }
 
 fn wrong(query: &Query, what: &str, instead: &str) -> Loss {

@@ -4,8 +4,12 @@
 //! test and its repetition, need nothing else to agree. A *lane* has ids, pipelines and instants of its own,
 //! so that what several threads do at once can be told apart.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use samplestore::{Database, Query, Reason, Result, Sample, Selection, Status, Storage, data};
+use samplestore::{
+    Database, ErrorKind, Prune, Query, Reason, Result, Sample, Selection, Status, Storage, data,
+};
 
 use super::random::Random;
 
@@ -21,8 +25,56 @@ pub(crate) enum Operation {
     Store(Vec<Sample>),
     SetStatus(Query, Option<Status>, Status),
     Delete(Query),
+    /// Retention, of a lane's pipelines.
+    Prune(Retention),
     Compact,
     Flush,
+}
+
+/// What is kept of the samples of a lane: the newest of each pipeline, and what is not older than an instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    lane: u64,
+    older_than: Option<DateTime<Utc>>,
+    keep_newest: Option<u64>,
+}
+
+impl Retention {
+    fn random(lane: u64, number: u64, random: &mut Random) -> Self {
+        // All but the last operations' samples, or some of each pipeline.
+        let older_than = instant(lane, number.saturating_sub(12) * STEP);
+        let keep_newest = random.below(60);
+        let by_age = random.chance(70);
+        Self {
+            lane,
+            older_than: by_age.then_some(older_than),
+            keep_newest: (!by_age || random.chance(30)).then_some(keep_newest),
+        }
+    }
+
+    fn prune(self) -> Prune {
+        let mut prune = pipelines(self.lane).fold(Prune::new(), Prune::pipeline);
+        if let Some(instant) = self.older_than {
+            prune = prune.older_than(instant);
+        }
+        match self.keep_newest {
+            Some(samples) => prune.keep_newest(samples),
+            None => prune,
+        }
+    }
+
+    fn prune_model(self, model: &dyn Storage) {
+        for pipeline in pipelines(self.lane) {
+            let newest = Query::new().pipeline(pipeline).newest_first();
+            let samples = model.list(&newest).unwrap().samples;
+            let gone = samples
+                .iter()
+                .skip(self.keep_newest.unwrap_or(0) as usize)
+                .filter(|sample| self.older_than.is_none_or(|at| sample.created_at() < at));
+            let gone = Selection::ids(gone.map(Sample::id));
+            model.delete(&gone).unwrap();
+        }
+    }
 }
 
 impl Operation {
@@ -38,10 +90,7 @@ impl Operation {
                 Self::SetStatus(some(lane, number, &mut random), from, to)
             }
             78..84 => Self::Delete(some(lane, number, &mut random)),
-            // Retention: all but the last operations' samples.
-            84..90 => {
-                Self::Delete(all(lane).before(instant(lane, number.saturating_sub(12) * STEP)))
-            }
+            84..90 => Self::Prune(Retention::random(lane, number, &mut random)),
             90..94 => Self::Compact,
             _ => Self::Flush,
         }
@@ -52,6 +101,7 @@ impl Operation {
             Self::Store(_) => "store",
             Self::SetStatus(..) => "set a status",
             Self::Delete(_) => "delete",
+            Self::Prune(_) => "prune",
             Self::Compact => "compact",
             Self::Flush => "flush",
         }
@@ -65,7 +115,8 @@ impl Operation {
                 .set_status(&Selection::Query(query.clone()), *from, *to)
                 .map(drop),
             Self::Delete(query) => storage.delete(&Selection::Query(query.clone())).map(drop),
-            Self::Compact => database.compact().map(drop),
+            Self::Prune(retention) => database.prune(&retention.prune()).map(drop),
+            Self::Compact => compact(database),
             Self::Flush => storage.flush(),
         }
     }
@@ -81,14 +132,33 @@ impl Operation {
             Self::Delete(query) => {
                 model.delete(&Selection::Query(query.clone())).unwrap();
             }
+            Self::Prune(retention) => retention.prune_model(model),
             Self::Compact | Self::Flush => {}
         }
     }
 
+    /// Whether it is the database's alone, so that a background writer knows nothing of it.
+    pub(crate) fn is_of_database(&self) -> bool {
+        matches!(self, Self::Compact | Self::Prune(_))
+    }
+
     /// Whether everything before it is durable once it has returned, whatever the durability of stores.
     pub(crate) fn makes_durable(&self) -> bool {
-        matches!(self, Self::Compact | Self::Flush)
+        matches!(self, Self::Compact | Self::Prune(_) | Self::Flush)
     }
+}
+
+/// Compacts, once no other thread looks at what it is about to prune.
+fn compact(database: &Database) -> Result<()> {
+    for _ in 0..1_000 {
+        match database.compact() {
+            Err(error) if error.kind() == ErrorKind::InvalidArgument && error.is_retryable() => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            compacted => return compacted.map(drop),
+        }
+    }
+    database.compact().map(drop)
 }
 
 pub(crate) fn pipelines(lane: u64) -> impl Iterator<Item = String> {

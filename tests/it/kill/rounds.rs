@@ -121,7 +121,8 @@ fn two_hundred_kills_lose_nothing_acknowledged() {
             );
         }
         let checked = verify::check(&database, &found, &[])
-            .and_then(|()| verify::goes_on(database, &found, open));
+            .and_then(|()| verify::goes_on(database, &found, open))
+            .and_then(|(database, samples)| verify::is_sound(&database, samples));
         checked.unwrap_or_else(|loss| panic!("round {round}: {loss}"));
     }
     println!("{ROUNDS} kills, {done} operations, {in_doubt} of them in doubt");
