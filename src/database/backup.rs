@@ -2,33 +2,30 @@
 //!
 //! The copy is made of one view, value by value: every row keeps its number, so that indexes are copied as they are and
 //! cursors go on to work, and records are packed on the way (`pack.rs`). A copy of pages would take the holes along;
-//! one of samples would make every index again. What is written is hashed, table by table, and the finished file is read
-//! back, every value and every record against its seal, and hashed again. Only then it gets its name.
+//! one of samples would make every index again. What is written (`backup/copy.rs`) is hashed, table by table (`backup/hashes.rs`), and
+//! the finished file is read back, every value and every record against its seal, and hashed again. Only then it gets its name.
+
+mod copy;
+mod hashes;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Builder, ReadableTable, Table};
-use twox_hash::XxHash3_64;
+use redb::Builder;
 
 use super::Database;
 use super::disk::{Access, FileDisk};
 use super::failure::{Context, commit_failure, damaged, disk_failure, guard, wrap};
-use super::gathered::dead_pairs;
 use super::header::HALF_BYTES;
-use super::ids::swept_bucket;
-use super::leaves::Leaf;
-use super::log::Mark;
 use super::options::sync_folder;
-use super::pack::Unit;
-use super::planes::Planes;
-use super::schema::{Kind, STATUS_ROWS, Tables, TablesMut, missing, seal, unseal, unseal_exact};
+use super::schema::TablesMut;
 use super::view::View;
 use super::volume::{Backend, Volume};
 use crate::error::{Error, ErrorKind, Result};
+use copy::Copy;
+use hashes::Hashes;
 
 const OPERATION: &str = "back up the database";
 
@@ -292,243 +289,6 @@ impl<'a> Told<'a> {
             progress(1.0);
         }
     }
-}
-
-/// The hash of each table: of every key and value, in order.
-#[derive(Default, PartialEq, Eq)]
-struct Hashes(Vec<(&'static str, u64)>);
-
-/// The hash of one table while it grows.
-struct TableHash {
-    name: &'static str,
-    hash: XxHash3_64,
-}
-
-impl TableHash {
-    fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            hash: XxHash3_64::new(),
-        }
-    }
-
-    fn add(&mut self, key: &[u8], value: &[u8]) {
-        self.hash.write(&(value.len() as u64).to_le_bytes());
-        self.hash.write(key);
-        self.hash.write(value);
-    }
-}
-
-impl Hashes {
-    fn push(&mut self, table: &TableHash) {
-        self.0.push((table.name, table.hash.finish()));
-    }
-
-    /// Reads every table of a copy, in the order in which [`Copy::all`] writes them.
-    fn read(&mut self, tables: &Tables, told: &mut Told<'_>) -> Result<()> {
-        let mut meta = TableHash::new("meta");
-        for entry in tables.meta.iter().context(OPERATION)? {
-            let (key, value) = entry.context(OPERATION)?;
-            meta.add(key.value().as_bytes(), value.value());
-        }
-        self.push(&meta);
-        for (name, table) in [
-            ("blocks", &tables.blocks),
-            ("status", &tables.status),
-            ("replaced", &tables.replaced),
-            ("columns", &tables.columns),
-            ("created_runs", &tables.created_runs),
-            ("created_moved", &tables.created_moved),
-            ("ids", &tables.ids),
-            ("ids_gathered", &tables.ids_gathered),
-            ("pipeline_rows", &tables.pipeline_rows),
-            ("summary", &tables.summary),
-        ] {
-            let mut hash = TableHash::new(name);
-            for entry in table.iter().context(OPERATION)? {
-                let (key, value) = entry.context(OPERATION)?;
-                hash.add(&key.value().to_le_bytes(), value.value());
-                told.entry();
-            }
-            self.push(&hash);
-        }
-        Ok(())
-    }
-}
-
-/// A table of the copy while it is written.
-struct Target<'a, 't> {
-    table: &'a mut Table<'t, u64, &'static [u8]>,
-    hash: TableHash,
-}
-
-impl<'a, 't> Target<'a, 't> {
-    fn new(name: &'static str, table: &'a mut Table<'t, u64, &'static [u8]>) -> Self {
-        let hash = TableHash::new(name);
-        Self { table, hash }
-    }
-
-    fn insert(&mut self, key: u64, value: &[u8]) -> Result<()> {
-        self.table.insert(key, value).context(OPERATION)?;
-        self.hash.add(&key.to_le_bytes(), value);
-        Ok(())
-    }
-}
-
-/// What is written of a view.
-struct Copy<'a, 't> {
-    view: &'a View,
-    tables: TablesMut<'t>,
-    hashes: Hashes,
-}
-
-impl Copy<'_, '_> {
-    fn all(&mut self, told: &mut Told<'_>) -> Result<()> {
-        let (view, from) = (self.view, &self.view.tables);
-        let mut meta = TableHash::new("meta");
-        for entry in from.meta.iter().context(OPERATION)? {
-            let (key, value) = entry.context(OPERATION)?;
-            unseal(Kind::Meta, 0, value.value())?;
-            let inserted = self.tables.meta.insert(key.value(), value.value());
-            inserted.context(OPERATION)?;
-            meta.add(key.value().as_bytes(), value.value());
-        }
-        self.hashes.push(&meta);
-        self.records(told)?;
-        let mut is_live = |row| Ok(view.code(row)? != 0);
-        let mut state = view.state.clone();
-        state.stale_ids = dead_pairs(&from.ids_gathered, &mut is_live)?;
-        (state.swept_ids, state.merged_ids) = (0, 0);
-        state.mark = Mark {
-            number: state.mark.number,
-            ..Mark::default()
-        };
-
-        let to = &mut self.tables;
-        for (name, from, to, kind) in [
-            ("columns", &from.columns, &mut to.columns, Kind::Columns),
-            (
-                "created_runs",
-                &from.created_runs,
-                &mut to.created_runs,
-                Kind::CreatedRun,
-            ),
-            (
-                "created_moved",
-                &from.created_moved,
-                &mut to.created_moved,
-                Kind::CreatedMoved,
-            ),
-        ] {
-            self.hashes.push(&verbatim(name, from, to, kind, told)?);
-        }
-        let mut target = Target::new("ids", &mut to.ids);
-        let mut bucket = Vec::new();
-        for entry in from.ids.iter().context(OPERATION)? {
-            let (key, sealed) = entry.context(OPERATION)?;
-            let pairs = swept_bucket(key.value(), sealed.value(), &mut is_live, &mut bucket)?;
-            // Also without pairs: a bucket that is not there is damage.
-            target.insert(key.value(), &bucket)?;
-            state.merged_ids += pairs;
-            told.entry();
-        }
-        self.hashes.push(&target.hash);
-        for (name, from, to, kind) in [
-            (
-                "ids_gathered",
-                &from.ids_gathered,
-                &mut to.ids_gathered,
-                Kind::IdRun,
-            ),
-            (
-                "pipeline_rows",
-                &from.pipeline_rows,
-                &mut to.pipeline_rows,
-                Kind::PipelineRows,
-            ),
-        ] {
-            self.hashes.push(&verbatim(name, from, to, kind, told)?);
-        }
-        let mut target = Target::new("summary", &mut to.summary);
-        for entry in from.summary.iter().context(OPERATION)? {
-            let (key, sealed) = entry.context(OPERATION)?;
-            let key = key.value();
-            if key == Kind::State.summary_key(0) {
-                target.insert(key, &state.encode())?;
-                continue;
-            }
-            let kind = match Kind::Pipeline.summary_keys().contains(&key) {
-                true => Kind::Pipeline,
-                false => Kind::Chunk,
-            };
-            unseal(kind, key ^ kind.summary_key(0), sealed.value())?;
-            target.insert(key, sealed.value())?;
-            told.entry();
-        }
-        self.hashes.push(&target.hash);
-        Ok(())
-    }
-
-    /// Writes every record, packed, and the planes that say where it is.
-    fn records(&mut self, told: &mut Told<'_>) -> Result<()> {
-        let from = &self.view.tables;
-        let mut blocks = Target::new("blocks", &mut self.tables.blocks);
-        let mut status = Target::new("status", &mut self.tables.status);
-        let mut bytes = Vec::new();
-        for entry in from.status.iter().context(OPERATION)? {
-            let (leaf, sealed) = entry.context(OPERATION)?;
-            let leaf = leaf.value();
-            let old = Planes::decode(unseal_exact(Kind::Status, leaf, sealed.value())?);
-            let rows = leaf * STATUS_ROWS..((leaf + 1) * STATUS_ROWS).min(self.view.state.next_row);
-            let mut new = old.clone();
-            new.end_blocks(rows.clone());
-            rows.clone().for_each(|row| new.set_replaced(row, false));
-            let mut row = rows.start;
-            while row < rows.end {
-                let mut unit = Unit::default();
-                row = unit.read(&from.blocks, &from.replaced, &old, row..rows.end)?;
-                for block in &unit.packed {
-                    let is_live = |row: &u64| old.code(*row) != 0;
-                    for row in (block.first()..block.end()).filter(is_live) {
-                        block.record(row).ok_or_else(|| missing(Kind::Row, row))??;
-                    }
-                    new.begin_block(block.first());
-                    bytes.resize(block.encoded_len(), 0);
-                    block.encode(&mut bytes);
-                    blocks.insert(block.first(), &bytes)?;
-                    told.entry();
-                }
-            }
-            bytes.clear();
-            new.encode(&mut bytes);
-            seal(Kind::Status, leaf, &mut bytes);
-            status.insert(leaf, &bytes)?;
-            told.entry();
-        }
-        let (blocks, status) = (blocks.hash, status.hash);
-        self.hashes.push(&blocks);
-        self.hashes.push(&status);
-        self.hashes.push(&TableHash::new("replaced"));
-        Ok(())
-    }
-}
-
-/// Copies a table as it is, every value's seal checked.
-fn verbatim(
-    name: &'static str,
-    from: &impl ReadableTable<u64, &'static [u8]>,
-    to: &mut Table<'_, u64, &'static [u8]>,
-    kind: Kind,
-    told: &mut Told<'_>,
-) -> Result<TableHash> {
-    let mut target = Target::new(name, to);
-    for entry in from.iter().context(OPERATION)? {
-        let (key, sealed) = entry.context(OPERATION)?;
-        unseal(kind, key.value(), sealed.value())?;
-        target.insert(key.value(), sealed.value())?;
-        told.entry();
-    }
-    Ok(target.hash)
 }
 
 impl fmt::Debug for Backup {

@@ -7,10 +7,11 @@
 // The sweeps say what they saw.
 #![allow(clippy::print_stdout)]
 
-use std::collections::BTreeMap;
-use std::io;
+mod image;
+mod model;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
 use super::super::disk::Disk;
@@ -18,68 +19,16 @@ use super::super::disk::memory::MemoryDisk;
 use super::super::failure::guard;
 use super::super::{Database, Options};
 use crate::query::Query;
-use crate::sample::{Reason, Sample, Status};
 use crate::storage::Storage;
-use crate::{Error, ErrorKind, MemoryStorage, data, instant};
+use crate::{Error, ErrorKind, MemoryStorage};
+use image::Image;
+use model::{Model, closed, sample};
 
 /// One in so many bytes is flipped in an ordinary run.
 const STRIDE: usize = 211;
 /// One in so many ids is looked up then.
 const ID_STRIDE: usize = 9;
 const PAGE_BYTES: usize = 4_096;
-
-/// Bytes that somebody may have changed: nothing is written to them.
-#[derive(Debug, Default)]
-struct Image {
-    bytes: Arc<Vec<u8>>,
-    flipped: Option<(u64, u8)>,
-    /// A bit for each byte that was read, when that is asked.
-    seen: Option<Mutex<Vec<bool>>>,
-}
-
-impl Image {
-    fn of(bytes: &Arc<Vec<u8>>) -> Self {
-        Self {
-            bytes: Arc::clone(bytes),
-            ..Self::default()
-        }
-    }
-}
-
-impl Disk for Image {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.bytes.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let range = start..start.saturating_add(out.len());
-        let bytes = self.bytes.get(range.clone());
-        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        if let Some((at, mask)) = self.flipped
-            && let Some(at) = at.checked_sub(offset)
-            && let Some(byte) = out.get_mut(at as usize)
-        {
-            *byte ^= mask;
-        }
-        if let Some(seen) = &self.seen {
-            seen.lock().unwrap()[range].fill(true);
-        }
-        Ok(())
-    }
-
-    fn write(&self, _: u64, _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn options() -> Options {
     Database::options().cache_bytes(4 << 20)
@@ -90,171 +39,6 @@ fn open(disk: Arc<dyn Disk>) -> Result<Database, Error> {
     guard("open", || {
         options().read_only(true).open_disk("memory".into(), disk)
     })
-}
-
-fn sample(number: u64) -> Sample {
-    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    let status = Status::ALL[(mixed % 6) as usize];
-    let sample = Sample::builder(["even", "odd", "third"][(mixed / 6 % 3) as usize])
-        .id(format!("s{number}"))
-        .status(status)
-        .created_at(instant::from_micros((mixed % 9_000) as i64).unwrap())
-        .data(data! { "number" => number })
-        .measurements(data! { "half" => number as f64 / 2.0 });
-    let sample = match status {
-        Status::Dlq => sample.reason(Reason::new(
-            "stage",
-            "no",
-            3,
-            instant::from_micros(5).unwrap(),
-        )),
-        _ => sample,
-    };
-    sample.build().unwrap()
-}
-
-/// Fills a database, and memory with the same: a full chunk and a second, samples of every status, replaced, moved
-/// and deleted ones, ids in buckets, being merged and gathered. Gives how many samples there are.
-fn fill(database: &Database, memory: &MemoryStorage) -> u64 {
-    let both = |batch: &[Sample]| {
-        database.store(batch).unwrap();
-        memory.store(batch).unwrap();
-    };
-    let samples: Vec<Sample> = (0..1_100).map(sample).collect();
-    samples.chunks(100).for_each(both);
-    let again: Vec<Sample> = (0..12)
-        .map(|step| {
-            let number = step * 37;
-            let sample = sample(number + 5).into_builder().id(format!("s{number}"));
-            sample.build().unwrap()
-        })
-        .collect();
-    both(&again);
-    for (from, to) in [
-        (Status::Pending, Status::Ready),
-        (Status::Skipped, Status::Labeled),
-    ] {
-        let some = Query::new()
-            .pipeline("odd")
-            .before(instant::from_micros(4_000).unwrap());
-        database
-            .set_status(&some.clone().into(), Some(from), to)
-            .unwrap();
-        memory.set_status(&some.into(), Some(from), to).unwrap();
-    }
-    let gone = Query::new().pipeline("third").status(Status::Measured);
-    database.delete(&gone.clone().into()).unwrap();
-    memory.delete(&gone.into()).unwrap();
-    memory.count(&Query::new()).unwrap()
-}
-
-/// A closed file, and memory with the same samples.
-fn closed() -> (Arc<Vec<u8>>, MemoryStorage) {
-    let disk = Arc::new(MemoryDisk::default());
-    let memory = MemoryStorage::new();
-    let database = options()
-        .open_disk("memory".into(), Arc::clone(&disk) as _)
-        .unwrap();
-    assert!(fill(&database, &memory) >= 300);
-    for status in Status::ALL {
-        assert!(memory.count(&Query::new().status(status)).unwrap() > 0);
-    }
-    database.close().unwrap();
-    (Arc::new(disk.bytes()), memory)
-}
-
-fn queries() -> Vec<Query> {
-    let at = |micros| instant::from_micros(micros).unwrap();
-    vec![
-        Query::new(),
-        Query::new().newest_first().limit(70),
-        Query::new().pipeline("even"),
-        Query::new().pipeline("nobody"),
-        Query::new().status(Status::Ready).newest_first(),
-        Query::new().pipeline("odd").status(Status::Dlq).limit(5),
-        Query::new().since(at(2_000)).before(at(2_100)),
-        Query::new()
-            .pipeline("third")
-            .after(at(1_000))
-            .until(at(7_000))
-            .newest_first(),
-        Query::new().id("s3").id("s1099").id("nobody"),
-    ]
-}
-
-/// What is right: every answer to [`queries`], and every sample there is and some that are not.
-struct Model {
-    answers: Vec<(Query, Vec<Sample>, crate::Facets)>,
-    samples: BTreeMap<String, Option<Sample>>,
-}
-
-impl Model {
-    fn of(memory: &MemoryStorage) -> Self {
-        let answers = queries().into_iter().map(|query| {
-            let samples = memory.list(&query).unwrap().samples;
-            let facets = memory.facets(&query).unwrap();
-            (query, samples, facets)
-        });
-        let stride = if is_long() { 1 } else { ID_STRIDE };
-        let ids = (0..1_120).step_by(stride);
-        let ids = ids.map(|number| format!("s{number}"));
-        Self {
-            answers: answers.collect(),
-            samples: ids
-                .map(|id| (id.clone(), memory.retrieve(&id).unwrap()))
-                .collect(),
-        }
-    }
-
-    /// Asks everything; how many answers were errors. Panics at a wrong one.
-    fn ask(&self, database: &Database) -> u64 {
-        let errors = AtomicU64::new(0);
-        let failed = |error: Error| {
-            // redb answers nothing more after a read that failed, and that is told as an I/O error.
-            let kind = error.kind();
-            assert!(
-                matches!(kind, ErrorKind::Damaged | ErrorKind::Io),
-                "{error}"
-            );
-            errors.fetch_add(1, Ordering::Relaxed);
-        };
-        for (id, expected) in &self.samples {
-            match database.retrieve(id) {
-                Ok(found) => assert_eq!(&found, expected, "wrong: retrieve {id}"),
-                Err(error) => failed(error),
-            }
-        }
-        for (query, samples, facets) in &self.answers {
-            match database.list(query) {
-                Ok(page) => assert_eq!(&page.samples, samples, "wrong: list {query}"),
-                Err(error) => failed(error),
-            }
-            match database.count(query) {
-                Ok(count) => assert_eq!(count, samples.len() as u64, "wrong: count {query}"),
-                Err(error) => failed(error),
-            }
-            match database.facets(query) {
-                Ok(found) => assert_eq!(&found, facets, "wrong: facets {query}"),
-                Err(error) => failed(error),
-            }
-            match database
-                .iterate(query)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            {
-                Ok(found) => assert_eq!(&found, samples, "wrong: iterate {query}"),
-                Err(error) => failed(error),
-            }
-            match database.explain(query) {
-                Ok(explain) => assert_eq!(
-                    explain.samples,
-                    samples.len() as u64,
-                    "wrong: explain {query}"
-                ),
-                Err(error) => failed(error),
-            }
-        }
-        errors.into_inner()
-    }
 }
 
 /// How many images ended how.

@@ -1,0 +1,191 @@
+//! [`Copy`]: one view, written into another file value by value.
+
+use redb::{ReadableTable, Table};
+
+use super::hashes::{Hashes, TableHash};
+use super::{OPERATION, Told};
+use crate::database::failure::Context;
+use crate::database::gathered::dead_pairs;
+use crate::database::ids::swept_bucket;
+use crate::database::leaves::Leaf;
+use crate::database::log::Mark;
+use crate::database::pack::Unit;
+use crate::database::planes::Planes;
+use crate::database::schema::{Kind, STATUS_ROWS, TablesMut, missing, seal, unseal, unseal_exact};
+use crate::database::view::View;
+use crate::error::Result;
+
+/// A table of the copy while it is written.
+struct Target<'a, 't> {
+    table: &'a mut Table<'t, u64, &'static [u8]>,
+    hash: TableHash,
+}
+
+impl<'a, 't> Target<'a, 't> {
+    fn new(name: &'static str, table: &'a mut Table<'t, u64, &'static [u8]>) -> Self {
+        let hash = TableHash::new(name);
+        Self { table, hash }
+    }
+
+    fn insert(&mut self, key: u64, value: &[u8]) -> Result<()> {
+        self.table.insert(key, value).context(OPERATION)?;
+        self.hash.add(&key.to_le_bytes(), value);
+        Ok(())
+    }
+}
+
+/// What is written of a view.
+pub(super) struct Copy<'a, 't> {
+    pub(super) view: &'a View,
+    pub(super) tables: TablesMut<'t>,
+    pub(super) hashes: Hashes,
+}
+
+impl Copy<'_, '_> {
+    pub(super) fn all(&mut self, told: &mut Told<'_>) -> Result<()> {
+        let (view, from) = (self.view, &self.view.tables);
+        let mut meta = TableHash::new("meta");
+        for entry in from.meta.iter().context(OPERATION)? {
+            let (key, value) = entry.context(OPERATION)?;
+            unseal(Kind::Meta, 0, value.value())?;
+            let inserted = self.tables.meta.insert(key.value(), value.value());
+            inserted.context(OPERATION)?;
+            meta.add(key.value().as_bytes(), value.value());
+        }
+        self.hashes.push(&meta);
+        self.records(told)?;
+        let mut is_live = |row| Ok(view.code(row)? != 0);
+        let mut state = view.state.clone();
+        state.stale_ids = dead_pairs(&from.ids_gathered, &mut is_live)?;
+        (state.swept_ids, state.merged_ids) = (0, 0);
+        state.mark = Mark {
+            number: state.mark.number,
+            ..Mark::default()
+        };
+
+        let to = &mut self.tables;
+        for (name, from, to, kind) in [
+            ("columns", &from.columns, &mut to.columns, Kind::Columns),
+            (
+                "created_runs",
+                &from.created_runs,
+                &mut to.created_runs,
+                Kind::CreatedRun,
+            ),
+            (
+                "created_moved",
+                &from.created_moved,
+                &mut to.created_moved,
+                Kind::CreatedMoved,
+            ),
+        ] {
+            self.hashes.push(&verbatim(name, from, to, kind, told)?);
+        }
+        let mut target = Target::new("ids", &mut to.ids);
+        let mut bucket = Vec::new();
+        for entry in from.ids.iter().context(OPERATION)? {
+            let (key, sealed) = entry.context(OPERATION)?;
+            let pairs = swept_bucket(key.value(), sealed.value(), &mut is_live, &mut bucket)?;
+            // Also without pairs: a bucket that is not there is damage.
+            target.insert(key.value(), &bucket)?;
+            state.merged_ids += pairs;
+            told.entry();
+        }
+        self.hashes.push(&target.hash);
+        for (name, from, to, kind) in [
+            (
+                "ids_gathered",
+                &from.ids_gathered,
+                &mut to.ids_gathered,
+                Kind::IdRun,
+            ),
+            (
+                "pipeline_rows",
+                &from.pipeline_rows,
+                &mut to.pipeline_rows,
+                Kind::PipelineRows,
+            ),
+        ] {
+            self.hashes.push(&verbatim(name, from, to, kind, told)?);
+        }
+        let mut target = Target::new("summary", &mut to.summary);
+        for entry in from.summary.iter().context(OPERATION)? {
+            let (key, sealed) = entry.context(OPERATION)?;
+            let key = key.value();
+            if key == Kind::State.summary_key(0) {
+                target.insert(key, &state.encode())?;
+                continue;
+            }
+            let kind = match Kind::Pipeline.summary_keys().contains(&key) {
+                true => Kind::Pipeline,
+                false => Kind::Chunk,
+            };
+            unseal(kind, key ^ kind.summary_key(0), sealed.value())?;
+            target.insert(key, sealed.value())?;
+            told.entry();
+        }
+        self.hashes.push(&target.hash);
+        Ok(())
+    }
+
+    /// Writes every record, packed, and the planes that say where it is.
+    fn records(&mut self, told: &mut Told<'_>) -> Result<()> {
+        let from = &self.view.tables;
+        let mut blocks = Target::new("blocks", &mut self.tables.blocks);
+        let mut status = Target::new("status", &mut self.tables.status);
+        let mut bytes = Vec::new();
+        for entry in from.status.iter().context(OPERATION)? {
+            let (leaf, sealed) = entry.context(OPERATION)?;
+            let leaf = leaf.value();
+            let old = Planes::decode(unseal_exact(Kind::Status, leaf, sealed.value())?);
+            let rows = leaf * STATUS_ROWS..((leaf + 1) * STATUS_ROWS).min(self.view.state.next_row);
+            let mut new = old.clone();
+            new.end_blocks(rows.clone());
+            rows.clone().for_each(|row| new.set_replaced(row, false));
+            let mut row = rows.start;
+            while row < rows.end {
+                let mut unit = Unit::default();
+                row = unit.read(&from.blocks, &from.replaced, &old, row..rows.end)?;
+                for block in &unit.packed {
+                    let is_live = |row: &u64| old.code(*row) != 0;
+                    for row in (block.first()..block.end()).filter(is_live) {
+                        block.record(row).ok_or_else(|| missing(Kind::Row, row))??;
+                    }
+                    new.begin_block(block.first());
+                    bytes.resize(block.encoded_len(), 0);
+                    block.encode(&mut bytes);
+                    blocks.insert(block.first(), &bytes)?;
+                    told.entry();
+                }
+            }
+            bytes.clear();
+            new.encode(&mut bytes);
+            seal(Kind::Status, leaf, &mut bytes);
+            status.insert(leaf, &bytes)?;
+            told.entry();
+        }
+        let (blocks, status) = (blocks.hash, status.hash);
+        self.hashes.push(&blocks);
+        self.hashes.push(&status);
+        self.hashes.push(&TableHash::new("replaced"));
+        Ok(())
+    }
+}
+
+/// Copies a table as it is, every value's seal checked.
+fn verbatim(
+    name: &'static str,
+    from: &impl ReadableTable<u64, &'static [u8]>,
+    to: &mut Table<'_, u64, &'static [u8]>,
+    kind: Kind,
+    told: &mut Told<'_>,
+) -> Result<TableHash> {
+    let mut target = Target::new(name, to);
+    for entry in from.iter().context(OPERATION)? {
+        let (key, sealed) = entry.context(OPERATION)?;
+        unseal(kind, key.value(), sealed.value())?;
+        target.insert(key.value(), sealed.value())?;
+        told.entry();
+    }
+    Ok(target.hash)
+}

@@ -1,0 +1,243 @@
+//! What a database does beside answering, over many commits: it merges ids, makes time runs again, sweeps out what is not needed, packs,
+//! and survives the loss of checkpoints.
+
+use super::*;
+
+#[test]
+fn every_generation_of_ids_is_found_while_it_is_merged() {
+    for hash_bits in [64, 6] {
+        let mut pair = Pair::new(hash_bits, Durability::Deferred);
+        for _ in 0..40 {
+            pair.run(&Operation::Load(100, Pattern::Shuffled));
+        }
+        let gone = Query::new().status(Status::Dlq);
+        pair.check();
+        pair.run(&Operation::Delete(gone));
+        pair.check();
+        pair.run(&Operation::Reopen);
+        pair.check();
+        for id in 0..IDS {
+            let id = format!("s{id}");
+            assert_eq!(
+                pair.database.retrieve(&id).unwrap(),
+                pair.memory.retrieve(&id).unwrap(),
+                "{id}"
+            );
+        }
+    }
+}
+
+#[test]
+fn many_changed_instants_give_a_chunk_a_new_run() {
+    let mut pair = Pair::new(64, Durability::Immediate);
+    pair.run(&Operation::Load(2_000, Pattern::Ordered));
+    for round in 0..6 {
+        let specs: Vec<Spec> = (0..17)
+            .map(|step| Spec {
+                id: step * 40 + round,
+                pipeline: (step % 5) as u8,
+                status: Status::Ready,
+                micros: i64::from(step * 7 + round) % SPAN,
+            })
+            .collect();
+        pair.store(&specs);
+        pair.compare(&Query::new().newest_first(), 33);
+        pair.compare(
+            &Query::new()
+                .status(Status::Ready)
+                .after(at(100))
+                .before(at(300)),
+            7,
+        );
+    }
+}
+
+/// Pairs of deleted samples stay until a merge sweeps them out; blocks go when nothing in them is needed.
+#[test]
+fn what_was_deleted_leaves_the_file_in_time() {
+    let mut pair = Pair::new(64, Durability::Immediate);
+    for _ in 0..12 {
+        pair.run(&Operation::Load(100, Pattern::Ordered));
+    }
+    pair.run(&Operation::Delete(Query::new().before(at(380))));
+    let blocks = |pair: &Pair| {
+        let view = pair.database.engine.view("test").unwrap();
+        let sizes = view.tables.sizes().unwrap();
+        let entries = |name| sizes.iter().find(|table| table.0 == name).unwrap().1;
+        (entries("blocks"), view.state.merged_ids)
+    };
+    let (left, _) = blocks(&pair);
+    assert!(left <= 10, "{left} blocks for 60 samples");
+    for _ in 0..28 {
+        pair.run(&Operation::Load(100, Pattern::Ordered));
+    }
+    let (_, pairs) = blocks(&pair);
+    assert!(
+        pairs < 2_860,
+        "{pairs} pairs for 2,860 samples, some gathered"
+    );
+    pair.check();
+    pair.compare(&Query::new(), 50);
+}
+
+/// The power goes while a checkpoint is on its way, and again during the first one after that: the log, which then
+/// has what counts in both halves, must not be written over before redb has it.
+#[test]
+fn a_checkpoint_that_is_lost_twice_loses_nothing() {
+    let sample = |number: usize| {
+        let sample = Sample::builder("p").id(format!("{number:04}"));
+        sample.created_at(at(number as i64)).build().unwrap()
+    };
+    let mut disk = Arc::new(MemoryDisk::default());
+    open(&disk, 64, Durability::Immediate).close().unwrap();
+    let mut stored = 0;
+    for life in 0..3 {
+        disk = Arc::new(MemoryDisk::of(disk.bytes()));
+        let database = open(&disk, 64, Durability::Immediate);
+        for number in 0..stored {
+            let found = database.retrieve(&format!("{number:04}")).unwrap();
+            assert_eq!(found, Some(sample(number)), "in life {life}");
+        }
+        assert_eq!(database.count(&Query::new()).unwrap(), stored as u64);
+        // The first ones sync before they write, since the file is opened, and grows.
+        for _ in 0..if life == 0 { 4 } else { 1 } {
+            database.store(&[sample(stored)]).unwrap();
+            stored += 1;
+        }
+        let gate = disk.sync_gate.lock().unwrap();
+        let acknowledged = AtomicUsize::new(stored);
+        let bytes = std::thread::scope(|scope| {
+            // At first some more than a half has room for, 16, so that it goes on in the other one.
+            let numbers = stored..stored + if life == 0 { 15 } else { 70 };
+            let storing = scope.spawn(|| {
+                for number in numbers {
+                    database.store(&[sample(number)]).unwrap();
+                    acknowledged.store(number + 1, Ordering::SeqCst);
+                }
+            });
+            // Until it waits for a sync, or is done.
+            let mut before = usize::MAX;
+            while before != acknowledged.load(Ordering::SeqCst) {
+                before = acknowledged.load(Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            stored = before;
+            let bytes = disk.after_power_loss(|| false);
+            drop(gate);
+            storing.join().unwrap();
+            bytes
+        });
+        drop(database);
+        disk = Arc::new(MemoryDisk::of(bytes));
+    }
+    assert!(stored > 32, "{stored} samples");
+}
+
+/// A process that opens a file and then moves samples one by one decodes the pairs of ids that are not merged yet
+/// once, not at each commit.
+#[test]
+fn single_status_changes_decode_the_gathered_ids_once() {
+    let disk = Arc::new(MemoryDisk::default());
+    let ids: Vec<String> = (0..20).map(|number| format!("s{number}")).collect();
+    let sample = |id: &String| Sample::builder("p").id(id.as_str()).build().unwrap();
+    let samples: Vec<Sample> = ids.iter().map(sample).collect();
+    let database = open(&disk, 64, Durability::Immediate);
+    database.store(&samples).unwrap();
+    database.close().unwrap();
+
+    let database = open(&disk, 64, Durability::Immediate);
+    let view = || database.engine.view("test").unwrap();
+    let mut decoded = Vec::new();
+    for id in &ids {
+        let moved = database.set_status(&id.as_str().into(), None, Status::Ready);
+        assert_eq!(moved.unwrap(), 1);
+        decoded.push(view().gathered().map(|gathered| gathered as *const _));
+    }
+    assert_eq!(decoded[0], None, "a few look-ups need no decoding");
+    let first = decoded.iter().position(Option::is_some).unwrap();
+    assert!(decoded[first..].iter().all(|at| *at == decoded[first]));
+    assert!(first < 5, "decoded at commit {first}");
+}
+
+/// A block that is kept stays as it is, whatever is committed and given up meanwhile.
+#[test]
+fn a_kept_block_outlives_its_view() {
+    let disk = Arc::new(MemoryDisk::default());
+    let database = open(&disk, 64, Durability::Immediate);
+    let sample = |number: usize| {
+        let sample = Sample::builder("p").id(format!("{number:04}"));
+        sample
+            .data(data! { "number" => number as i64 })
+            .build()
+            .unwrap()
+    };
+    let samples: Vec<Sample> = (0..200).map(sample).collect();
+    database.store(&samples).unwrap();
+    let view = database.engine.view("test").unwrap();
+    let kept = view.kept_block(0).unwrap();
+    let before = kept.value().to_vec();
+    drop(view);
+    database.delete(&Query::new().into()).unwrap();
+    for _ in 0..5 {
+        database.store(&samples).unwrap();
+        database.flush().unwrap();
+    }
+    assert_eq!(kept.value(), before);
+}
+
+/// Compacting folds what was replaced into blocks, drops dead records and pairs, and changes nothing that is seen; what it
+/// would win, and what a copy leaves out, is known before.
+#[test]
+fn compacting_leaves_nothing_that_is_not_needed() {
+    let mut pair = Pair::new(64, Durability::Immediate);
+    for _ in 0..30 {
+        pair.run(&Operation::Load(100, Pattern::Shuffled));
+    }
+    let again: Vec<Spec> = (0..600)
+        .map(|step| Spec {
+            id: step * 3,
+            pipeline: (step % 5) as u8,
+            status: Status::Ready,
+            micros: i64::from(step) % SPAN,
+        })
+        .collect();
+    again.chunks(50).for_each(|specs| pair.store(specs));
+    pair.run(&Operation::Delete(Query::new().status(Status::Skipped)));
+    let seen = |pair: &Pair| {
+        let view = pair.database.engine.view("test").unwrap();
+        let sizes = view.tables.sizes().unwrap();
+        let entries = |name| sizes.iter().find(|table| table.0 == name).unwrap().1;
+        let dead = pack::dead_bytes(&view).unwrap();
+        (
+            entries("replaced"),
+            entries("blocks"),
+            dead,
+            view.state.stale_ids,
+        )
+    };
+    let (replaced, blocks, dead, stale) = seen(&pair);
+    assert!(replaced > 400 && dead > 1_000 && stale > 100);
+    let bytes = pair.disk.bytes().len();
+    pair.run(&Operation::Compact);
+    let after = seen(&pair);
+    assert_eq!((after.0, after.2), (0, 0));
+    assert!(after.1 < blocks, "{} of {blocks}", after.1);
+    // Those that are not merged yet stay.
+    assert!(after.3 < stale / 2, "{} of {stale}", after.3);
+    assert!(pair.disk.bytes().len() < bytes);
+    pair.compare(&Query::new(), 50);
+    pair.run(&Operation::Kill(Some(7)));
+    pair.compare(&Query::new().newest_first(), 50);
+    // Again, there is nothing to do.
+    let commit = |pair: &Pair| pair.database.engine.view("test").unwrap().state.mark.number;
+    let number = commit(&pair);
+    pair.run(&Operation::Compact);
+    assert_eq!(commit(&pair), number);
+    // And it goes on to be a database.
+    for _ in 0..5 {
+        pair.run(&Operation::Load(100, Pattern::Jittered));
+    }
+    again.chunks(50).for_each(|specs| pair.store(specs));
+    pair.run(&Operation::Delete(Query::new().status(Status::Ready)));
+    pair.compare(&Query::new(), 50);
+}
