@@ -2,7 +2,7 @@
 //!
 //! The files below, from the bottom up: `schema.rs` (tables, keys, seals), `failure.rs` (redb's errors as ours),
 //! `once.rs` and `mask.rs`;
-//! `disk.rs`, `fuse.rs`, `header.rs`, `writeback.rs`, `volume.rs` and `log.rs` (the file below redb);
+//! `disk.rs`, `fuse.rs`, `header.rs`, `writeback.rs`, `branch.rs`, `volume.rs` and `log.rs` (the file below redb);
 //! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
 //! `state.rs` (what each table holds);
 //! `chunk.rs`, `kept_blocks.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
@@ -14,6 +14,7 @@
 
 mod backup;
 mod blocks;
+mod branch;
 mod check;
 mod chunk;
 mod columns;

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
+use super::branch::{self, Regions};
 use super::disk::Disk;
 
 /// The unit in which what was written is kept.
@@ -29,6 +30,8 @@ pub(super) struct Overlay {
     is_padded: bool,
     read_bytes: AtomicU64,
     on_read: OnRead,
+    /// Where pages lie, once one of them was a branch.
+    regions: OnceLock<Regions>,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,7 @@ impl Overlay {
             is_padded: false,
             read_bytes: AtomicU64::new(0),
             on_read,
+            regions: OnceLock::new(),
             written: Mutex::new(Written {
                 len,
                 pieces: BTreeMap::new(),
@@ -58,6 +62,15 @@ impl Overlay {
     pub(super) fn padded(mut self) -> Self {
         self.is_padded = true;
         self
+    }
+
+    fn regions(&self) -> io::Result<Regions> {
+        if let Some(regions) = self.regions.get() {
+            return Ok(*regions);
+        }
+        let mut header = [0; branch::HEADER_BYTES];
+        self.read(0, &mut header)?;
+        Ok(*self.regions.get_or_init(|| Regions::of(&header)))
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
@@ -121,7 +134,7 @@ impl StorageBackend for Overlay {
         }
         self.read_below(offset, out)?;
         let len = out.len();
-        let mut rest = out;
+        let mut rest = &mut *out;
         for (piece, range) in pieces(offset, len) {
             let (part, behind) = rest.split_at_mut(range.len());
             if let Some(bytes) = written.pieces.get(&piece) {
@@ -129,7 +142,16 @@ impl StorageBackend for Overlay {
             }
             rest = behind;
         }
+        let there = written.len;
         drop(written);
+        if branch::is_branch(out) {
+            // Of a file that was cut off, what is left is wanted: no more than that no page is larger than the file.
+            let can_be_there = |child: &Range<u64>| match self.is_padded {
+                true => child.end - child.start <= there,
+                false => child.end <= there,
+            };
+            self.regions()?.guard(offset, out, can_be_there);
+        }
         let bytes = len as u64;
         (self.on_read)(self.read_bytes.fetch_add(bytes, Relaxed) + bytes);
         Ok(())

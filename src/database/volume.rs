@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
+use super::branch::{self, Regions};
 use super::disk::{Access, Disk};
 use super::failure::disk_failure;
 use super::fuse::Fuse;
@@ -32,6 +33,8 @@ pub(super) struct Volume {
     /// Why the head was refused. redb only hears of an I/O error.
     refusal: Mutex<Option<Error>>,
     writeback: Writeback,
+    /// Where redb's pages lie, once one of them was a branch.
+    regions: OnceLock<Regions>,
 }
 
 /// What redb owns of a volume.
@@ -51,6 +54,7 @@ impl Volume {
             layout: OnceLock::new(),
             is_new: AtomicBool::new(false),
             refusal: Mutex::default(),
+            regions: OnceLock::new(),
         }
     }
 
@@ -130,6 +134,16 @@ impl Volume {
         Ok(layout)
     }
 
+    /// Where redb's pages lie. That does not change.
+    fn regions(&self) -> io::Result<Regions> {
+        if let Some(regions) = self.regions.get() {
+            return Ok(*regions);
+        }
+        let mut header = [0; branch::HEADER_BYTES];
+        self.writeback.read(self.place(0)?, &mut header)?;
+        Ok(*self.regions.get_or_init(|| Regions::of(&header)))
+    }
+
     /// Where a place in redb's storage lies on the disk. A place beyond what 64 bits count lies beyond the end.
     fn place(&self, offset: u64) -> io::Result<u64> {
         Ok(self.mount()?.base.saturating_add(offset))
@@ -144,7 +158,13 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.writeback.read(self.0.place(offset)?, out)
+        self.0.writeback.read(self.0.place(offset)?, out)?;
+        if branch::is_branch(out) {
+            let len = self.len()?;
+            let regions = self.0.regions()?;
+            regions.guard(offset, out, |child| child.end <= len);
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
