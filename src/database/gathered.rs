@@ -302,6 +302,7 @@ pub(super) fn find_in_batches<T>(
     let mut batch_end = state.next_batch;
     while batch_end > first_batch {
         let last_key = run_key(batch_end - 1, wanted);
+        let before = batch_end;
         for entry in table.range(..=last_key).context(OPERATION)?.rev() {
             let (key, sealed) = entry.context(OPERATION)?;
             let key = key.value();
@@ -327,6 +328,10 @@ pub(super) fn find_in_batches<T>(
                 // Runs of lesser hashes come before the next batch.
                 break;
             }
+        }
+        // A table from which runs are lost, or in which they are out of order, leads nowhere.
+        if batch_end == before {
+            return Err(missing(Kind::IdRun, last_key));
         }
     }
     Ok(None)

@@ -247,6 +247,9 @@ pub(in crate::database) fn changes() -> Vec<Change> {
             let key = tables.ids_gathered.last().unwrap().unwrap().0.value();
             drop(tables.ids_gathered.remove(key).unwrap().unwrap());
         }),
+        ("every run of gathered pairs is gone", IdIndex, |tables| {
+            tables.ids_gathered.retain(|_, _| false).unwrap();
+        }),
         ("a pair too many", Surplus, |tables| {
             let key = first_key(&tables.ids);
             forge(&mut tables.ids, Kind::Ids, key, |value| {
