@@ -57,18 +57,24 @@ impl Committer {
         }
     }
 
-    /// Carries out again what follows in the log, and gives the view behind it.
+    /// Carries out again what follows in the log, and gives the view behind it. `progress` is told how far that has come, from
+    /// 0 to 1.
     pub(super) fn replay(
         &mut self,
         database: &redb::Database,
         view: &View,
         records: &[Record],
+        progress: &dyn Fn(f64),
     ) -> Result<View> {
         const OPERATION: &str = "replay the log";
         let mut transaction = database.begin_write().context(OPERATION)?;
         let mut all = Transaction::begin(&transaction, view)?;
+        let whole: usize = records.iter().map(|record| record.payload.len()).sum();
+        let mut done = 0;
         for record in records {
+            progress(done as f64 / whole.max(1) as f64);
             all.replay(&record.payload)?;
+            done += record.payload.len();
         }
         let mut outcome = all.finish()?;
         outcome.state.mark = self.log.mark();
@@ -81,6 +87,7 @@ impl Committer {
             }
             false => self.commit_durably(transaction, false)?,
         }
+        progress(1.0);
         tracing::info!(commits = records.len(), "replayed the log");
         outcome.publish(database, view.identity)
     }

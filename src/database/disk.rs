@@ -4,7 +4,7 @@
 //! either.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
@@ -84,6 +84,23 @@ pub(super) enum Access {
 pub(super) struct FileDisk {
     backend: FileBackend,
     durable: Option<File>,
+    identity: Identity,
+}
+
+/// Which file it is, whatever its name; the same for every file on systems that do not replace one that is open.
+type Identity = Option<(u64, u64)>;
+
+fn identity(metadata: &Metadata) -> Identity {
+    #[cfg(unix)]
+    return Some((
+        std::os::unix::fs::MetadataExt::dev(metadata),
+        std::os::unix::fs::MetadataExt::ino(metadata),
+    ));
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        None
+    }
 }
 
 impl FileDisk {
@@ -99,28 +116,46 @@ impl FileDisk {
             Access::Write { .. } if has_log => open_durable(path, &file)?,
             _ => None,
         };
+        let identity = identity(&file.metadata()?);
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
-        Ok(Self { backend, durable })
+        Ok(Self {
+            backend,
+            durable,
+            identity,
+        })
     }
 
     /// A file that is open.
     pub(super) fn of(file: File) -> io::Result<Self> {
+        let identity = identity(&file.metadata()?);
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
-        let durable = None;
-        Ok(Self { backend, durable })
+        Ok(Self {
+            backend,
+            durable: None,
+            identity,
+        })
+    }
+
+    /// Whether this is the file at `path`. To be asked once it is locked: whoever had the lock before may have put
+    /// another file there, as [`reindex`](super::Database::reindex) does, and what is written to this one then is lost.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        match std::fs::metadata(path) {
+            Ok(metadata) => Ok(identity(&metadata) == self.identity),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
 #[cfg(target_os = "linux")]
 fn open_durable(path: &Path, file: &File) -> io::Result<Option<File>> {
-    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    use std::os::unix::fs::OpenOptionsExt;
     let durable = OpenOptions::new()
         .write(true)
         .custom_flags(libc::O_DSYNC)
         .open(path)?;
-    let (first, second) = (file.metadata()?, durable.metadata()?);
     // Somebody may have put another file there between the two.
-    let is_same = (first.dev(), first.ino()) == (second.dev(), second.ino());
+    let is_same = identity(&file.metadata()?) == identity(&durable.metadata()?);
     Ok(is_same.then_some(durable))
 }
 

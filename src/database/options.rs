@@ -30,6 +30,8 @@ const READ_THREADS_MAX: usize = 16;
 /// second one.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// How often a file is opened anew because another one was put in its place.
+const REPLACED_MAX: usize = 16;
 
 /// When a store is durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -165,8 +167,9 @@ impl Options {
         self
     }
 
-    /// Is told how far the repair of a file has come, from 0 to 1, when one is needed because the
-    /// last process that wrote it did not end well.
+    /// Is told how far opening has come where the last process that wrote the file did not end well: from 0 to 1 while
+    /// the commits in its log are carried out again, and before that, in the rare cases in which every page must be looked at, from 0 to
+    /// 1 while that is done. The chapter on [what survives what](crate::docs::what_survives_what) says how long these take.
     pub fn on_repair(mut self, progress: impl Fn(f64) + Send + Sync + 'static) -> Self {
         self.on_repair = Some(Arc::new(progress));
         self
@@ -240,7 +243,7 @@ impl Options {
         let start = Instant::now();
         let mut pause = PAUSE_MIN;
         loop {
-            let opened = self.clone().open_file(path.to_path_buf());
+            let opened = self.open_file(path);
             let left = self.lock_timeout.saturating_sub(start.elapsed());
             match opened {
                 Err(error) if error.kind() == ErrorKind::Locked && !left.is_zero() => {
@@ -252,7 +255,7 @@ impl Options {
         }
     }
 
-    fn open_file(self, path: PathBuf) -> Result<Database> {
+    fn open_file(&self, path: &Path) -> Result<Database> {
         let exists = path
             .try_exists()
             .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
@@ -260,9 +263,31 @@ impl Options {
             return Err(Error::new(ErrorKind::NotFound, OPERATION)
                 .with_message("there is no such file, and it was not to be made"));
         }
-        let disk = FileDisk::open(&path, self.access(), !self.shared_readers)
-            .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
-        self.open_disk(path, Arc::new(disk))
+        let failed = |cause| Error::io(OPERATION, path.display(), cause);
+        for _ in 0..REPLACED_MAX {
+            let disk = FileDisk::open(path, self.access(), !self.shared_readers);
+            if let Some(opened) = self.open_unless_replaced(path, disk.map_err(failed)?)? {
+                return opened;
+            }
+        }
+        Err(Error::new(ErrorKind::Locked, OPERATION)
+            .with_message("others go on putting another file in its place")
+            .with_retryable(true))
+    }
+
+    /// Opens the file that was at `path`, and says how that went; `None` when another one is there since it was locked.
+    pub(super) fn open_unless_replaced(
+        &self,
+        path: &Path,
+        disk: FileDisk,
+    ) -> Result<Option<Result<Database>>> {
+        let disk = Arc::new(disk);
+        let opened = self.clone().open_disk(path.to_path_buf(), disk.clone());
+        let is_there = disk.is_at(path);
+        match is_there.map_err(|cause| Error::io(OPERATION, path.display(), cause))? {
+            true => Ok(Some(opened)),
+            false => Ok(None),
+        }
     }
 
     fn access(&self) -> Access {
@@ -306,9 +331,14 @@ impl Options {
             return Ok(Database::new(engine));
         }
         builder.set_check_integrity_on_open(self.verify_on_open);
-        if let Some(progress) = self.on_repair.clone() {
-            builder.set_repair_callback(move |session| progress(session.progress()));
-        }
+        let on_repair = self.on_repair.clone().unwrap_or_else(|| Arc::new(|_| ()));
+        builder.set_repair_callback({
+            let on_repair = Arc::clone(&on_repair);
+            move |session| {
+                tracing::info!(progress = session.progress(), "looking at every page");
+                on_repair(session.progress());
+            }
+        });
         let database = builder.create_with_backend(backend).map_err(refused)?;
         let is_new = volume.is_new();
         if is_new {
@@ -325,7 +355,7 @@ impl Options {
         let mut committer =
             Committer::new(Arc::clone(&volume), log, !self.shared_readers, is_immediate);
         if !records.is_empty() {
-            view = committer.replay(&database, &view, &records)?;
+            view = committer.replay(&database, &view, &records, &*on_repair)?;
         }
         tracing::info!(samples = view.state.samples(), is_new, "opened");
         let handle = Handle::Writes { database };

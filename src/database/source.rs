@@ -86,7 +86,10 @@ impl Source {
         let disk = FileDisk::open(path, access, false)
             .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
         let everything = (Bound::Unbounded, Bound::Unbounded);
-        if let Ok(false) = disk.try_lock(everything, !is_exclusive) {
+        // A file that was replaced since it was opened, as another's repair does, had somebody's lock too.
+        let is_locked = matches!(disk.try_lock(everything, !is_exclusive), Ok(false));
+        let is_there = disk.is_at(path);
+        if is_locked || !is_there.map_err(|cause| Error::io(OPERATION, path.display(), cause))? {
             return Err(Error::new(ErrorKind::Locked, OPERATION)
                 .with_subject(path.display())
                 .with_message("another process, or another handle of this one, has it open")
