@@ -97,7 +97,7 @@ pub(super) struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// The block that begins with `first`, to be gone on with at the row `next`; nothing if it is not there or
+    /// The block that begins with `first`, to be gone on with at the row `next`; nothing if it is not there, is damaged or
     /// does not reach so far.
     pub(super) fn resume(
         table: &impl ReadableTable<u64, &'static [u8]>,
@@ -107,7 +107,9 @@ impl BlockWriter {
         let Some(guard) = table.get(first).context("read a record")? else {
             return Ok(None);
         };
-        let block = Block::new(first, guard.value())?;
+        let Ok(block) = Block::new(first, guard.value()) else {
+            return Ok(None);
+        };
         let ends = block.ends.iter().map(|end| u32::from_le_bytes(*end));
         let ends: Vec<u32> = ends.collect();
         // Where these are damaged, new records shall not be lost with the old ones.

@@ -66,6 +66,8 @@ pub(super) struct Filter {
     pub(super) start: Option<Place>,
     pub(super) limit: u64,
     pub(super) ids: Option<Vec<String>>,
+    /// Whether it says what is to be changed or deleted, for which no record must be readable.
+    pub(super) is_of_change: bool,
 }
 
 impl Filter {
@@ -104,6 +106,7 @@ impl Filter {
                 .transpose()?,
             limit: query.limit_max().unwrap_or(u64::MAX),
             ids: query.id_set().map(|ids| ids.iter().cloned().collect()),
+            is_of_change: false,
         })
     }
 
@@ -131,6 +134,7 @@ impl Filter {
             start: None,
             limit: u64::MAX,
             ids: None,
+            is_of_change: self.is_of_change,
         }
     }
 

@@ -300,6 +300,7 @@ impl Snapshot {
         from: Option<Status>,
     ) -> Result<BTreeMap<u64, RoaringBitmap>> {
         let mut filter = Filter::resolve(&self.view, query)?;
+        filter.is_of_change = true;
         if let Some(from) = from {
             filter.codes &= 1 << status_code(from);
         }

@@ -45,6 +45,11 @@ impl Identity {
         hash & (u64::MAX << (64 - u32::from(self.hash_bits.clamp(1, 64))))
     }
 
+    /// Whether all bits of a hash are used, so that no two ids have the same.
+    pub(super) fn has_whole_hashes(self) -> bool {
+        self.hash_bits >= 64
+    }
+
     pub(super) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(IDENTITY_BYTES + 8);
         bytes.extend(self.id.to_le_bytes());

@@ -180,11 +180,14 @@ impl Stream {
         let mut places = Vec::new();
         for id in self.filter.ids.iter().flatten() {
             self.figures.ids += 1;
-            let found = self.view.locate(id, |row, record| {
-                let header = record::header(record)?;
-                let micros = header.created_at;
-                Ok((Place { micros, row }, header.pipeline))
-            })?;
+            let found = match self.filter.is_of_change {
+                true => self.look_up_row(id)?,
+                false => self.view.locate(id, |row, record| {
+                    let header = record::header(record)?;
+                    let micros = header.created_at;
+                    Ok((Place { micros, row }, header.pipeline))
+                })?,
+            };
             let Some((place, pipeline)) = found else {
                 continue;
             };
@@ -203,6 +206,17 @@ impl Stream {
         }
         self.sort(&mut places);
         Ok(places)
+    }
+
+    /// The place and the pipeline of an id whose record need not be readable.
+    fn look_up_row(&self, id: &str) -> Result<Option<(Place, u32)>> {
+        let Some(row) = self.view.row_of(id)? else {
+            return Ok(None);
+        };
+        let mut columns = ColumnReader::default();
+        let micros = columns.created(&self.view, row)?;
+        let pipeline = columns.pipeline(&self.view, row)?;
+        Ok(Some((Place { micros, row }, pipeline)))
     }
 
     fn sort(&self, places: &mut [Place]) {

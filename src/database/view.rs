@@ -13,7 +13,7 @@ use redb::{AccessGuard, ReadTransaction};
 use super::blocks::Block;
 use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::columns::Columns;
-use super::failure::{Context, damaged, wrap};
+use super::failure::{Context, damaged, guard, wrap};
 use super::gathered::{Gathered, find_in_batches};
 use super::ids::find_merged;
 use super::kept_blocks::{KeptBlock, KeptBlocks};
@@ -27,6 +27,7 @@ use super::schema::{
     CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, Tables, definition, missing, unseal,
 };
 use super::state::{Identity, State, absent, read_identity, read_state};
+use super::unreadable::Unreadable;
 use crate::error::Result;
 use crate::sample::{Sample, Status};
 
@@ -293,6 +294,27 @@ impl View {
             }
         }
         Ok(None)
+    }
+
+    /// The row of this id, also when its record cannot be read.
+    pub(super) fn row_of(&self, id: &str) -> Result<Option<u64>> {
+        let hash = self.identity.hash(id);
+        let mut unreadable = Unreadable::default();
+        let mut see = |row| {
+            let seen = guard("look up an id", || self.see_if(row, id, |row, _| Ok(row)));
+            unreadable.pass(row, seen)
+        };
+        if let Some(row) = self.find_gathered(hash, &mut see)? {
+            return Ok(Some(row));
+        }
+        let mut rows = Vec::new();
+        find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
+        for row in rows {
+            if let Some(row) = see(row)? {
+                return Ok(Some(row));
+            }
+        }
+        unreadable.row(self.identity)
     }
 
     /// What `see` makes of the record of a row, if it is of this id.

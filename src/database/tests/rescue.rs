@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
+use super::super::check::FaultKind;
 use super::super::check::tests::{changes, file, open, tamper};
 use super::super::disk::memory::MemoryDisk;
+use super::super::disk::{Access, FileDisk};
 use super::super::{Database, RepairOutcome};
 use crate::query::Query;
 use crate::sample::{Sample, Status};
@@ -43,6 +47,64 @@ fn sample(number: usize) -> Sample {
         .unwrap()
 }
 
+/// Whoever had opened a file before another one was put in its place writes to that one, and nothing of it is lost.
+#[test]
+fn a_file_that_was_replaced_before_it_is_locked_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, other) = (folder.path().join("s.redb"), folder.path().join("o.redb"));
+    for (path, number) in [(&path, 1), (&other, 2)] {
+        let database = Database::open(path).unwrap();
+        database.store(&[sample(number)]).unwrap();
+        database.close().unwrap();
+    }
+    let write = Access::Write { create: true };
+    let options = Database::options();
+    let disk = || FileDisk::open(&path, write, true).unwrap();
+    let (old, gone) = (disk(), disk());
+    let opened = options.open_unless_replaced(&path, disk()).unwrap();
+    assert_eq!(opened.unwrap().unwrap().count(&Query::new()).unwrap(), 1);
+    fs::rename(&other, &path).unwrap();
+    assert!(options.open_unless_replaced(&path, old).unwrap().is_none());
+    let database = options.clone().open(&path).unwrap();
+    assert!(database.retrieve("s2").unwrap().is_some());
+    drop(database);
+    fs::remove_file(&path).unwrap();
+    assert!(options.open_unless_replaced(&path, gone).unwrap().is_none());
+}
+
+/// The same by chance: a file is rebuilt again and again while another opens it, stores and closes it.
+#[test]
+fn what_is_stored_between_two_rebuilds_stays() {
+    const STORES: usize = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    Database::open(&path).unwrap().close().unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let rebuilder = scope.spawn(|| {
+            let mut rebuilt = 0;
+            while !is_over.load(Relaxed) {
+                match Database::reindex(&path, |_| ()) {
+                    Ok(_) => rebuilt += 1,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Locked, "{error}"),
+                }
+            }
+            rebuilt
+        });
+        for number in 0..STORES {
+            let options = Database::options().lock_timeout(Duration::from_secs(60));
+            let database = options.open(&path).unwrap();
+            database.store(&[sample(number)]).unwrap();
+            assert_eq!(database.count(&Query::new()).unwrap(), number as u64 + 1);
+            database.close().unwrap();
+            std::thread::yield_now();
+        }
+        is_over.store(true, Relaxed);
+        assert!(rebuilder.join().unwrap() > 0);
+    });
+    assert_alone(folder.path(), &["s.redb"]);
+}
+
 #[test]
 fn repair_rebuilds_whatever_costs_no_sample_and_leaves_the_rest_alone() {
     let file = file();
@@ -73,6 +135,81 @@ fn repair_rebuilds_whatever_costs_no_sample_and_leaves_the_rest_alone() {
     }
     // All changes of records and planes but the block with one too many.
     assert_eq!(left_alone, 6);
+}
+
+/// A sample whose record cannot be read can be stored again and deleted by its id, also when that is done again from the log; and
+/// when none is left nothing is wrong.
+#[test]
+fn damaged_records_are_replaced_and_deleted_by_their_ids() {
+    let file = file();
+    let whole = all(&open(&file));
+    let changes = changes().into_iter();
+    let mut damaging = 0;
+    for (what, _, change) in changes.filter(|(_, kind, _)| *kind == FaultKind::Record) {
+        let (folder, path) = on_disk(&tamper(&file, change));
+        let options = || Database::options().create(false);
+        let database = options().open(&path).unwrap();
+        let (mut expected, mut damaged) = (Vec::new(), 0);
+        for sample in &whole {
+            match database.retrieve(sample.id()) {
+                Ok(found) => {
+                    assert_eq!(found.as_ref(), Some(sample), "{what}");
+                    expected.push(sample.clone());
+                    continue;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Damaged, "{what}"),
+            }
+            damaged += 1;
+            if damaged % 2 == 0 {
+                assert_eq!(database.delete(&sample.id().into()).unwrap(), 1, "{what}");
+                continue;
+            }
+            let again = sample.clone().into_builder();
+            let again = again.data(data! { "again" => damaged }).build().unwrap();
+            let report = database.store(std::slice::from_ref(&again)).unwrap();
+            assert_eq!((report.inserted, report.replaced), (0, 1), "{what}");
+            expected.push(again);
+        }
+        if damaged == 0 {
+            // One record too many is in nobody's way.
+            continue;
+        }
+        damaging += 1;
+        let killed = folder.path().join("killed");
+        fs::copy(&path, &killed).unwrap();
+        for database in [database, options().open(&killed).unwrap()] {
+            assert_eq!(all(&database), expected, "{what}");
+            database.store(&[sample(9_999)]).unwrap();
+            assert!(database.retrieve("s9999").unwrap().is_some(), "{what}");
+            let report = database.check(|_| ()).unwrap();
+            assert!(report.is_sound(), "{what}: {report:?}");
+        }
+    }
+    assert_eq!(damaging, 4);
+}
+
+/// Whatever is lost of the index of ids, looking one up comes to an end.
+#[test]
+fn ids_are_looked_up_in_a_damaged_index_or_that_is_an_error() {
+    let file = file();
+    let whole = all(&open(&file));
+    let changes = changes().into_iter();
+    let mut errors = 0;
+    for (what, _, change) in changes.filter(|(_, kind, _)| *kind == FaultKind::IdIndex) {
+        let bytes = tamper(&file, change);
+        for sample in whole.iter().step_by(whole.len() / 20) {
+            // The first to look something up does not decode what was gathered.
+            match open(&bytes).retrieve(sample.id()) {
+                Ok(found) => assert_eq!(found.as_ref(), Some(sample), "{what}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Damaged, "{what}");
+                    errors += 1;
+                }
+            }
+        }
+    }
+    // At the least for all ids, when every run is gone.
+    assert!(errors >= 20, "{errors}");
 }
 
 #[test]

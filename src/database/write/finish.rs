@@ -13,9 +13,9 @@ use crate::database::once::get_or_read;
 use crate::database::pipelines::{write_moved, write_rows};
 use crate::database::planes::Planes;
 use crate::database::runs::MOVED_ROWS_MAX;
-use crate::database::schema::{CHUNK_ROWS, Kind, STATUS_ROWS, missing};
+use crate::database::schema::{CHUNK_ROWS, STATUS_ROWS};
 use crate::database::view::Decoded;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 impl Transaction<'_> {
     /// Writes every index, and says what the database is like once this is committed. What is left to be
@@ -117,11 +117,15 @@ impl Transaction<'_> {
             let span = rows.end.min(self.state.next_row) - first;
             let after = planes.in_block(rows);
             if after == 0 {
-                let removed = self.tables.blocks.remove(first).context("remove records")?;
-                removed.ok_or_else(|| missing(Kind::Row, first))?;
+                // Should it be gone already, that is what is wanted.
+                self.tables.blocks.remove(first).context("remove records")?;
             } else if blocks::is_due(span, before, after) {
                 let is_needed = |row| planes.code(row) != 0 && !planes.is_replaced(row);
-                blocks::rewrite(&mut self.tables.blocks, first, is_needed)?;
+                match blocks::rewrite(&mut self.tables.blocks, first, is_needed) {
+                    // It stays as it is: what of it can be read is wanted, and nothing else needs this.
+                    Err(error) if error.kind() == ErrorKind::Damaged => {}
+                    rewritten => rewritten?,
+                }
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use crate::database::journal::{self, Operation};
 use crate::database::record::{self, status_code};
 use crate::database::runs::write_run;
 use crate::database::schema::{CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, missing, seal, unseal};
+use crate::database::unreadable::Unreadable;
 use crate::database::view::live_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
@@ -124,24 +125,31 @@ impl Transaction<'_> {
         }
     }
 
-    /// The row of an id and the pipeline of its record.
+    /// The row of an id and the pipeline of its record, or the one that the columns have when the record cannot be read.
     fn locate(&mut self, id: &str, hash: u64) -> Result<Option<(u64, u32)>> {
         let mut rows = Vec::new();
+        let mut unreadable = Unreadable::default();
         self.fresh.find(hash, &mut rows);
         self.gathered()?.find(hash, &mut rows);
         for row in rows.drain(..) {
-            if let Some(pipeline) = self.record_of(row, id)? {
+            let found = self.record_of(row, id);
+            if let Some(pipeline) = unreadable.pass(row, found)? {
                 return Ok(Some((row, pipeline)));
             }
         }
         // Other pairs are not merged before the end of the transaction.
         find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
         for row in rows {
-            if let Some(pipeline) = self.record_of(row, id)? {
+            let found = self.record_of(row, id);
+            if let Some(pipeline) = unreadable.pass(row, found)? {
                 return Ok(Some((row, pipeline)));
             }
         }
-        Ok(None)
+        let Some(row) = unreadable.row(self.identity)? else {
+            return Ok(None);
+        };
+        let columns = self.columns.get(&self.tables.columns, row / COLUMN_ROWS)?;
+        Ok(Some((row, columns.pipeline(row))))
     }
 
     /// The pipeline of the record of a row, if it is of this id.
@@ -230,12 +238,11 @@ impl Transaction<'_> {
     pub(in crate::database) fn leave_record(&mut self, row: u64) -> Result<()> {
         let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
         if planes.is_replaced(row) {
-            let removed = self
-                .tables
+            // Should it be gone already, that is what is wanted.
+            self.tables
                 .replaced
                 .remove(row)
                 .context("remove a record")?;
-            removed.ok_or_else(|| missing(Kind::Row, row))?;
             let planes = self
                 .status
                 .get_mut(&self.tables.status, row / STATUS_ROWS)?;
