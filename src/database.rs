@@ -5,8 +5,9 @@
 //! `disk.rs`, `fuse.rs`, `header.rs`, `writeback.rs`, `branch.rs`, `volume.rs` and `log.rs` (the file below redb);
 //! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
 //! `state.rs` (what each table holds);
-//! `chunk.rs`, `kept_blocks.rs`, `unreadable.rs` and `view.rs` (all of it at one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
-//! `readers.rs`, `fetch.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
+//! `fields.rs` (indexes of fields, from the table to `create_index`); `chunk.rs`, `kept_blocks.rs`, `unreadable.rs` and `view.rs` (all of it at
+//! one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
+//! `readers.rs`, `fetch.rs`, `matching.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
 //! `commit.rs` and `group.rs` (writing); `prune.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
 //! `overlay.rs` and `check.rs` (whether all of it agrees); `source.rs`, `fresh.rs`, `reindex.rs`, `salvage.rs` and `repair.rs`
 //! (what is done when not); `engine.rs` and `options.rs` (opening and closing);
@@ -24,6 +25,7 @@ mod engine;
 mod explain;
 mod failure;
 mod fetch;
+mod fields;
 mod filter;
 mod fresh;
 mod fuse;
@@ -36,6 +38,7 @@ mod kept_blocks;
 mod leaves;
 mod log;
 mod mask;
+mod matching;
 mod moves;
 mod once;
 mod options;
@@ -74,6 +77,7 @@ use std::sync::{Arc, PoisonError};
 pub use backup::Backup;
 pub use check::{CheckReport, Fault, FaultKind};
 pub use explain::Explain;
+pub use fields::IndexStats;
 pub use options::{Durability, Options};
 pub use prune::Prune;
 pub use repair::{RepairOutcome, RepairReport};

@@ -74,8 +74,8 @@ pub use copy::{CopyOptions, CopyReport, Verified, copy};
 #[cfg(feature = "simulation")]
 pub use database::simulation;
 pub use database::{
-    Backup, CheckReport, Database, Durability, Explain, Fault, FaultKind, Options, Prune,
-    RepairOutcome, RepairReport, SalvageReport, SalvagedRow, Snapshot, Stats, TableStats,
+    Backup, CheckReport, Database, Durability, Explain, Fault, FaultKind, IndexStats, Options,
+    Prune, RepairOutcome, RepairReport, SalvageReport, SalvagedRow, Snapshot, Stats, TableStats,
 };
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use memory::MemoryStorage;
@@ -85,8 +85,8 @@ pub use pipeline::{
     Progress, RunOutcome, RunReport, SourceItem, Stage, WithSource, WithStorage,
 };
 pub use query::{
-    Cursor, FILTERS, Facet, Facets, Filter, Order, Page, Query, Selection, TimeRange,
-    parse_instant, parse_span,
+    Condition, Cursor, FILTERS, Facet, Facets, Field, Filter, Order, Page, Query, Selection,
+    TimeRange, parse_instant, parse_span,
 };
 pub use retry::RetryPolicy;
 pub use sample::{

@@ -150,10 +150,7 @@ impl Payload {
     where
         P: IntoIterator<Item: AsRef<str>>,
     {
-        match self.find(path)? {
-            Some(bytes) => decode(bytes).map(Some),
-            None => Ok(None),
-        }
+        value_in(&self.0, path)
     }
 
     /// The value of one field, decoded straight into `T`.
@@ -181,14 +178,32 @@ impl Payload {
     where
         P: IntoIterator<Item: AsRef<str>>,
     {
-        let mut reader = Reader::new(&self.0);
-        for step in path {
-            if !reader.enter(step.as_ref()).map_err(damaged)? {
-                return Ok(None);
-            }
-        }
-        reader.value().map(Some).map_err(damaged)
+        find(&self.0, path)
     }
+}
+
+/// The value at the end of a path in an encoded payload.
+pub(crate) fn value_in<P>(encoded: &[u8], path: P) -> Result<Option<Value>>
+where
+    P: IntoIterator<Item: AsRef<str>>,
+{
+    match find(encoded, path)? {
+        Some(bytes) => decode(bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn find<P>(encoded: &[u8], path: P) -> Result<Option<&[u8]>>
+where
+    P: IntoIterator<Item: AsRef<str>>,
+{
+    let mut reader = Reader::new(encoded);
+    for step in path {
+        if !reader.enter(step.as_ref()).map_err(damaged)? {
+            return Ok(None);
+        }
+    }
+    reader.value().map(Some).map_err(damaged)
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {

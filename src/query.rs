@@ -1,8 +1,10 @@
 //! What to look for: [`Query`], [`Selection`], [`Order`], [`Cursor`], [`Page`] and [`Facets`].
 //!
 //! Pure values that know no backend. Rules R2–R6 and R10 of the contract are about them. Their text
-//! form, the command line's own words, lives in `query/text.rs`; cursors in `query/cursor.rs`.
+//! form, the command line's own words, lives in `query/text.rs`; cursors in `query/cursor.rs`, conditions on fields in
+//! `query/condition.rs`.
 
+mod condition;
 mod cursor;
 mod facets;
 mod text;
@@ -15,11 +17,14 @@ use std::hash::Hasher;
 
 use twox_hash::XxHash3_64;
 
+pub(crate) use condition::{ABSENT, Keys};
+pub use condition::{Condition, Field};
 pub use cursor::Cursor;
 pub use facets::{Facet, Facets};
 pub(crate) use text::nearest;
 pub use text::{FILTERS, Filter, parse_instant, parse_span};
 
+use crate::error::Result;
 use crate::instant;
 use crate::sample::{Sample, Status};
 
@@ -78,6 +83,8 @@ pub struct Query {
     since: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Condition>,
     order: Order,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
@@ -140,6 +147,24 @@ impl Query {
         self
     }
 
+    /// Only samples of whose fields this is true; several conditions must all be.
+    ///
+    /// Indexes of the other filters come first, and of a declared index of the field: see
+    /// [`Database::create_index`](crate::Database::create_index).
+    ///
+    /// ```
+    /// use samplestore::{Query, Status};
+    ///
+    /// let query = Query::new()
+    ///     .status(Status::Ready)
+    ///     .condition("measurements.temp > 30 and data.origin in ('JFK', 'LGA')".parse()?);
+    /// # Ok::<(), samplestore::Error>(())
+    /// ```
+    pub fn condition(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
+        self
+    }
+
     /// Sets the order.
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
@@ -170,6 +195,14 @@ impl Query {
         self
     }
 
+    /// The same filters for these ids alone, of which all conditions are known to be true; without limit and cursor.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn narrowed_to(mut self, ids: BTreeSet<String>) -> Self {
+        self.ids = Some(ids);
+        self.conditions = Vec::new();
+        self.without_paging()
+    }
+
     /// The pipelines asked for; none means any.
     #[must_use]
     pub fn pipelines(&self) -> &BTreeSet<String> {
@@ -186,6 +219,12 @@ impl Query {
     #[must_use]
     pub fn id_set(&self) -> Option<&BTreeSet<String>> {
         self.ids.as_ref()
+    }
+
+    /// The conditions on fields, all of which must be true.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        &self.conditions
     }
 
     /// The instants asked for, all four bounds taken together.
@@ -230,8 +269,14 @@ impl Query {
     }
 
     /// Whether the filters hold for `sample`. Limit and cursor have no part in it.
-    #[must_use]
-    pub fn matches(&self, sample: &Sample) -> bool {
+    ///
+    /// # Errors
+    /// [`Decode`](crate::ErrorKind::Decode) when a condition is asked of a damaged payload.
+    pub fn matches(&self, sample: &Sample) -> Result<bool> {
+        Ok(self.filters_match(sample) && self.conditions_match(sample)?)
+    }
+
+    fn filters_match(&self, sample: &Sample) -> bool {
         (self.pipelines.is_empty() || self.pipelines.contains(sample.pipeline()))
             && (self.statuses.is_empty() || self.statuses.contains(&sample.status()))
             && self
@@ -241,6 +286,16 @@ impl Query {
             && self
                 .time_range()
                 .contains(instant::floor_micros(sample.created_at()))
+    }
+
+    /// Whether every condition is true of `sample`; the other filters have no part in it.
+    pub(crate) fn conditions_match(&self, sample: &Sample) -> Result<bool> {
+        for condition in &self.conditions {
+            if !condition.matches(sample)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A hash of the filters and the order, which ties a cursor to its query. XXH3, 64 bits; stable,
@@ -260,6 +315,10 @@ impl Query {
         if let Some(ids) = &self.ids {
             text("ids");
             ids.iter().for_each(|id| text(id));
+        }
+        for condition in &self.conditions {
+            text("condition");
+            text(&condition.to_string());
         }
         text(match self.order {
             Order::Oldest => "oldest",

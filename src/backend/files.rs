@@ -152,7 +152,7 @@ impl Documents {
         &self,
         operation: &'static str,
         which: Which,
-        keep: impl Fn(Document) -> Option<T> + Send + Sync + 'static,
+        keep: impl Fn(Document) -> Result<Option<T>> + Send + Sync + 'static,
         id: fn(&T) -> &str,
     ) -> Result<Vec<(u64, T)>> {
         let objects = self.objects.clone();
@@ -176,7 +176,7 @@ impl Documents {
                     let (objects, keep) = (objects.clone(), Arc::clone(&keep));
                     async move {
                         let document = Document::read(&objects, operation, &name).await?;
-                        Ok(document.and_then(|document| keep(document)))
+                        document.map_or(Ok(None), |document| keep(document))
                     }
                 }
             };
@@ -213,7 +213,7 @@ impl Documents {
         let query = query.clone();
         let keep = move |document: Document| {
             let sample = document.sample;
-            query.matches(&sample).then(|| reduce(sample))
+            Ok(query.matches(&sample)?.then(|| reduce(sample)))
         };
         let found = self.read(operation, which, keep, |sample: &Sample| sample.id())?;
         let ranked = found
@@ -233,7 +233,8 @@ impl Documents {
         from: Option<Status>,
     ) -> Result<Vec<Document>> {
         let filter = query.clone();
-        let keep = move |document: Document| filter.matches(&document.sample).then_some(document);
+        let keep =
+            move |document: Document| Ok(filter.matches(&document.sample)?.then_some(document));
         let found = self.read(operation, which(query), keep, Document::id)?;
         let mut versions = HashMap::with_capacity(found.len());
         let mut ranked = Vec::with_capacity(found.len());
@@ -339,14 +340,14 @@ impl Storage for Documents {
 
     fn count(&self, query: &Query) -> Result<u64> {
         storage::count_scan(
-            self.scan_for("count samples", query, Sample::without_payloads)?,
+            self.scan_for("count samples", query, counted(query))?,
             query,
         )
     }
 
     fn facets(&self, query: &Query) -> Result<Facets> {
         storage::facets_scan(
-            self.scan_for("count samples", query, Sample::without_payloads)?,
+            self.scan_for("count samples", query, counted(query))?,
             query,
         )
     }
@@ -364,7 +365,8 @@ impl Storage for Documents {
                 let (objects, filter) = (objects.clone(), Arc::clone(&filter));
                 async move {
                     let still = |sample: &Sample| {
-                        filter.matches(sample) && from.is_none_or(|from| sample.status() == from)
+                        let is_from = from.is_none_or(|from| sample.status() == from);
+                        Ok(is_from && filter.matches(sample)?)
                     };
                     found.move_to(&objects, MOVE, to, still).await
                 }
@@ -409,6 +411,14 @@ impl Storage for Documents {
             failure.map_or(given_up, Err)
         })?;
         Ok(count)
+    }
+}
+
+/// What is left of a sample that is only counted: its payloads where a condition will be asked of them again.
+fn counted(query: &Query) -> fn(Sample) -> Sample {
+    match query.conditions() {
+        [] => Sample::without_payloads,
+        _ => |sample| sample,
     }
 }
 

@@ -177,6 +177,13 @@ async fn undisturbed<T, W: Future<Output = Result<T, Failure>>>(
         .map_err(|failure| failure.into_error(operation, &shared.shown))
 }
 
+fn limit_of(query: &Query) -> usize {
+    let limit = query.limit_max();
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}
+
 impl Postgres {
     fn open(location: &Location) -> Result<Self> {
         let settings = Settings::read(location, |name| std::env::var(name).ok())?;
@@ -221,6 +228,44 @@ impl Postgres {
 
     fn selected<'a>(&'a self, query: &'a Query) -> Result<Selected<'a>> {
         Selected::new(&self.shared.schema, self.shared.identity, query)
+    }
+
+    /// What the filters leave and the conditions are true of, in order, limit left aside: conditions on fields are
+    /// asked here, of every row that the server's indexes leave.
+    fn matching(
+        &self,
+        operation: &'static str,
+        query: &Query,
+        from: Option<Status>,
+    ) -> Result<impl Iterator<Item = Result<Found>> + use<>> {
+        let statement = self.selected(query)?.in_status(from).rows(None);
+        let stream = Stream::open(operation, &self.shared, statement)?;
+        let query = query.clone();
+        Ok(stream.filter_map(move |found| match found {
+            Ok(found) => match query.conditions_match(&found.sample) {
+                Ok(is_true) => is_true.then_some(Ok(found)),
+                Err(error) => Some(Err(error)),
+            },
+            Err(error) => Some(Err(error)),
+        }))
+    }
+
+    /// A query without conditions that means the same: by the ids for which they are true now.
+    fn narrowed(
+        &self,
+        operation: &'static str,
+        query: Query,
+        from: Option<Status>,
+    ) -> Result<Query> {
+        if query.conditions().is_empty() {
+            return Ok(query);
+        }
+        let matching = self
+            .matching(operation, &query, from)?
+            .take(limit_of(&query));
+        let ids = matching.map(|found| found.map(|found| found.sample.id().to_owned()));
+        let ids = ids.collect::<Result<_>>()?;
+        Ok(query.narrowed_to(ids))
     }
 
     /// The rows of a statement, each as `read` has it.
@@ -319,8 +364,16 @@ impl Storage for Postgres {
             return Ok(Page::default());
         }
         // One more than asked for says whether more follow.
-        let statement = selected.rows(limit.map(|limit| limit.saturating_add(1)));
-        let mut found = self.read(OPERATION, statement, |row| Ok(row::read(row)?))?;
+        let wanted = limit.map(|limit| limit.saturating_add(1));
+        let mut found = match query.conditions() {
+            [] => self.read(OPERATION, selected.rows(wanted), |row| Ok(row::read(row)?))?,
+            _ => {
+                let matching = self.matching(OPERATION, query, None)?;
+                let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
+                let wanted = matching.take(wanted.unwrap_or(usize::MAX));
+                wanted.collect::<Result<Vec<_>>>()?
+            }
+        };
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let more = limit.is_some_and(|limit| found.len() > limit);
         found.truncate(limit.unwrap_or(usize::MAX));
@@ -335,12 +388,22 @@ impl Storage for Postgres {
     fn iterate(&self, query: &Query) -> Result<Samples<'_>> {
         const OPERATION: &str = "read samples";
         let _open = self.shared.enter(OPERATION)?;
-        let statement = self.selected(query)?.rows(query.limit_max());
-        Ok(Box::new(Stream::open(OPERATION, &self.shared, statement)?))
+        let sample = |found: Result<Found>| found.map(|found| found.sample);
+        if query.conditions().is_empty() {
+            let statement = self.selected(query)?.rows(query.limit_max());
+            let stream = Stream::open(OPERATION, &self.shared, statement)?;
+            return Ok(Box::new(stream.map(sample)));
+        }
+        let matching = self.matching(OPERATION, query, None)?;
+        Ok(Box::new(matching.take(limit_of(query)).map(sample)))
     }
 
     fn count(&self, query: &Query) -> Result<u64> {
         const OPERATION: &str = "count samples";
+        if !query.conditions().is_empty() {
+            let samples = self.iterate(query)?;
+            return samples.map(|sample| sample.map(|_| 1)).sum();
+        }
         let _open = self.shared.enter(OPERATION)?;
         let statement = self.selected(query)?.count();
         let counts = self.read(OPERATION, statement, |row| Ok(row.try_get::<_, i64>(0)?))?;
@@ -349,10 +412,17 @@ impl Storage for Postgres {
 
     fn facets(&self, query: &Query) -> Result<Facets> {
         const OPERATION: &str = "count samples";
+        let mut facets = Facets::new();
+        if !query.conditions().is_empty() {
+            for sample in self.iterate(query)? {
+                let sample = sample?;
+                facets.add(sample.pipeline(), sample.status(), 1);
+            }
+            return Ok(facets);
+        }
         let _open = self.shared.enter(OPERATION)?;
         let statement = self.selected(query)?.facets();
         let counts = self.read(OPERATION, statement, |row| Ok(row::read_facet(row)?))?;
-        let mut facets = Facets::new();
         for (pipeline, status, count) in counts {
             facets.add(&pipeline, status, count);
         }
@@ -362,7 +432,7 @@ impl Storage for Postgres {
     fn set_status(&self, selection: &Selection, from: Option<Status>, to: Status) -> Result<u64> {
         const OPERATION: &str = "set a status";
         let _open = self.shared.enter(OPERATION)?;
-        let query = selection.to_query();
+        let query = self.narrowed(OPERATION, selection.to_query(), from)?;
         let statement = self.selected(&query)?.in_status(from).set_status(to);
         self.change(OPERATION, statement, query.limit_max().is_none())
     }
@@ -370,7 +440,7 @@ impl Storage for Postgres {
     fn delete(&self, selection: &Selection) -> Result<u64> {
         const OPERATION: &str = "delete samples";
         let _open = self.shared.enter(OPERATION)?;
-        let query = selection.to_query();
+        let query = self.narrowed(OPERATION, selection.to_query(), None)?;
         let statement = self.selected(&query)?.delete();
         self.change(OPERATION, statement, query.limit_max().is_none())
     }

@@ -14,6 +14,19 @@ use crate::value::{DEPTH_MAX, Map, Value};
 /// The pipelines of random samples: one begins like another, one is not ASCII.
 pub(super) const PIPELINES: [&str; 4] = ["JFK", "JFK/2", "LGA", "Köln \u{1f326}"];
 
+/// Conditions on the fields of random samples.
+const CONDITIONS: [&str; 9] = [
+    "data.value is missing",
+    "data.value in ('a', 0, true)",
+    "data.value contains 'a' or data.value.a is not null",
+    "data.n >= 9223372036854775808",
+    "measurements.m = 0",
+    "measurements.m > 0 and measurements.m != 5",
+    "measurements.m between -1e300 and 5",
+    "not measurements.m < 'b'",
+    "measurements.m is null",
+];
+
 /// How many instants random samples have between them: few, so that many are the same.
 const INSTANTS: u64 = 6;
 
@@ -221,6 +234,11 @@ impl Random {
         }
         if self.one_in(5) {
             query = query.until(self.bound());
+        }
+        if self.one_in(4)
+            && let Ok(condition) = self.pick(&CONDITIONS).parse()
+        {
+            query = query.condition(condition);
         }
         match self.one_in(2) {
             true => query.newest_first(),

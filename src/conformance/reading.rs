@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 
 use super::case::{Case, Need, Trial, Verdict, case, ensure, ensure_eq, same_samples};
 use super::make::{at, grid, sample, series};
+use crate::data;
 use crate::memory::MemoryStorage;
 use crate::query::{Facets, Order, Query};
 use crate::sample::{Sample, Status};
@@ -30,6 +31,12 @@ pub(super) const CASES: &[Case] = &[
         "all combinations of filters find what they say",
         &[Queries],
         all_combinations,
+    ),
+    case(
+        "R2",
+        "conditions on fields hold as in SQL, beside the other filters",
+        &[Queries],
+        conditions,
     ),
     case(
         "R3",
@@ -123,6 +130,72 @@ fn filters_combine(trial: &Trial<'_>) -> Verdict {
         (Query::new().ids(Vec::<String>::new()), ""),
     ] {
         ensure_eq!(listed(&*storage, &query)?, expected, "`{query}`");
+    }
+    Ok(())
+}
+
+fn conditions(trial: &Trial<'_>) -> Verdict {
+    let make = |n: i64, origin: Option<&str>| {
+        let builder = sample(&format!("s-{n}")).created_at(at(n));
+        let builder = builder.measurements(data! { "temp" => n as f64 / 2.0 });
+        let origin = origin.map(
+            |origin| data! { "origin" => origin, "tags" => vec![crate::value::Value::from(1)] },
+        );
+        builder.data(origin.unwrap_or_default()).build()
+    };
+    let origins = [Some("JFK"), None, Some("LGA"), Some("JFK"), Some("")];
+    let samples = (0..).zip(origins).map(|(n, origin)| make(n, origin));
+    let storage = trial.open_with(&samples.collect::<Result<Vec<_>, _>>()?)?;
+    for (text, expected) in [
+        ("measurements.temp >= 1", "s-2 s-3 s-4"),
+        ("measurements.temp = 1", "s-2"),
+        ("data.origin = 'JFK'", "s-0 s-3"),
+        ("data.origin != 'JFK'", "s-2 s-4"),
+        ("not data.origin = 'JFK'", "s-2 s-4"),
+        ("data.origin is missing", "s-1"),
+        (
+            "data.origin in ('LGA', '') and measurements.temp < 2",
+            "s-2",
+        ),
+        (
+            "data.origin like '_F%' or measurements.temp = 0.5",
+            "s-0 s-1 s-3",
+        ),
+        (
+            "data.tags[0] = 1.0 and data.tags contains 1",
+            "s-0 s-2 s-3 s-4",
+        ),
+    ] {
+        let query = Query::new().condition(text.parse()?);
+        let mut walked = Vec::new();
+        let mut page = storage.list(&query.clone().limit(1))?;
+        loop {
+            walked.append(&mut page.samples);
+            let Some(cursor) = page.next else { break };
+            page = storage.list(&query.clone().limit(1).cursor(cursor))?;
+        }
+        for (found, what) in [
+            (storage.list(&query)?.samples, "a list"),
+            (
+                storage.iterate(&query)?.collect::<Result<_, _>>()?,
+                "an iterator",
+            ),
+            (walked, "a walk by pages"),
+        ] {
+            let ids: Vec<_> = found.iter().map(Sample::id).collect();
+            ensure_eq!(ids.join(" "), expected, "ids of {what} under `{text}`");
+        }
+        let count = expected.split(' ').count() as u64;
+        ensure_eq!(storage.count(&query)?, count, "count under `{text}`");
+        ensure_eq!(
+            storage.facets(&query)?.total(),
+            count,
+            "facets under `{text}`"
+        );
+        let newest = query.clone().newest_first().limit(1).after(at(0));
+        let last = expected.rsplit(' ').next().filter(|id| *id != "s-0");
+        let found = storage.list(&newest)?.samples;
+        ensure_eq!(found.first().map(Sample::id), last, "newest under `{text}`");
     }
     Ok(())
 }

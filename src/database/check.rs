@@ -1,11 +1,12 @@
 //! [`Database::check`]: whether everything in the file agrees with everything else.
 //!
 //! The pages are redb's to verify (`check/pages.rs`). Then every chunk is gone through (`check/chunk.rs`): each record
-//! under its seal, and against it the status planes, the columns, the time run, the bitmaps of pipelines and
-//! the counters; and for all ids of the chunk, sorted by hash, the index of ids (`check/ids.rs`). What belongs to nothing is
+//! under its seal, and against it the status planes, the columns, the time run, the bitmaps of pipelines,
+//! the indexes of fields (`check/fields.rs`) and the counters; and for all ids of the chunk, sorted by hash, the index of ids (`check/ids.rs`). What belongs to nothing is
 //! found by counting. At any time one chunk is in memory, and the pairs that are gathered.
 
 mod chunk;
+mod fields;
 mod ids;
 mod pages;
 #[cfg(test)]
@@ -53,6 +54,8 @@ pub enum FaultKind {
     PipelineIndex,
     /// The index of ids.
     IdIndex,
+    /// The index of a field.
+    FieldIndex,
     /// A counter.
     Counter,
     /// An entry that belongs to nothing.
@@ -79,6 +82,7 @@ impl FaultKind {
             Self::TimeIndex => "time index",
             Self::PipelineIndex => "pipeline index",
             Self::IdIndex => "id index",
+            Self::FieldIndex => "field index",
             Self::Counter => "counter",
             Self::Surplus => "surplus",
         }
@@ -348,6 +352,8 @@ impl<'v> Check<'v> {
         let next_row = self.view.state.next_row;
         let chunks = next_row.div_ceil(CHUNK_ROWS);
         let full = self.view.full_chunks();
+        let indexes = self.view.indexes()?.len() as u64;
+        self.count_fields()?;
         for (name, table, first, expected) in [
             ("blocks", &tables.blocks, next_row, 0),
             ("replaced", &tables.replaced, next_row, 0),
@@ -366,7 +372,7 @@ impl<'v> Check<'v> {
                 "summary",
                 &tables.summary,
                 0,
-                chunks + self.view.state.next_pipeline + 1,
+                chunks + self.view.state.next_pipeline + 1 + indexes,
             ),
         ] {
             self.count_entries(name, table, first..=u64::MAX, expected)?;

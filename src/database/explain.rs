@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::fetch::Fetch;
+use crate::error::Result;
 use crate::query::Query;
 
 /// How a query is answered: the index used, what was expected and what was looked at.
@@ -18,9 +19,13 @@ pub struct Explain {
     /// Where a list takes its rows from: `ids`, the index of ids; `chunks`, the bitmaps and time runs
     /// of the chunks; `nothing`, when no sample can match.
     pub plan: &'static str,
+    /// Fields whose index leaves fewer rows; conditions are asked of the records of these.
+    pub field_indexes: Vec<String>,
+    /// Conditions that are asked of each record.
+    pub conditions: usize,
     /// What a count uses.
     pub count_plan: &'static str,
-    /// Samples expected to match, limit left aside.
+    /// Samples expected to match, limit and conditions left aside.
     pub estimated: u64,
     /// Samples found, limit counted in.
     pub samples: u64,
@@ -47,11 +52,13 @@ impl Explain {
         count_plan: &'static str,
         estimated: f64,
         samples: u64,
-    ) -> Self {
+    ) -> Result<Self> {
         let figures = fetch.stream.figures;
-        Self {
+        Ok(Self {
             query: query.to_string(),
             plan: fetch.stream.name(),
+            field_indexes: fetch.stream.fields()?,
+            conditions: query.conditions().len(),
             count_plan,
             estimated: estimated.round() as u64,
             samples,
@@ -62,7 +69,7 @@ impl Explain {
             chunks_sorted: figures.chunks_sorted,
             entries_tested: figures.entries,
             leaves_read: figures.leaves,
-        }
+        })
     }
 
     /// Whether the rows came from an index, as they always should.
@@ -98,6 +105,16 @@ impl fmt::Display for Explain {
                     "          {} entries of the time index tested, {} leaves read",
                     self.entries_tested, self.leaves_read
                 )?;
+            }
+        }
+        if self.conditions > 0 {
+            let read = "asked of each record";
+            match self.field_indexes.is_empty() {
+                true => writeln!(f, "where     {read}; no index of a field is used")?,
+                false => {
+                    let fields = self.field_indexes.join(", ");
+                    writeln!(f, "where     {read} that the index of {fields} leaves")?;
+                }
             }
         }
         writeln!(f, "count     {}", self.count_plan)?;

@@ -13,10 +13,10 @@ use super::pipelines::{Entry, read_moved, read_rows};
 use super::planes::ANY_STATUS;
 use super::record::status_code;
 use super::runs::{self, RunReader, Timeline};
-use super::schema::{CHUNK_ROWS, COLUMN_ROWS, STATUS_ROWS};
+use super::schema::{CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, missing};
 use super::view::View;
 use crate::error::Result;
-use crate::query::{Cursor, Order, Query, TimeRange};
+use crate::query::{Condition, Cursor, Keys, Order, Query, TimeRange};
 
 /// Where a sample stands in the order: by instant, then by row. Rows grow as ids are first stored, so
 /// this is the order of rule R4.
@@ -68,6 +68,8 @@ pub(super) struct Filter {
     pub(super) ids: Option<Vec<String>>,
     /// Whether it says what is to be changed or deleted, for which no record must be readable.
     pub(super) is_of_change: bool,
+    /// Indexes of fields by number of place, and the keys that conditions leave.
+    pub(super) fields: Vec<(usize, Keys)>,
 }
 
 impl Filter {
@@ -107,6 +109,7 @@ impl Filter {
             limit: query.limit_max().unwrap_or(u64::MAX),
             ids: query.id_set().map(|ids| ids.iter().cloned().collect()),
             is_of_change: false,
+            fields: indexed_fields(view, query)?,
         })
     }
 
@@ -117,6 +120,7 @@ impl Filter {
             || self.range.is_empty()
             || self.pipelines.as_ref().is_some_and(Vec::is_empty)
             || self.ids.as_ref().is_some_and(Vec::is_empty)
+            || self.fields.iter().any(|(_, keys)| keys.ranges().is_empty())
     }
 
     /// Whether it is filters alone: no ids to look up and no place to start from.
@@ -135,6 +139,7 @@ impl Filter {
             limit: u64::MAX,
             ids: None,
             is_of_change: self.is_of_change,
+            fields: self.fields.clone(),
         }
     }
 
@@ -219,6 +224,19 @@ impl Filter {
             }
             Ok(self.status_mask(view, chunk)?.to_bitmap() & of_pipelines)
         })
+    }
+
+    /// Of these rows of a chunk, those that indexes of fields leave to be looked at.
+    pub(super) fn candidates(&self, view: &View, chunk: u64, rows: Arc<Rows>) -> Result<Arc<Rows>> {
+        let mut left: Option<RoaringBitmap> = None;
+        for (index, keys) in &self.fields {
+            let index = view.indexes()?.get(*index);
+            let index = index.ok_or_else(|| missing(Kind::Field, 0))?;
+            if let Some(rows_of_keys) = index.rows(&view.field_rows()?, chunk, keys)? {
+                left = Some(left.as_ref().unwrap_or(&rows.bitmap) & rows_of_keys);
+            }
+        }
+        Ok(left.map_or(rows, |left| Arc::new(left.into())))
     }
 
     /// How many rows of a chunk match, time counted in.
@@ -323,6 +341,20 @@ impl Filter {
         }
         Ok(Some(rows))
     }
+}
+
+/// The indexes that conditions of a query can ask, and for which keys.
+fn indexed_fields(view: &View, query: &Query) -> Result<Vec<(usize, Keys)>> {
+    let bounds = query.conditions().iter().flat_map(Condition::bounds);
+    let mut fields = Vec::new();
+    for (field, keys) in bounds {
+        let indexes = view.indexes()?.iter();
+        let found = indexes
+            .enumerate()
+            .find(|(_, index)| index.field == *field && index.is_complete());
+        fields.extend(found.map(|(index, _)| (index, keys)));
+    }
+    Ok(fields)
 }
 
 /// The places of a chunk whose instant is not the one in its run, and that instant.

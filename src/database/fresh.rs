@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::options::sync_folder;
 use super::{Database, Durability};
 use crate::error::{Error, Result};
+use crate::query::Field;
 use crate::sample::Sample;
 use crate::storage::Storage;
 
@@ -28,6 +29,8 @@ pub(super) struct Fresh {
     database: Option<Database>,
     batch: Vec<Sample>,
     batch_bytes: usize,
+    /// Fields that get an index when all samples are in it.
+    pub(super) fields: Vec<Field>,
     /// Samples that are in it.
     pub(super) samples: u64,
     is_finished: bool,
@@ -49,6 +52,7 @@ impl Fresh {
             database: None,
             batch: Vec::new(),
             batch_bytes: 0,
+            fields: Vec::new(),
             samples: 0,
             is_finished: false,
         };
@@ -82,6 +86,9 @@ impl Fresh {
     pub(super) fn finish(mut self, like: &Path, operation: &'static str) -> Result<u64> {
         self.store()?;
         if let Some(database) = self.database.take() {
+            for field in &self.fields {
+                database.create_index(field, |_| ())?;
+            }
             database.close()?;
         }
         fs::metadata(like)

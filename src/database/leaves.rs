@@ -38,6 +38,8 @@ pub(super) fn read<T: Leaf>(table: &impl ReadableTable<u64, &'static [u8]>, key:
 pub(super) struct Leaves<T> {
     /// Rows that had been given out, each of which has a leaf.
     rows: u64,
+    /// Added to the number of a leaf, it is its key.
+    base: u64,
     loaded: BTreeMap<u64, Loaded<T>>,
 }
 
@@ -49,8 +51,14 @@ struct Loaded<T> {
 impl<T: Leaf> Leaves<T> {
     /// None yet, in a transaction before which so many rows were given out.
     pub(super) fn new(rows: u64) -> Self {
+        Self::based(rows, 0)
+    }
+
+    /// The same, in a table that has other leaves before the key `base`.
+    pub(super) fn based(rows: u64, base: u64) -> Self {
         Self {
             rows,
+            base,
             loaded: BTreeMap::new(),
         }
     }
@@ -60,13 +68,14 @@ impl<T: Leaf> Leaves<T> {
         table: &impl ReadableTable<u64, &'static [u8]>,
         key: u64,
     ) -> Result<&mut Loaded<T>> {
+        let at = self.base + key;
         match self.loaded.entry(key) {
             btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             btree_map::Entry::Vacant(entry) => {
-                let leaf = match table.get(key).context("read an index leaf")? {
-                    Some(guard) => T::decode(unseal_exact(T::KIND, key, guard.value())?),
+                let leaf = match table.get(at).context("read an index leaf")? {
+                    Some(guard) => T::decode(unseal_exact(T::KIND, at, guard.value())?),
                     None if key.saturating_mul(T::ROWS) < self.rows => {
-                        return Err(missing(T::KIND, key));
+                        return Err(missing(T::KIND, at));
                     }
                     None => T::EMPTY,
                 };
@@ -110,9 +119,10 @@ impl<T: Leaf> Leaves<T> {
         for (key, leaf) in self.changed() {
             sealed.clear();
             leaf.encode(&mut sealed);
-            seal(T::KIND, key, &mut sealed);
+            let at = self.base + key;
+            seal(T::KIND, at, &mut sealed);
             table
-                .insert(key, sealed.as_slice())
+                .insert(at, sealed.as_slice())
                 .context("write an index leaf")?;
         }
         Ok(())

@@ -227,7 +227,7 @@ pub(super) fn decode_places(kind: Kind, key: u64, sealed: &[u8]) -> Result<Roari
     }
 }
 
-fn write_places(
+pub(super) fn write_places(
     table: &mut Table<'_, u64, &'static [u8]>,
     kind: Kind,
     key: u64,

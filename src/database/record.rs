@@ -107,6 +107,12 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header<'_>> {
     })
 }
 
+/// `data` and `measurements` of a record, as they are encoded.
+pub(super) fn payloads(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let envelope = read(bytes)?;
+    Ok((envelope.data, envelope.measurements))
+}
+
 /// The sample of a record, which is a part of `whole`. Its payloads share those bytes and stay encoded.
 pub(super) fn decode(
     whole: &Arc<[u8]>,

@@ -35,6 +35,7 @@ impl Database {
         };
         let mut source = Source::open(path, true)?;
         let mut fresh = Fresh::create(path, OPERATION)?;
+        fresh.fields = source.fields();
         let mut add = |row, found| match found {
             Found::Sample(sample) => fresh.add(sample),
             Found::Doubtful(_) => Err(refused(&format!("the status of row {row}"))),

@@ -23,6 +23,26 @@ use super::schema::{
 };
 use crate::error::Result;
 
+/// Which runs of a table: those of `created_at`, or those of the keys of an indexed field (`fields.rs`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Series {
+    pub(super) kind: Kind,
+    /// Added to each key.
+    pub(super) base: u64,
+}
+
+impl Series {
+    pub(super) const CREATED: Self = Self {
+        kind: Kind::CreatedRun,
+        base: 0,
+    };
+
+    /// The key of a leaf of a chunk's run.
+    pub(super) fn key(self, chunk: u64, leaf: u64) -> u64 {
+        self.base + run_key(chunk, leaf)
+    }
+}
+
 /// A chunk with more moved rows than this gets a new run.
 pub(super) const MOVED_ROWS_MAX: u64 = if cfg!(test) { 24 } else { 2_048 };
 
@@ -41,11 +61,15 @@ pub(super) struct Fences {
 }
 
 impl Fences {
-    pub(super) fn read(table: &impl ReadableTable<u64, &'static [u8]>, chunk: u64) -> Result<Self> {
-        let key = run_key(chunk, FENCES_LEAF);
+    pub(super) fn read(
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        series: Series,
+        chunk: u64,
+    ) -> Result<Self> {
+        let key = series.key(chunk, FENCES_LEAF);
         let guard = table.get(key).context("read the time index")?;
-        let guard = guard.ok_or_else(|| missing(Kind::CreatedRun, key))?;
-        let bytes = unseal_exact::<FENCES_BYTES>(Kind::CreatedRun, key, guard.value())?;
+        let guard = guard.ok_or_else(|| missing(series.kind, key))?;
+        let bytes = unseal_exact::<FENCES_BYTES>(series.kind, key, guard.value())?;
         let (instants, rest) = bytes.split_at(RUN_LEAVES * 8);
         let (instants, places) = (instants.as_chunks::<8>().0, rest.as_chunks::<2>().0);
         Ok(Self {
@@ -62,7 +86,12 @@ impl Fences {
         self.firsts.get(leaf).copied() == entry
     }
 
-    fn write(&self, table: &mut Table<'_, u64, &'static [u8]>, chunk: u64) -> Result<()> {
+    fn write(
+        &self,
+        table: &mut Table<'_, u64, &'static [u8]>,
+        series: Series,
+        chunk: u64,
+    ) -> Result<()> {
         let mut bytes = Vec::with_capacity(FENCES_BYTES + 8);
         for (micros, _) in self.firsts {
             bytes.extend(micros.to_le_bytes());
@@ -71,13 +100,14 @@ impl Fences {
             bytes.extend((place as u16).to_le_bytes());
         }
         bytes.push(u8::from(self.is_ordered));
-        write_leaf(table, chunk, FENCES_LEAF, bytes)
+        write_leaf(table, series, chunk, FENCES_LEAF, bytes)
     }
 }
 
 /// Writes the run of a full chunk, in place of an older one.
 pub(super) fn write_run(
     table: &mut Table<'_, u64, &'static [u8]>,
+    series: Series,
     chunk: u64,
     instants: &[i64],
 ) -> Result<()> {
@@ -91,20 +121,21 @@ pub(super) fn write_run(
         let mut bytes = Vec::with_capacity(LEAF_BYTES + 8);
         bytes.extend(places.iter().flat_map(|place| instant(place).to_le_bytes()));
         bytes.extend(places.iter().flat_map(|place| place.to_le_bytes()));
-        write_leaf(table, chunk, leaf as u64, bytes)?;
+        write_leaf(table, series, chunk, leaf as u64, bytes)?;
         fences.firsts[leaf] = (instant(&places[0]), u32::from(places[0]));
     }
-    fences.write(table, chunk)
+    fences.write(table, series, chunk)
 }
 
 fn write_leaf(
     table: &mut Table<'_, u64, &'static [u8]>,
+    series: Series,
     chunk: u64,
     leaf: u64,
     mut bytes: Vec<u8>,
 ) -> Result<()> {
-    let key = run_key(chunk, leaf);
-    seal(Kind::CreatedRun, key, &mut bytes);
+    let key = series.key(chunk, leaf);
+    seal(series.kind, key, &mut bytes);
     table
         .insert(key, bytes.as_slice())
         .context("write the time index")?;
@@ -135,13 +166,14 @@ struct RunLeaf {
 impl RunLeaf {
     fn read(
         table: &impl ReadableTable<u64, &'static [u8]>,
+        series: Series,
         chunk: u64,
         leaf: usize,
     ) -> Result<Box<Self>> {
-        let key = run_key(chunk, leaf as u64);
+        let key = series.key(chunk, leaf as u64);
         let guard = table.get(key).context("read the time index")?;
-        let guard = guard.ok_or_else(|| missing(Kind::CreatedRun, key))?;
-        let bytes = unseal_exact::<LEAF_BYTES>(Kind::CreatedRun, key, guard.value())?;
+        let guard = guard.ok_or_else(|| missing(series.kind, key))?;
+        let bytes = unseal_exact::<LEAF_BYTES>(series.kind, key, guard.value())?;
         let (instants, places) = bytes.split_at(RUN_ENTRIES * 8);
         let (instants, places) = (instants.as_chunks::<8>().0, places.as_chunks::<2>().0);
         let leaf = Box::new(Self {
@@ -166,10 +198,11 @@ impl RunLeaf {
 /// The entries of a leaf of a run, in order.
 pub(super) fn read_leaf(
     table: &impl ReadableTable<u64, &'static [u8]>,
+    series: Series,
     chunk: u64,
     leaf: usize,
 ) -> Result<Vec<Entry>> {
-    let leaf = RunLeaf::read(table, chunk, leaf)?;
+    let leaf = RunLeaf::read(table, series, chunk, leaf)?;
     Ok((0..RUN_ENTRIES).map(|at| leaf.entry(at)).collect())
 }
 
@@ -221,6 +254,7 @@ pub(super) const KEPT_LEAVES_MAX: usize = 8_192;
 /// Reads runs, keeps their leaves while there is room, and counts what it had to read.
 pub(super) struct RunReader<'a> {
     table: &'a ReadOnlyTable<u64, &'static [u8]>,
+    series: Series,
     /// How many leaves of the database are kept.
     kept: &'a AtomicUsize,
     /// The last leaf that there was no room for.
@@ -233,9 +267,14 @@ pub(super) struct RunReader<'a> {
 pub(super) struct LastLeaf(Option<(u64, usize, Box<RunLeaf>)>);
 
 impl<'a> RunReader<'a> {
-    pub(super) fn new(table: &'a ReadOnlyTable<u64, &'static [u8]>, kept: &'a AtomicUsize) -> Self {
+    pub(super) fn new(
+        table: &'a ReadOnlyTable<u64, &'static [u8]>,
+        series: Series,
+        kept: &'a AtomicUsize,
+    ) -> Self {
         Self {
             table,
+            series,
             kept,
             last: LastLeaf::default(),
             leaves_read: 0,
@@ -243,7 +282,9 @@ impl<'a> RunReader<'a> {
     }
 
     pub(super) fn fences<'c>(&self, chunk: u64, cache: &'c RunCache) -> Result<&'c Fences> {
-        get_or_read(&cache.fences, || Fences::read(self.table, chunk))
+        get_or_read(&cache.fences, || {
+            Fences::read(self.table, self.series, chunk)
+        })
     }
 
     fn leaf<'s>(&'s mut self, chunk: u64, cache: &'s RunCache, leaf: usize) -> Result<&'s RunLeaf> {
@@ -256,7 +297,7 @@ impl<'a> RunReader<'a> {
         let is_last = matches!(&self.last.0, Some(last) if (last.0, last.1) == (chunk, leaf));
         if !is_last {
             self.leaves_read += 1;
-            let read = RunLeaf::read(self.table, chunk, leaf)?;
+            let read = RunLeaf::read(self.table, self.series, chunk, leaf)?;
             if self.kept.load(Relaxed) < KEPT_LEAVES_MAX {
                 self.kept.fetch_add(1, Relaxed);
                 return Ok(cells[leaf].get_or_init(|| read));
@@ -265,7 +306,10 @@ impl<'a> RunReader<'a> {
         }
         match &self.last.0 {
             Some((_, _, leaf)) => Ok(leaf),
-            None => Err(missing(Kind::CreatedRun, run_key(chunk, leaf as u64))),
+            None => Err(missing(
+                self.series.kind,
+                self.series.key(chunk, leaf as u64),
+            )),
         }
     }
 }

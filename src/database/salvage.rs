@@ -89,6 +89,7 @@ impl Database {
         let mut source = Source::open(from, false)?;
         let reserved = Reserved::take(to)?;
         let mut fresh = Fresh::create(to, OPERATION)?;
+        fresh.fields = source.fields();
         let mut report = SalvageReport::default();
         let mut add = |row, found| match found {
             Found::Sample(sample) => fresh.add(sample),

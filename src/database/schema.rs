@@ -23,6 +23,8 @@ pub(super) const CHUNK_ROWS: u64 = if cfg!(test) { 960 } else { 61_440 };
 pub(super) const STATUS_ROWS: u64 = 6_144 / SHARE;
 /// Rows of one leaf of the columns: 320 × (8 + 4) bytes.
 pub(super) const COLUMN_ROWS: u64 = 320 / SHARE;
+/// Rows of one leaf of an indexed field's keys: 480 × 8 bytes.
+pub(super) const FIELD_ROWS: u64 = 480 / SHARE;
 /// Entries of one leaf of a chunk's time run: 384 × (8 + 2) bytes.
 pub(super) const RUN_ENTRIES: usize = (384 / SHARE) as usize;
 /// Leaves of a chunk's time run.
@@ -35,6 +37,8 @@ pub(super) const LEAF_BYTES: usize = (3_840 / SHARE) as usize;
 const _: () = assert!(CHUNK_ROWS.is_multiple_of(STATUS_ROWS));
 const _: () = assert!(CHUNK_ROWS.is_multiple_of(COLUMN_ROWS));
 const _: () = assert!(CHUNK_ROWS.is_multiple_of(RUN_ENTRIES as u64));
+const _: () = assert!(CHUNK_ROWS.is_multiple_of(FIELD_ROWS));
+const _: () = assert!(FIELD_ROWS as usize * 8 == LEAF_BYTES);
 const _: () = assert!(CHUNK_ROWS <= 1 << 16);
 const _: () = assert!(RUN_LEAVES < FENCES_LEAF as usize);
 const _: () = assert!(STATUS_ROWS as usize * 5 / 8 == LEAF_BYTES);
@@ -74,16 +78,7 @@ macro_rules! tables {
 
             /// Name, entries, bytes in use and bytes allocated of each table.
             pub(super) fn sizes(&self) -> Result<Vec<(&'static str, u64, u64, u64)>> {
-                use redb::ReadableTableMetadata;
-                let page_bytes = 4_096;
-                Ok(vec![$({
-                    let entries = self.$name.len().context("measure a table")?;
-                    let stats = self.$name.stats().context("measure a table")?;
-                    let used = stats.stored_bytes() + stats.metadata_bytes();
-                    let allocated = used + stats.fragmented_bytes();
-                    (stringify!($name), entries, used, allocated.max(
-                        page_bytes * (stats.leaf_pages() + stats.branch_pages())))
-                },)+])
+                Ok(vec![$(size_of(stringify!($name), &self.$name)?,)+])
             }
         }
 
@@ -128,8 +123,27 @@ tables! {
     pipeline_rows: u64 => &'static [u8];
 }
 
+/// Name, entries, bytes in use and bytes allocated of a table.
+pub(super) fn size_of<K: redb::Key + 'static, V: redb::Value + 'static>(
+    name: &'static str,
+    table: &ReadOnlyTable<K, V>,
+) -> Result<(&'static str, u64, u64, u64)> {
+    use redb::ReadableTableMetadata;
+    const PAGE_BYTES: u64 = 4_096;
+    let entries = table.len().context("measure a table")?;
+    let stats = table.stats().context("measure a table")?;
+    let used = stats.stored_bytes() + stats.metadata_bytes();
+    let allocated = used + stats.fragmented_bytes();
+    let pages = stats.leaf_pages() + stats.branch_pages();
+    Ok((name, entries, used, allocated.max(PAGE_BYTES * pages)))
+}
+
+/// Keys of indexed fields, of a file that has such indexes: see `fields.rs`.
+pub(super) const FIELDS: redb::TableDefinition<'static, u64, &'static [u8]> =
+    redb::TableDefinition::new("fields");
+
 /// What kind of value a seal belongs to, so that no value passes for one of another table.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(super) enum Kind {
     Meta = 1,
@@ -144,6 +158,8 @@ pub(super) enum Kind {
     Pipeline,
     State,
     Ids,
+    /// An index of a field: its definition in `summary`, and what is in `fields`.
+    Field,
 }
 
 impl Kind {
@@ -161,6 +177,7 @@ impl Kind {
             Self::Pipeline => "summary, pipelines",
             Self::State => "summary, state",
             Self::Ids => "ids",
+            Self::Field => "fields",
         }
     }
 

@@ -9,8 +9,8 @@ use super::Database;
 use super::chunk::Overlap;
 use super::explain::Explain;
 use super::failure::{Context, guard};
-use super::fetch::Fetch;
-use super::filter::{ColumnReader, Filter, first_row};
+use super::filter::{ColumnReader, Filter, Place, first_row};
+use super::matching::{Matching, Request};
 use super::pipelines::{Entry, decode_places, read_all};
 use super::plan::Access;
 use super::readers::Readers;
@@ -83,6 +83,16 @@ impl Snapshot {
             .map_err(|error| error.with_sample_id(id))
     }
 
+    fn request<'a>(&'a self, query: &'a Query) -> Result<Request<'a>> {
+        Ok(Request {
+            view: &self.view,
+            readers: self.readers(),
+            query,
+            filter: Filter::resolve(&self.view, query)?,
+            forced: self.forced,
+        })
+    }
+
     /// As [`Storage::list`](crate::Storage::list).
     ///
     /// # Errors
@@ -90,22 +100,20 @@ impl Snapshot {
     /// [`Io`](crate::ErrorKind::Io).
     pub fn list(&self, query: &Query) -> Result<Page> {
         self.guard("list samples", || {
-            let filter = Filter::resolve(&self.view, query)?;
-            let limit = filter.limit;
-            if limit == 0 {
+            let request = self.request(query)?;
+            if request.filter.limit == 0 {
                 return Ok(Page::default());
             }
-            let stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
-            let mut fetch = Fetch::all(Arc::clone(&self.view), self.readers(), stream, limit);
+            let mut matching = Matching::all(request)?;
             let mut samples = Vec::new();
             let mut last = None;
-            while let Some((place, sample)) = fetch.next()? {
+            while let Some((place, sample)) = matching.next()? {
                 samples.push(sample);
                 last = Some(place);
             }
-            // Whether more may follow is seen from the indexes.
+            // Whether more may follow is seen from the indexes, unless conditions decide.
             let next = match last {
-                Some(last) if fetch.stream.has_more()? => Some(last.to_cursor(&self.view, query)),
+                Some(last) if matching.has_more()? => Some(last.to_cursor(&self.view, query)),
                 _ => None,
             };
             Ok(Page::new(samples, next))
@@ -117,8 +125,10 @@ impl Snapshot {
     /// # Errors
     /// As [`list`](Self::list).
     pub fn iterate(&self, query: &Query) -> Result<Samples<'static>> {
-        let stream = self.guard("iterate over samples", || self.stream(query))?;
-        let mut fetch = Fetch::new(Arc::clone(&self.view), self.readers(), stream);
+        let matching = self.guard("iterate over samples", || {
+            Matching::some(self.request(query)?)
+        });
+        let mut matching = matching?;
         // The file stays open as long as the iterator lives.
         let database = self.database.clone();
         let mut is_over = false;
@@ -128,9 +138,9 @@ impl Snapshot {
             }
             let open = database.engine.check_open("iterate over samples");
             let next = open
-                .and_then(|()| match fetch.next_ready() {
+                .and_then(|()| match matching.next_ready() {
                     Some(ready) => Ok(Some(ready)),
-                    None => guard("iterate over samples", || fetch.next()),
+                    None => guard("iterate over samples", || matching.next()),
                 })
                 .map(|next| next.map(|(_, sample)| sample))
                 .map_err(|error| error.with_subject(database.path().display()));
@@ -139,7 +149,7 @@ impl Snapshot {
         })))
     }
 
-    /// As [`Storage::count`](crate::Storage::count); reads no sample unless ids are asked for.
+    /// As [`Storage::count`](crate::Storage::count); reads no sample unless ids or conditions are asked for.
     ///
     /// # Errors
     /// As [`list`](Self::list).
@@ -148,6 +158,14 @@ impl Snapshot {
             let filter = Filter::resolve(&self.view, query)?;
             if filter.is_nothing() {
                 return Ok(0);
+            }
+            if !query.conditions().is_empty() {
+                let mut count = 0;
+                self.each_matching(query, |_, _| {
+                    count += 1;
+                    Ok(())
+                })?;
+                return Ok(count);
             }
             if !filter.is_whole() {
                 return self.count_one_by_one(query);
@@ -163,6 +181,18 @@ impl Snapshot {
         })
     }
 
+    fn each_matching(
+        &self,
+        query: &Query,
+        mut each: impl FnMut(Place, &Sample) -> Result<()>,
+    ) -> Result<()> {
+        let mut matching = Matching::all(self.request(query)?)?;
+        while let Some((place, sample)) = matching.next()? {
+            each(place, &sample)?;
+        }
+        Ok(())
+    }
+
     fn count_one_by_one(&self, query: &Query) -> Result<u64> {
         let mut stream = self.stream(query)?;
         let mut count = 0;
@@ -172,7 +202,7 @@ impl Snapshot {
         Ok(count)
     }
 
-    /// As [`Storage::facets`](crate::Storage::facets); reads no sample unless ids are asked for.
+    /// As [`Storage::facets`](crate::Storage::facets); reads no sample unless ids or conditions are asked for.
     ///
     /// # Errors
     /// As [`list`](Self::list).
@@ -181,6 +211,13 @@ impl Snapshot {
             let filter = Filter::resolve(&self.view, query)?;
             let mut facets = Facets::new();
             if filter.is_nothing() {
+                return Ok(facets);
+            }
+            if !query.conditions().is_empty() {
+                self.each_matching(query, |_, sample| {
+                    facets.add(sample.pipeline(), sample.status(), 1);
+                    Ok(())
+                })?;
                 return Ok(facets);
             }
             if !filter.is_whole() || filter.limit != u64::MAX {
@@ -274,17 +311,18 @@ impl Snapshot {
     /// As [`list`](Self::list).
     pub fn explain(&self, query: &Query) -> Result<Explain> {
         self.guard("explain a query", || {
-            let filter = Filter::resolve(&self.view, query)?;
-            let count = count_plan(&filter);
-            let limit = filter.limit;
-            let stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
-            let estimated = stream.estimate()?;
-            let mut fetch = Fetch::all(Arc::clone(&self.view), self.readers(), stream, limit);
+            let request = self.request(query)?;
+            let count = match query.conditions() {
+                [] => count_plan(&request.filter),
+                _ => "one by one, conditions asked of each record",
+            };
+            let mut matching = Matching::all(request)?;
+            let estimated = matching.fetch().stream.estimate()?;
             let mut samples = 0;
-            while fetch.next()?.is_some() {
+            while matching.next()?.is_some() {
                 samples += 1;
             }
-            Ok(Explain::new(query, &fetch, count, estimated, samples))
+            Explain::new(query, matching.fetch(), count, estimated, samples)
         })
     }
 
@@ -308,6 +346,25 @@ impl Snapshot {
         if filter.is_nothing() {
             return Ok(selected);
         }
+        let mut add = |place: Place| {
+            let chunk = place.row / CHUNK_ROWS;
+            let in_chunk = (place.row - first_row(chunk)) as u32;
+            selected
+                .entry(chunk)
+                .or_insert_with(RoaringBitmap::new)
+                .insert(in_chunk);
+        };
+        if !query.conditions().is_empty() {
+            let request = Request {
+                filter,
+                ..self.request(query)?
+            };
+            let mut matching = Matching::all(request)?;
+            while let Some((place, _)) = matching.next()? {
+                add(place);
+            }
+            return Ok(selected);
+        }
         if filter.is_whole() && filter.limit == u64::MAX {
             for (number, chunk) in (0..).zip(self.view.chunks()?.iter()) {
                 if chunk.head.in_statuses(filter.codes) == 0 {
@@ -322,9 +379,7 @@ impl Snapshot {
         }
         let mut stream = Stream::open(Arc::clone(&self.view), filter, self.forced)?;
         while let Some(place) = stream.next()? {
-            let chunk = place.row / CHUNK_ROWS;
-            let in_chunk = (place.row - first_row(chunk)) as u32;
-            selected.entry(chunk).or_default().insert(in_chunk);
+            add(place);
         }
         Ok(selected)
     }

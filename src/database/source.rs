@@ -20,6 +20,7 @@ use redb::{
 use super::blocks::Block;
 use super::disk::{Access, Disk, FileDisk};
 use super::failure::{Context, damaged, guard, open_failure};
+use super::fields::read_definitions;
 use super::header::{self, HALF_BYTES, Head, Layout};
 use super::leaves;
 use super::log::Log;
@@ -30,6 +31,7 @@ use super::record::{self, status_of};
 use super::schema::{Kind, SEAL_BYTES, STATUS_ROWS, definition, missing, unseal};
 use super::state::read_state;
 use crate::error::{Error, ErrorKind, Result};
+use crate::query::Field;
 use crate::sample::Sample;
 use late::Late;
 
@@ -142,6 +144,16 @@ impl Source {
         };
         source.find_end(layout)?;
         Ok(source)
+    }
+
+    /// The fields that have an index, if that can be read: it costs no sample when not.
+    pub(super) fn fields(&self) -> Vec<Field> {
+        let read = || read_definitions(self.summary.as_ref().ok_or_else(gone)?, 0);
+        let indexes = guard(OPERATION, read).unwrap_or_else(|error| {
+            tracing::warn!(%error, "indexes of fields are not made again");
+            Vec::new()
+        });
+        indexes.into_iter().map(|index| index.field).collect()
     }
 
     /// Finds out how many rows there are, and what the log adds.

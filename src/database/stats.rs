@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::fields::{IndexStats, index_stats};
 use super::ids::PAIR_BYTES;
 use super::pack::dead_bytes;
-use super::schema::FORMAT_VERSION;
+use super::schema::{FORMAT_VERSION, size_of};
 use super::snapshot::Snapshot;
 use super::view::View;
 use crate::error::Result;
@@ -24,6 +25,8 @@ pub struct Stats {
     pub first: Option<DateTime<Utc>>,
     /// `created_at` of the newest sample.
     pub last: Option<DateTime<Utc>>,
+    /// The indexes of fields.
+    pub indexes: Vec<IndexStats>,
     /// The version of the file format.
     pub format_version: u32,
     /// The size of the file.
@@ -51,7 +54,10 @@ pub struct TableStats {
 
 /// The figures of a file of `file_bytes`, in which redb's part begins at `base`.
 pub(super) fn stats(view: &View, snapshot: &Snapshot, file_bytes: u64, base: u64) -> Result<Stats> {
-    let sizes = view.tables.sizes()?;
+    let mut sizes = view.tables.sizes()?;
+    if let Some(table) = view.field_table() {
+        sizes.push(size_of("fields", table)?);
+    }
     let mut tables: Vec<TableStats> = sizes
         .into_iter()
         .map(|(name, entries, used_bytes, allocated_bytes)| TableStats {
@@ -73,6 +79,7 @@ pub(super) fn stats(view: &View, snapshot: &Snapshot, file_bytes: u64, base: u64
         last: snapshot
             .first_instant(&all.newest_first())?
             .and_then(instant::from_micros),
+        indexes: index_stats(view)?,
         format_version: FORMAT_VERSION,
         file_bytes,
         reclaimable_bytes: free + dead,

@@ -158,7 +158,15 @@ impl Stream {
         }
     }
 
-    /// How many rows match, about; limit left aside.
+    /// The fields whose indexes are asked.
+    pub(super) fn fields(&self) -> Result<Vec<String>> {
+        let indexes = self.view.indexes()?;
+        let fields = self.filter.fields.iter();
+        let fields = fields.filter_map(|(index, _)| indexes.get(*index));
+        Ok(fields.map(|index| index.field.to_string()).collect())
+    }
+
+    /// How many rows match, about; limit left aside, and conditions.
     pub(super) fn estimate(&self) -> Result<f64> {
         let pipeline_share = match &self.filter.pipelines {
             None => 1.0,
@@ -337,6 +345,9 @@ impl Stream {
     fn open_chunk(&mut self, number: u64) -> Result<()> {
         let view = Arc::clone(&self.view);
         let mut rows = self.filter.rows(&view, number)?;
+        if !rows.bitmap.is_empty() && !self.filter.fields.is_empty() {
+            rows = self.filter.candidates(&view, number, rows)?;
+        }
         if rows.bitmap.is_empty() {
             return Ok(());
         }

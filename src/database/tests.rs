@@ -8,6 +8,7 @@
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
 mod damage;
+mod fields;
 mod rescue;
 mod upkeep;
 
@@ -41,6 +42,7 @@ impl Spec {
             .status(self.status)
             .created_at(at(self.micros))
             .data(data! { "pipeline" => self.pipeline, "micros" => self.micros })
+            .measurements(data! { "name" => format!("n{}", self.micros % 50), "half" => self.micros as f64 / 2.0 })
             .build()
             .unwrap()
     }
@@ -60,6 +62,8 @@ enum Operation {
     /// Prunes a status, what is older than this, all but so many of each pipeline.
     Prune(Option<Status>, Option<i64>, Option<u64>),
     Compact,
+    /// Makes an index of a field, or drops it.
+    Index(&'static str, bool),
     Reopen,
     /// The process ends without closing; the power goes with it or not, and what was not durable then
     /// survives by this pattern.
@@ -73,6 +77,14 @@ enum Pattern {
     Shuffled,
     Jittered,
 }
+
+/// Fields that indexes are made of.
+const FIELDS: [&str; 4] = [
+    "data.pipeline",
+    "data.micros",
+    "measurements.name",
+    "measurements.half",
+];
 
 const IDS: u16 = 4_000;
 const SPAN: i64 = 3_000;
@@ -90,12 +102,35 @@ fn specs() -> impl Strategy<Value = Spec> {
     })
 }
 
+fn conditions() -> impl Strategy<Value = String> {
+    let micros = || -30..SPAN + 10;
+    prop_oneof![
+        (0..6).prop_map(|pipeline| format!("data.pipeline = {pipeline}")),
+        (micros(), 0_i64..90).prop_map(|(first, span)| {
+            format!("data.micros between {first} and {}", first + span)
+        }),
+        (micros(), 0..60).prop_map(|(micros, name)| {
+            format!(
+                "measurements.half > {} and measurements.name = 'n{name}'",
+                micros / 2
+            )
+        }),
+        (0..60, 0..60).prop_map(|(a, b)| format!("measurements.name in ('n{a}', 'n{b}', 5)")),
+        (micros(), 0..6).prop_map(|(micros, pipeline)| {
+            format!("measurements.half <= {micros} or data.pipeline = {pipeline}")
+        }),
+        micros()
+            .prop_map(|micros| format!("not data.micros < {micros} and data.absent is missing")),
+    ]
+}
+
 prop_compose! {
     fn queries()(
         pipelines in prop::collection::vec(0_u8..7, 0..3),
         statuses in prop::collection::vec(statuses(), 0..3),
         ids in prop::option::weighted(0.15, prop::collection::vec(0..IDS, 0..6)),
         bounds in prop::array::uniform4(prop::option::weighted(0.3, -30..SPAN + 10)),
+        condition in prop::option::weighted(0.3, conditions()),
         newest: bool,
     ) -> Query {
         let mut query = Query::new();
@@ -121,6 +156,9 @@ prop_compose! {
         if let Some(until) = until {
             query = query.until(until);
         }
+        if let Some(condition) = condition {
+            query = query.condition(condition.parse().unwrap());
+        }
         query.order(if newest { Order::Newest } else { Order::Oldest })
     }
 }
@@ -144,6 +182,8 @@ fn operations() -> impl Strategy<Value = Operation> {
         1 => (prop::option::of(statuses()), prop::option::of(0..SPAN), prop::option::of(0_u64..90))
             .prop_map(|(status, micros, keep)| Operation::Prune(status, micros, keep)),
         1 => Just(Operation::Compact),
+        1 => (prop::sample::select(FIELDS.to_vec()), prop::bool::weighted(0.8))
+            .prop_map(|(field, is_made)| Operation::Index(field, is_made)),
         1 => Just(Operation::Reopen),
         2 => prop::option::of(any::<u64>()).prop_map(Operation::Kill),
         4 => (queries(), 1_u64..70).prop_map(|(query, limit)| Operation::Ask(query, limit)),
@@ -236,6 +276,18 @@ impl Pair {
                 let view = self.database.engine.view("test").unwrap();
                 assert_eq!(pack::dead_bytes(&view).unwrap(), 0);
             }
+            Operation::Index(field, is_made) => {
+                let field = field.parse().unwrap();
+                let had = self.database.indexes().unwrap();
+                let had = had.iter().any(|index| index.field == field);
+                match is_made {
+                    true => assert_eq!(self.database.create_index(&field, |_| ()).unwrap(), !had),
+                    false => assert_eq!(self.database.drop_index(&field).unwrap(), had),
+                }
+                let has = self.database.indexes().unwrap();
+                let whole = has.iter().find(|index| index.field == field);
+                assert_eq!(whole.map(|index| index.progress), is_made.then_some(1.0));
+            }
             Operation::Reopen => {
                 self.database.close().unwrap();
                 let bytes = self.disk.bytes();
@@ -305,6 +357,11 @@ impl Pair {
     }
 
     fn compare(&self, query: &Query, limit: u64) {
+        // Each page and count reads what conditions are asked of.
+        let limit = match query.conditions() {
+            [] => limit,
+            _ => 12 * limit,
+        };
         let expected = self.memory.list(query).unwrap().samples;
         assert_eq!(
             self.database.count(query).unwrap(),
@@ -343,7 +400,7 @@ impl Pair {
             let explained = self.database.explain(&limited).unwrap();
             assert!(explained.uses_index());
             assert_eq!(explained.samples, limit.min(expected.len() as u64));
-            if query.id_set().is_none() {
+            if query.id_set().is_none() && query.conditions().is_empty() {
                 assert_eq!(explained.records_read, explained.samples);
             }
         }

@@ -14,6 +14,7 @@ use super::blocks::Block;
 use super::chunk::{CHUNK_LEAVES, Chunk, read_chunks};
 use super::columns::Columns;
 use super::failure::{Context, damaged, guard, wrap};
+use super::fields::{self, FieldIndex, FieldTable};
 use super::gathered::{Gathered, find_in_batches};
 use super::ids::find_merged;
 use super::kept_blocks::{KeptBlock, KeptBlocks};
@@ -22,7 +23,7 @@ use super::once::get_or_read;
 use super::pipelines::Dictionary;
 use super::planes::Planes;
 use super::record;
-use super::runs::{Newest, RunReader, Timeline};
+use super::runs::{Newest, RunReader, Series, Timeline};
 use super::schema::{
     CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, Tables, definition, missing, unseal,
 };
@@ -41,6 +42,9 @@ pub(super) struct View {
     pub(super) state: State,
     dictionary: OnceLock<Arc<Dictionary>>,
     chunks: OnceLock<Arc<Vec<Arc<Chunk>>>>,
+    indexes: OnceLock<Arc<Vec<FieldIndex>>>,
+    /// The keys of indexed fields.
+    field_table: Option<FieldTable>,
     /// Shared with every commit whose pairs are the same.
     gathered: Arc<OnceLock<Gathered>>,
     /// How many ids were looked up while that was not decoded.
@@ -58,6 +62,7 @@ pub(super) struct View {
 pub(super) struct Decoded {
     pub(super) dictionary: Arc<Dictionary>,
     pub(super) chunks: Arc<Vec<Arc<Chunk>>>,
+    pub(super) indexes: Arc<Vec<FieldIndex>>,
     /// The gathered pairs of ids, decoded when they are first asked for.
     pub(super) gathered: Arc<OnceLock<Gathered>>,
     /// How many ids were looked up while they were not.
@@ -79,12 +84,15 @@ impl View {
         let identity = read_identity(&meta)?;
         let tables = Tables::open(transaction)?;
         let state = read_state(&tables.summary)?;
+        let field_table = fields::open_table(transaction)?;
         Ok(Self {
             tables,
             identity,
             state,
             dictionary: OnceLock::new(),
             chunks: OnceLock::new(),
+            indexes: OnceLock::new(),
+            field_table,
             gathered: Arc::default(),
             looked_up: Arc::default(),
             newest: OnceLock::new(),
@@ -101,12 +109,18 @@ impl View {
         state: State,
         decoded: Decoded,
     ) -> Result<Self> {
+        let field_table = match decoded.indexes.is_empty() {
+            true => None,
+            false => fields::open_table(transaction)?,
+        };
         Ok(Self {
             tables: Tables::open(transaction)?,
             identity,
             state,
             dictionary: OnceLock::from(decoded.dictionary),
             chunks: OnceLock::from(decoded.chunks),
+            indexes: OnceLock::from(decoded.indexes),
+            field_table,
             gathered: decoded.gathered,
             looked_up: decoded.looked_up,
             newest: OnceLock::new(),
@@ -180,6 +194,7 @@ impl View {
         Ok(Decoded {
             dictionary: Arc::clone(self.dictionary()?),
             chunks: Arc::clone(self.chunks()?),
+            indexes: Arc::clone(self.indexes()?),
             gathered: Arc::clone(&self.gathered),
             looked_up: Arc::clone(&self.looked_up),
             newest: self.newest.get().or(self.newest_base.as_ref()).cloned(),
@@ -214,6 +229,27 @@ impl View {
         Ok(newest)
     }
 
+    /// The indexes of fields.
+    pub(super) fn indexes(&self) -> Result<&Arc<Vec<FieldIndex>>> {
+        get_or_read(&self.indexes, || {
+            fields::read_definitions(&self.tables.summary, self.full_chunks()).map(Arc::new)
+        })
+    }
+
+    /// The keys of indexed fields, if the file has ever had such an index.
+    pub(super) fn field_table(&self) -> Option<&FieldTable> {
+        self.field_table.as_ref()
+    }
+
+    /// The rows whose keys the indexes of fields have. There is an index.
+    pub(super) fn field_rows(&self) -> Result<fields::Rows<'_>> {
+        Ok(fields::Rows {
+            table: self.field_table().ok_or_else(|| missing(Kind::Field, 0))?,
+            end: self.state.next_row,
+            kept_leaves: &self.kept_leaves,
+        })
+    }
+
     /// The rows of a chunk in order of time.
     pub(super) fn timeline(&self, number: u64) -> Result<Timeline<'_>> {
         if number >= self.full_chunks() {
@@ -228,7 +264,11 @@ impl View {
     }
 
     pub(super) fn run_reader(&self) -> RunReader<'_> {
-        RunReader::new(&self.tables.created_runs, &self.kept_leaves)
+        RunReader::new(
+            &self.tables.created_runs,
+            Series::CREATED,
+            &self.kept_leaves,
+        )
     }
 
     /// The status planes of the leaf that a row is in.

@@ -19,6 +19,7 @@ use super::blocks::BlockWriter;
 use super::chunk::Head;
 use super::columns::Columns;
 use super::failure::Context;
+use super::fields::FieldWriter;
 use super::gathered::{Pair, Pairs};
 use super::journal::Journal;
 use super::leaves::Leaves;
@@ -28,11 +29,15 @@ use super::schema::{CHUNK_ROWS, TablesMut};
 use super::state::{Identity, State};
 use super::view::{Decoded, View};
 use crate::error::Result;
+use crate::query::Field;
 use crate::sample::Status;
 
 /// One write transaction on every table.
 pub(super) struct Transaction<'t> {
     pub(super) tables: TablesMut<'t>,
+    transaction: &'t WriteTransaction,
+    /// The indexes of fields, if there are any.
+    fields: Option<FieldWriter<'t>>,
     identity: Identity,
     state: State,
     base: Decoded,
@@ -87,6 +92,11 @@ impl<'t> Transaction<'t> {
         let base = view.decoded()?;
         Ok(Self {
             tables: TablesMut::open(transaction)?,
+            transaction,
+            fields: match view.indexes()?.is_empty() {
+                true => None,
+                false => Some(FieldWriter::begin(transaction, view)?),
+            },
             identity: view.identity,
             state: view.state.clone(),
             base_newest: view.full_chunks(),
@@ -107,6 +117,27 @@ impl<'t> Transaction<'t> {
             is_replay: false,
             journal: Journal::default(),
         })
+    }
+
+    fn fields(&mut self, view: &View) -> Result<&mut FieldWriter<'t>> {
+        let fields = match self.fields.take() {
+            Some(fields) => fields,
+            None => FieldWriter::begin(self.transaction, view)?,
+        };
+        Ok(self.fields.insert(fields))
+    }
+
+    /// As [`FieldWriter::build`].
+    pub(super) fn build_index(&mut self, field: &Field, view: &View) -> Result<Option<u64>> {
+        self.fields(view)?.build(field, view)
+    }
+
+    /// As [`FieldWriter::remove`].
+    pub(super) fn drop_index(&mut self, field: &Field) -> Result<bool> {
+        match &mut self.fields {
+            Some(fields) => fields.remove(field, &mut self.tables.summary),
+            None => Ok(false),
+        }
     }
 
     pub(super) fn is_full(&self, chunk: u64) -> bool {

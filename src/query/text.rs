@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 
-use super::{Order, Query};
+use super::{Condition, Order, Query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
 use crate::sample::Status;
@@ -82,6 +82,11 @@ pub const FILTERS: &[Filter] = &[
         "WHEN",
         "Only samples created at this instant or earlier",
     ),
+    Filter::several(
+        "where",
+        "CONDITION",
+        "Only samples of whose fields this is true: measurements.temp > 30",
+    ),
     Filter::flag("newest", "Newest first"),
     Filter::one("limit", "N", "At most so many samples"),
     Filter::one("cursor", "TOKEN", "Go on behind the end of an earlier page"),
@@ -114,6 +119,10 @@ impl Query {
             "before" => self.before(when()?),
             "since" => self.since(when()?),
             "until" => self.until(when()?),
+            "where" => {
+                let condition = value.parse::<Condition>();
+                self.condition(condition.map_err(|error| error.with_subject("--where"))?)
+            }
             "newest" => match value {
                 "" | "true" => self.order(Order::Newest),
                 "false" => self.order(Order::Oldest),
@@ -175,6 +184,9 @@ impl fmt::Display for Query {
             if let Some(instant) = instant {
                 words.push((name, instant::to_text(instant)));
             }
+        }
+        for condition in &self.conditions {
+            words.push(("where", condition.to_string()));
         }
         if self.order == Order::Newest {
             words.push(("newest", String::new()));
@@ -358,6 +370,9 @@ mod tests {
             statuses in prop::collection::vec(prop::sample::select(Status::ALL.to_vec()), 0..3),
             ids in prop::option::of(prop::collection::vec("[^\0]{0,12}", 1..3)),
             bounds in prop::array::uniform4(prop::option::of(instants())),
+            conditions in prop::collection::vec(prop::sample::select(vec![
+                "data.a = 1", "measurements.\"b c\" like '%x' or data.d is null", "not data.e[3] > -2.5e10",
+            ]), 0..3),
             newest: bool,
             limit: Option<u64>,
         ) -> Query {
@@ -367,6 +382,7 @@ mod tests {
             query.ids = ids.map(|ids| ids.into_iter().collect());
             [query.after, query.before, query.since, query.until] = bounds;
             query.order = if newest { Order::Newest } else { Order::Oldest };
+            query.conditions = conditions.iter().map(|text| text.parse().unwrap()).collect();
             query.limit = limit;
             query
         }

@@ -69,7 +69,7 @@ fn select(scan: Scan<'_>, query: &Query) -> Result<Vec<Ranked>> {
             (Some(start), Order::Oldest) => position(&ranked) > start,
             (Some(start), Order::Newest) => position(&ranked) < start,
         };
-        if behind && query.matches(&ranked.sample) {
+        if behind && query.matches(&ranked.sample)? {
             selected.push(ranked);
         }
     }

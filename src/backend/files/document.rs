@@ -40,7 +40,7 @@ impl Document {
         objects: &Objects,
         operation: &'static str,
         to: Status,
-        still: impl Fn(&Sample) -> bool,
+        still: impl Fn(&Sample) -> Result<bool>,
     ) -> Result<bool> {
         let name = Name::of(self.sample.id());
         let key = Key::new(SAMPLES, name.as_str());
@@ -53,7 +53,7 @@ impl Document {
                 return Ok(true);
             }
             match Self::read(objects, operation, &name).await? {
-                Some(found) if still(&found.sample) => self = found,
+                Some(found) if still(&found.sample)? => self = found,
                 _ => return Ok(false),
             }
         }

@@ -13,12 +13,11 @@ use tokio::sync::mpsc;
 use tokio_postgres::IsolationLevel;
 
 use super::failure::Failure;
-use super::row;
+use super::row::{self, Found};
 use super::sql::Statement;
 use super::{Shared, hand_back};
 use crate::backend::runtime::wait;
 use crate::error::Result;
-use crate::sample::Sample;
 
 /// Rows of the first piece, of which nobody knows how large they are, for a caller that may stop early.
 const FIRST_ROWS: i32 = 4;
@@ -28,12 +27,12 @@ const ROWS_MAX: i32 = 4_096;
 /// About how much JSON a piece holds once the size of rows is known.
 const PIECE_BYTES: usize = 1 << 20;
 
-type Piece = Result<Vec<Sample>>;
+type Piece = Result<Vec<Found>>;
 
 pub(super) struct Stream {
     operation: &'static str,
     shared: Arc<Shared>,
-    samples: vec::IntoIter<Sample>,
+    samples: vec::IntoIter<Found>,
     /// `None` behind the end.
     pieces: Option<mpsc::Receiver<Piece>>,
 }
@@ -83,9 +82,9 @@ impl Stream {
 }
 
 impl Iterator for Stream {
-    type Item = Result<Sample>;
+    type Item = Result<Found>;
 
-    fn next(&mut self) -> Option<Result<Sample>> {
+    fn next(&mut self) -> Option<Result<Found>> {
         loop {
             if let Some(sample) = self.samples.next() {
                 return Some(Ok(sample));
@@ -141,8 +140,7 @@ async fn read_all(
         let found = found?;
         let bytes: usize = found.iter().map(|found| found.bytes).sum();
         rows_max = next_rows_max(rows_max, found.len(), bytes);
-        let samples = found.into_iter().map(|found| found.sample).collect();
-        if pieces.send(Ok(samples)).await.is_err() || is_last {
+        if pieces.send(Ok(found)).await.is_err() || is_last {
             break;
         }
     }

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use redb::ReadOnlyTable;
 use roaring::RoaringBitmap;
 
+use super::fields::ChunkKeys;
 use super::{Check, FaultKind, OPERATION};
 use crate::database::blocks::Block;
 use crate::database::chunk::{CHUNK_LEAVES, Head};
@@ -16,24 +18,35 @@ use crate::database::mask::Mask;
 use crate::database::pipelines::{Entry, decode_places, read_moved};
 use crate::database::planes::Planes;
 use crate::database::record::{self, status_of};
-use crate::database::runs::{self, Fences};
+use crate::database::runs::{self, Fences, Series};
 use crate::database::schema::{
-    CHUNK_ROWS, COLUMN_ROWS, Kind, RUN_LEAVES, STATUS_ROWS, cell_key, missing, run_key, unseal,
+    CHUNK_ROWS, COLUMN_ROWS, Kind, RUN_LEAVES, STATUS_ROWS, cell_key, missing, unseal,
 };
 use crate::error::Result;
 
 /// What was read of a chunk.
-struct Rows {
-    chunk: u64,
+pub(super) struct Rows {
+    pub(super) chunk: u64,
     /// All that were given out.
-    rows: Range<u64>,
+    pub(super) rows: Range<u64>,
     /// By column leaf. `None` where it could not be read.
     columns: Vec<Option<Columns>>,
+    /// The keys of indexed fields.
+    keys: ChunkKeys,
     counts: [u32; 6],
     /// Whether all statuses are known.
     is_counted: bool,
     /// The hash and row of every sample whose record could be read.
     pairs: Vec<Pair>,
+}
+
+/// A run that is to be checked.
+pub(super) struct Run<'a> {
+    pub(super) kind: FaultKind,
+    pub(super) table: &'a ReadOnlyTable<u64, &'static [u8]>,
+    pub(super) series: Series,
+    /// The key of a row, where it is known.
+    pub(super) key_of: &'a dyn Fn(u64) -> Option<i64>,
 }
 
 impl Rows {
@@ -51,6 +64,7 @@ impl Check<'_> {
         let rows = first_row(chunk)..self.view.state.next_row.min(first_row(chunk + 1));
         let mut rows = Rows {
             chunk,
+            keys: self.read_keys(&rows)?,
             rows,
             columns: Vec::new(),
             counts: [0; 6],
@@ -81,6 +95,8 @@ impl Check<'_> {
         self.head(&rows)?;
         if chunk < self.view.full_chunks() {
             self.bitmaps(&rows)?;
+            let keys = std::mem::take(&mut rows.keys);
+            self.field_runs(&rows, &keys)?;
         }
         self.ids.chunk(self.view, rows.pairs, &mut self.report)
     }
@@ -227,14 +243,15 @@ impl Check<'_> {
 
     /// Checks a record, its seal checked, against what the columns say.
     fn record(&mut self, rows: &mut Rows, row: u64, code: u8, record: Result<&[u8]>) -> Result<()> {
-        let read = || record.and_then(record::header);
-        let Some(header) = self.report.read(FaultKind::Record, Some(row), read)? else {
+        let read = || record.and_then(|record| Ok((record::header(record)?, record)));
+        let Some((header, record)) = self.report.read(FaultKind::Record, Some(row), read)? else {
             self.lost(rows, row, code);
             return Ok(());
         };
         let id = header.id;
         rows.pairs.push((self.view.identity.hash(id), row));
         self.count(rows, row, code, header.pipeline);
+        self.keys(&rows.keys, rows.rows.start, row, record, id)?;
         if let Some(columns) = rows.columns_of(row)
             && columns != (header.created_at, header.pipeline)
         {
@@ -273,28 +290,36 @@ impl Check<'_> {
         let read = || read_moved(&view.tables.created_moved, chunk, head.moved);
         let moved = self.report.read(FaultKind::TimeIndex, row, read)?;
         match moved {
-            Some(moved) if chunk < view.full_chunks() => self.run(rows, &moved),
+            Some(moved) if chunk < view.full_chunks() => {
+                let run = Run {
+                    kind: FaultKind::TimeIndex,
+                    table: &view.tables.created_runs,
+                    series: Series::CREATED,
+                    key_of: &|row| rows.columns_of(row).map(|(micros, _)| micros),
+                };
+                self.run(rows, &moved, &run)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Checks that the time run has every row once, in order, with its instant.
-    fn run(&mut self, rows: &Rows, moved: &RoaringBitmap) -> Result<()> {
-        let (chunk, tables) = (rows.chunk, &self.view.tables);
+    /// Checks that a run has every row once, in order, with its key.
+    pub(super) fn run(&mut self, rows: &Rows, moved: &RoaringBitmap, run: &Run<'_>) -> Result<()> {
+        let (chunk, table, series) = (rows.chunk, run.table, run.series);
         let row = Some(rows.rows.start);
-        self.report.read(FaultKind::TimeIndex, row, || {
+        self.report.read(run.kind, row, || {
             let wrong = |message: &str| {
                 Err(damaged(
                     OPERATION,
                     format!("run of chunk {chunk}: {message}"),
                 ))
             };
-            let fences = Fences::read(&tables.created_runs, chunk)?;
+            let fences = Fences::read(table, series, chunk)?;
             let mut seen = Mask::empty();
             let mut last = None;
             let mut is_ordered = true;
             for leaf in 0..RUN_LEAVES {
-                let entries = runs::read_leaf(&tables.created_runs, chunk, leaf)?;
+                let entries = runs::read_leaf(table, series, chunk, leaf)?;
                 if !fences.is_first(leaf, entries.first().copied()) {
                     return wrong("a fence is not the first entry of its leaf");
                 }
@@ -305,10 +330,10 @@ impl Check<'_> {
                     }
                     seen.insert(place);
                     last = Some((micros, place));
-                    let column = rows.columns_of(first_row(chunk) + u64::from(place));
-                    let is_other = column.is_some_and(|(column, _)| column != micros);
+                    let key = (run.key_of)(first_row(chunk) + u64::from(place));
+                    let is_other = key.is_some_and(|key| key != micros);
                     if is_other && !moved.contains(place) {
-                        return wrong(&format!("the instant of place {place} is another"));
+                        return wrong(&format!("the key of place {place} is another"));
                     }
                 }
             }
@@ -317,9 +342,8 @@ impl Check<'_> {
                 false => wrong("it says wrongly whether it is in order of row"),
             }
         })?;
-        let keys = run_key(chunk, 0)..=run_key(chunk, u8::MAX.into());
-        let table = &tables.created_runs;
-        self.count_entries("created_runs", table, keys, RUN_LEAVES as u64 + 1)
+        let keys = series.key(chunk, 0)..=series.key(chunk, u8::MAX.into());
+        self.count_entries("of runs", table, keys, RUN_LEAVES as u64 + 1)
     }
 
     /// Checks that each row is in the bitmap of its pipeline and in no other.

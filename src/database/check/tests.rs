@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use redb::{Builder, ReadableTable, Table};
+use redb::{Builder, ReadableTable, Table, WriteTransaction};
 
 use super::{CheckReport, FaultKind};
 use crate::database::disk::Access;
 use crate::database::disk::memory::MemoryDisk;
 use crate::database::header::HALF_BYTES;
-use crate::database::schema::{Kind, SEAL_BYTES, TablesMut, cell_key, run_key, seal};
+use crate::database::schema::{FIELDS, Kind, SEAL_BYTES, TablesMut, cell_key, run_key, seal};
 use crate::database::volume::{Backend, Volume};
 use crate::database::{Database, Options};
-use crate::query::Query;
+use crate::query::{Field, Query};
 use crate::sample::{Sample, Status};
 use crate::storage::Storage;
 use crate::{ErrorKind, data, instant};
@@ -38,8 +38,12 @@ fn sample(number: u64) -> Sample {
         .unwrap()
 }
 
+fn field() -> Field {
+    "data.number".parse().unwrap()
+}
+
 /// A closed file with all that there can be: two full chunks and a third, replaced, moved and deleted
-/// samples, ids in buckets, being merged and gathered.
+/// samples, ids in buckets, being merged and gathered, an index of a field.
 pub(in crate::database) fn file() -> Vec<u8> {
     let disk = Arc::new(MemoryDisk::default());
     let database = options()
@@ -49,6 +53,7 @@ pub(in crate::database) fn file() -> Vec<u8> {
     for batch in samples.chunks(100) {
         database.store(batch).unwrap();
     }
+    database.create_index(&field(), |_| ()).unwrap();
     let again: Vec<Sample> = (0..20)
         .map(|number| {
             let number = number * 40;
@@ -70,6 +75,12 @@ pub(in crate::database) fn tamper(
     bytes: &[u8],
     change: impl FnOnce(&mut TablesMut<'_>),
 ) -> Vec<u8> {
+    transact(bytes, |transaction| {
+        change(&mut TablesMut::open(transaction).unwrap());
+    })
+}
+
+fn transact(bytes: &[u8], change: impl FnOnce(&WriteTransaction)) -> Vec<u8> {
     let disk = Arc::new(MemoryDisk::of(bytes.to_vec()));
     let access = Access::Write { create: false };
     let volume = Arc::new(Volume::new(Arc::clone(&disk) as _, access, HALF_BYTES));
@@ -77,7 +88,7 @@ pub(in crate::database) fn tamper(
         .create_with_backend(Backend(Arc::clone(&volume)))
         .unwrap();
     let transaction = database.begin_write().unwrap();
-    change(&mut TablesMut::open(&transaction).unwrap());
+    change(&transaction);
     transaction.commit().unwrap();
     database.close().unwrap();
     disk.bytes()
@@ -328,4 +339,82 @@ fn a_closed_database_is_not_checked() {
         database.check(|_| ()).unwrap_err().kind(),
         ErrorKind::Closed
     );
+}
+
+#[test]
+fn faults_of_an_index_of_a_field_are_found_and_never_answers() {
+    let whole = file();
+    let query = Query::new().condition("data.number between 900 and 1200".parse().unwrap());
+    let expected = open(&whole).list(&query).unwrap().samples;
+    assert!(expected.len() > 200);
+    let (keys, runs, moved) = (3, (1 << 40) + run_key(0, 3), 2 << 40);
+    type Change = (&'static str, FaultKind, fn(&mut Bytes<'_>, u64));
+    let remove = |table: &mut Bytes<'_>, key: u64| {
+        drop(table.remove(key).unwrap().unwrap());
+    };
+    let changes: [(u64, Change); 6] = [
+        (
+            keys,
+            ("a leaf of keys that is gone", FaultKind::FieldIndex, remove),
+        ),
+        (
+            keys,
+            ("another key", FaultKind::FieldIndex, |table, key| {
+                forge(table, Kind::Field, key, |value| value[8] ^= 1);
+            }),
+        ),
+        (
+            runs,
+            (
+                "a leaf of a run that is gone",
+                FaultKind::FieldIndex,
+                remove,
+            ),
+        ),
+        (
+            runs,
+            (
+                "a run with another key",
+                FaultKind::FieldIndex,
+                |table, key| {
+                    forge(table, Kind::Field, key, |value| value[0] ^= 1);
+                },
+            ),
+        ),
+        (
+            moved,
+            ("moved rows that are gone", FaultKind::FieldIndex, remove),
+        ),
+        (
+            7 << 44,
+            ("an entry of no index", FaultKind::Surplus, |table, key| {
+                table.insert(key, [0; 4].as_slice()).unwrap();
+            }),
+        ),
+    ];
+    for (key, (what, kind, change)) in changes {
+        let damaged = transact(&whole, |transaction| {
+            change(&mut transaction.open_table(FIELDS).unwrap(), key);
+        });
+        let report = check(&damaged);
+        assert!(report.counts.contains_key(&kind), "{what}: {report:?}");
+        let found = open(&damaged).list(&query);
+        let is_forged = what.contains("another key");
+        match found {
+            Ok(page) => assert!(is_forged || page.samples == expected, "{what}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Damaged, "{what}"),
+        }
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.redb");
+    std::fs::write(&path, &whole).unwrap();
+    Database::reindex(&path, |_| ()).unwrap();
+    let database = Database::open(&path).unwrap();
+    assert_eq!(database.stats().unwrap().indexes[0].field, field());
+    assert_eq!(database.list(&query).unwrap().samples, expected);
+    let explain = database.explain(&query).unwrap();
+    assert_eq!(explain.records_read, expected.len() as u64);
+    assert!(check(&std::fs::read(&path).unwrap()).samples > 0);
+    assert!(database.check(|_| ()).unwrap().is_sound());
 }

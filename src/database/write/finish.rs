@@ -35,6 +35,11 @@ impl Transaction<'_> {
         for (chunk, head) in &self.heads {
             head.write(&mut self.tables.summary, *chunk)?;
         }
+        let full_chunks = self.state.next_row / CHUNK_ROWS;
+        let indexes = match self.fields.take() {
+            Some(fields) => fields.finish(&mut self.tables.summary, full_chunks)?,
+            None => Arc::default(),
+        };
         let chunks = self.publish_chunks();
         let is_same_chunk = self.state.next_row / CHUNK_ROWS == self.base_newest;
         let keeps_newest = is_same_chunk && !self.newest_changed;
@@ -43,6 +48,7 @@ impl Transaction<'_> {
             decoded: Decoded {
                 dictionary: self.dictionary,
                 chunks: Arc::new(chunks),
+                indexes,
                 gathered,
                 looked_up: self.base.looked_up,
                 newest: self.base.newest.filter(|_| keeps_newest),

@@ -13,7 +13,7 @@ use crate::database::filter::first_row;
 use crate::database::ids::{ROWS_MAX, find_merged};
 use crate::database::journal::{self, Operation};
 use crate::database::record::{self, status_code};
-use crate::database::runs::write_run;
+use crate::database::runs::{Series, write_run};
 use crate::database::schema::{CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, missing, seal, unseal};
 use crate::database::unreadable::Unreadable;
 use crate::database::view::live_status;
@@ -187,6 +187,9 @@ impl Transaction<'_> {
         }
         self.journal.insert(stored.record);
         self.append_record(row, stored.record)?;
+        if let Some(fields) = &mut self.fields {
+            fields.insert(row, stored.record)?;
+        }
         self.state.next_row += 1;
         let planes = self
             .status
@@ -275,6 +278,10 @@ impl Transaction<'_> {
             .get_mut(&self.tables.status, row / STATUS_ROWS)?;
         planes.set_replaced(row, true);
         planes.set_code(row, status_code(stored.status));
+        let is_full = self.is_full(chunk);
+        if let Some(fields) = &mut self.fields {
+            fields.replace(row, stored.record, is_full)?;
+        }
         self.count(chunk, old_pipeline, old_status, -1)?;
         self.count(chunk, stored.pipeline, stored.status, 1)?;
 
@@ -313,6 +320,9 @@ impl Transaction<'_> {
     /// Writes what a chunk gets once, when its last row is given out: its time run and its bitmaps.
     fn fill_chunk(&mut self, chunk: u64) -> Result<()> {
         self.make_run(chunk)?;
+        if let Some(fields) = &mut self.fields {
+            fields.fill_chunk(chunk)?;
+        }
         let mut rows: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
         let leaves = CHUNK_ROWS / COLUMN_ROWS;
         for leaf in 0..leaves {
@@ -338,7 +348,12 @@ impl Transaction<'_> {
             let columns = self.columns.get(&self.tables.columns, leaf)?;
             instants.extend(columns.created);
         }
-        write_run(&mut self.tables.created_runs, chunk, &instants)?;
+        write_run(
+            &mut self.tables.created_runs,
+            Series::CREATED,
+            chunk,
+            &instants,
+        )?;
         self.new_runs.push(chunk);
         Ok(())
     }

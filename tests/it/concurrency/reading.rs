@@ -28,7 +28,10 @@ pub(super) fn read(database: &Database, random: &mut Random) -> Result<(), Viola
     }
     for _ in 0..3 {
         let query = some(&all, random);
-        let expected: Vec<&Sample> = all.iter().filter(|sample| query.matches(sample)).collect();
+        let expected: Vec<&Sample> = all
+            .iter()
+            .filter(|sample| query.matches(sample).unwrap())
+            .collect();
         let listed = snapshot.list(&query).map_err(failed)?.samples;
         let counted = snapshot.count(&query).map_err(failed)?;
         if !listed.iter().eq(expected.iter().copied()) || counted != expected.len() as u64 {

@@ -172,11 +172,12 @@ impl Faulty {
             Fault::StatusesAnded if query.statuses().len() > 1 => false,
             Fault::PipelinesByPrefix => {
                 let mut begun = query.pipelines().iter();
-                begun.any(|name| sample.pipeline().starts_with(name)) || query.matches(sample)
+                begun.any(|name| sample.pipeline().starts_with(name))
+                    || query.matches(sample).unwrap()
             }
             Fault::AfterInclusive if text.contains("--after") && micros == range.first - 1 => true,
             Fault::BeforeInclusive if text.contains("--before") && micros == range.last + 1 => true,
-            _ => query.matches(sample),
+            _ => query.matches(sample).unwrap(),
         }
     }
 
