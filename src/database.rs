@@ -7,7 +7,7 @@
 //! `state.rs` (what each table holds);
 //! `fields.rs` (indexes of fields, from the table to `create_index`); `chunk.rs`, `kept_blocks.rs`, `unreadable.rs` and `view.rs` (all of it at
 //! one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
-//! `readers.rs`, `fetch.rs`, `matching.rs` (from rows to samples), `snapshot.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
+//! `readers.rs`, `fetch.rs`, `matching.rs` (from rows to samples), `snapshot.rs`, `histogram.rs`, `changes.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
 //! `commit.rs` and `group.rs` (writing); `prune.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
 //! `overlay.rs` and `check.rs` (whether all of it agrees); `source.rs`, `fresh.rs`, `reindex.rs`, `salvage.rs` and `repair.rs`
 //! (what is done when not); `engine.rs` and `options.rs` (opening and closing);
@@ -16,6 +16,7 @@
 mod backup;
 mod blocks;
 mod branch;
+mod changes;
 mod check;
 mod chunk;
 mod columns;
@@ -32,6 +33,7 @@ mod fuse;
 mod gathered;
 mod group;
 mod header;
+mod histogram;
 mod ids;
 mod journal;
 mod kept_blocks;

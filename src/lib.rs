@@ -25,14 +25,14 @@
 //! # Where to go from here
 //!
 //! - [`Sample`], [`Payload`], [`Value`]: what is stored, from maps or from your own types.
-//! - [`Query`]: which samples, in which order.
+//! - [`Query`]: which samples, in which order. [`Histogram`]: how many over time; [`Fields`]: what they hold.
 //! - [`Storage`]: what every backend does, and [`docs::contract`]: the rules that it keeps.
 //! - [`Database`], [`Options`], [`Snapshot`], [`Explain`]: the embedded file. [`MemoryStorage`]: the
 //!   reference, for tests.
 //! - [`connect`], [`Location`]: every backend by its URL; [`copy`]: from one into another;
 //!   [`docs::backends`]: what each can do.
-//! - [`Pipeline`]: from a source through stages and measurements into a storage. [`Writer`]: writing in the
-//!   background.
+//! - [`Pipeline`]: from a source through stages and measurements into a storage; [`Failures`]: what failed there, in
+//!   groups. [`Writer`]: writing in the background.
 //! - `conformance` (feature of that name): the contract as test cases, for a backend of your own.
 //! - [`docs::architecture`] and [`docs::file_format`]: how it works, and the file byte by byte.
 //! - [`docs::what_survives_what`]: each fault, what is promised, and which test shows it.
@@ -55,6 +55,7 @@ mod copy;
 mod database;
 pub mod docs;
 mod error;
+mod fields;
 mod instant;
 mod memory;
 mod panicked;
@@ -78,15 +79,17 @@ pub use database::{
     Prune, RepairOutcome, RepairReport, SalvageReport, SalvagedRow, Snapshot, Stats, TableStats,
 };
 pub use error::{Error, ErrorKind, Limit, Result};
+pub use fields::{FieldSummary, Fields};
 pub use memory::MemoryStorage;
 pub use payload::Payload;
 pub use pipeline::{
-    BoxError, FailedSample, Flow, Measurement, NoSource, NoStorage, Pipeline, PipelineBuilder,
-    Progress, RunOutcome, RunReport, SourceItem, Stage, WithSource, WithStorage,
+    BoxError, FailedSample, FailureGroup, Failures, Flow, Measurement, NoSource, NoStorage,
+    Pipeline, PipelineBuilder, Progress, RunOutcome, RunReport, SourceItem, Stage, WithSource,
+    WithStorage,
 };
 pub use query::{
-    Condition, Cursor, FILTERS, Facet, Facets, Field, Filter, Order, Page, Query, Selection,
-    TimeRange, parse_instant, parse_span,
+    Condition, Cursor, FILTERS, Facet, Facets, Field, Filter, Histogram, Interval, Order, Page,
+    Query, Selection, TimeRange, parse_instant, parse_span,
 };
 pub use retry::RetryPolicy;
 pub use sample::{

@@ -2,12 +2,13 @@
 //!
 //! Knows storages only through the [`Storage`] trait. What a run does is put together here; its parts
 //! are a file each: reading in `source.rs`, one sample's way in `process.rs`, threads in `ordered.rs`,
-//! storing in `delivery.rs`.
+//! storing in `delivery.rs`. What failed, in groups, is `failures.rs`.
 //!
 //! There is no schedule, no graph and no state between runs: a pipeline is one line of steps, run once.
 
 mod builder;
 mod delivery;
+mod failures;
 mod ordered;
 mod process;
 mod report;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use builder::{NoSource, NoStorage, PipelineBuilder, WithSource, WithStorage};
+pub use failures::{FailureGroup, Failures};
 pub use report::{FailedSample, Progress, RunOutcome, RunReport};
 pub use source::SourceItem;
 pub use stage::{BoxError, Flow, Measurement, Stage};

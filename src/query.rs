@@ -1,13 +1,15 @@
-//! What to look for: [`Query`], [`Selection`], [`Order`], [`Cursor`], [`Page`] and [`Facets`].
+//! What to look for: [`Query`], [`Selection`], [`Order`], [`Cursor`], [`Page`], [`Facets`] and [`Histogram`].
 //!
 //! Pure values that know no backend. Rules R2–R6 and R10 of the contract are about them. Their text
-//! form, the command line's own words, lives in `query/text.rs`; cursors in `query/cursor.rs`, conditions on fields in
-//! `query/condition.rs`.
+//! form, the command line's own words, lives in `query/text.rs`, and instants in words in `query/when.rs`; cursors in `query/cursor.rs`,
+//! conditions on fields in `query/condition.rs`.
 
 mod condition;
 mod cursor;
 mod facets;
+mod histogram;
 mod text;
+mod when;
 
 use std::collections::BTreeSet;
 
@@ -21,8 +23,10 @@ pub(crate) use condition::{ABSENT, Keys};
 pub use condition::{Condition, Field};
 pub use cursor::Cursor;
 pub use facets::{Facet, Facets};
+pub use histogram::{Histogram, Interval};
 pub(crate) use text::nearest;
-pub use text::{FILTERS, Filter, parse_instant, parse_span};
+pub use text::{FILTERS, Filter};
+pub use when::{parse_instant, parse_span};
 
 use crate::error::Result;
 use crate::instant;
@@ -201,6 +205,24 @@ impl Query {
         self.ids = Some(ids);
         self.conditions = Vec::new();
         self.without_paging()
+    }
+
+    /// Only samples created strictly earlier than `instant`, and than what was asked before.
+    pub(crate) fn also_before(self, instant: DateTime<Utc>) -> Self {
+        let before = self.before.map_or(instant, |before| before.min(instant));
+        self.before(before)
+    }
+
+    /// The same of one pipeline, whichever were asked for.
+    pub(crate) fn of_pipeline(mut self, pipeline: &str) -> Self {
+        self.pipelines = BTreeSet::from([pipeline.to_owned()]);
+        self
+    }
+
+    /// The same of any instant.
+    pub(crate) fn of_any_time(mut self) -> Self {
+        (self.after, self.before, self.since, self.until) = (None, None, None, None);
+        self
     }
 
     /// The pipelines asked for; none means any.

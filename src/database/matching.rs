@@ -46,6 +46,16 @@ impl Matching {
         Self::open(request, Fetch::all)
     }
 
+    /// The samples at these places, in this order.
+    pub(super) fn at(view: &Arc<View>, readers: Arc<Readers>, places: Vec<Place>) -> Result<Self> {
+        let stream = Stream::of_places(Arc::clone(view), places)?;
+        Ok(Self {
+            fetch: Fetch::new(Arc::clone(view), readers, stream),
+            query: Query::new(),
+            left: None,
+        })
+    }
+
     fn open(
         request: Request<'_>,
         fetch: fn(Arc<View>, Arc<Readers>, Stream, u64) -> Fetch,

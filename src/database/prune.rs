@@ -5,7 +5,7 @@
 //! one reuses its pages, others may write in between, and what was done stays done when the process ends. Steps go
 //! by row and not by time: neighbours lie in the same blocks, so that few of these are written again, and once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::schema::CHUNK_ROWS;
 use super::stream::Stream;
 use super::view::{View, live_status};
 use crate::error::{Error, ErrorKind, Result};
-use crate::query::{Facets, Query};
+use crate::query::{Facets, Order, Query, TimeRange};
 use crate::sample::Status;
 
 const OPERATION: &str = "prune the database";
@@ -54,11 +54,10 @@ const STEP_CHUNKS: usize = if cfg!(test) { 3 } else { 100 };
 #[derive(Clone, Default)]
 #[must_use = "nothing is removed until a database is asked to"]
 pub struct Prune {
-    pipelines: BTreeSet<String>,
-    statuses: BTreeSet<Status>,
-    older_than: Option<DateTime<Utc>>,
+    query: Query,
     keep_newest: Option<u64>,
     on_progress: Option<Arc<dyn Fn(f64) + Send + Sync>>,
+    stop_when: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Prune {
@@ -67,21 +66,27 @@ impl Prune {
         Self::default()
     }
 
+    /// Only samples that these filters leave, in place of what was said before. They may be of pipelines, statuses and time.
+    pub fn matching(mut self, query: Query) -> Self {
+        self.query = query;
+        self
+    }
+
     /// Only samples of this pipeline, or of another one named so.
     pub fn pipeline(mut self, pipeline: impl Into<String>) -> Self {
-        self.pipelines.insert(pipeline.into());
+        self.query = self.query.pipeline(pipeline);
         self
     }
 
     /// Only samples of this status, or of another one named so.
     pub fn status(mut self, status: Status) -> Self {
-        self.statuses.insert(status);
+        self.query = self.query.status(status);
         self
     }
 
     /// Only samples created strictly earlier than `instant`.
     pub fn older_than(mut self, instant: DateTime<Utc>) -> Self {
-        self.older_than = Some(instant);
+        self.query = self.query.also_before(instant);
         self
     }
 
@@ -97,60 +102,65 @@ impl Prune {
         self
     }
 
+    /// Is asked before each step whether to leave it at those that are done.
+    pub fn stop_when(mut self, stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.stop_when = Some(Arc::new(stop));
+        self
+    }
+
     fn check(&self) -> Result<()> {
-        let is_all = self.pipelines.is_empty()
-            && self.statuses.is_empty()
-            && self.older_than.is_none()
+        let refused =
+            |message| Err(Error::new(ErrorKind::InvalidArgument, OPERATION).with_message(message));
+        let query = &self.query;
+        if query.id_set().is_some()
+            || query.limit_max().is_some()
+            || query.start().is_some()
+            || query.sort_order() != Order::Oldest
+        {
+            return refused(
+                "it takes filters of pipeline, status and time, but no ids, order, limit or cursor",
+            );
+        }
+        let is_all = query.pipelines().is_empty()
+            && query.statuses().is_empty()
+            && query.time_range() == TimeRange::ALL
             && self.keep_newest.is_none();
         match is_all {
             false => Ok(()),
-            true => Err(Error::new(ErrorKind::InvalidArgument, OPERATION).with_message(
+            true => refused(
                 "it names no age, no number to keep, no pipeline and no status, and would remove everything",
-            )),
+            ),
         }
-    }
-
-    /// The samples of the statuses, of any pipeline and age.
-    fn of_statuses(&self) -> Query {
-        let statuses = self.statuses.iter();
-        statuses.fold(Query::new(), |query, status| query.status(*status))
     }
 
     /// What is to be removed, as it stands in a view.
     fn targets(&self, view: &Arc<View>) -> Result<Vec<Target>> {
-        let aged = |query: Query| match self.older_than {
-            Some(instant) => query.before(instant),
-            None => query,
-        };
         let Some(keep) = self.keep_newest else {
-            let names = self.pipelines.iter();
-            let query = names.fold(self.of_statuses(), Query::pipeline);
             return Ok(vec![Target {
-                query: aged(query),
+                query: self.query.clone(),
                 end: None,
             }]);
         };
+        let (pipelines, statuses) = (self.query.pipelines(), self.query.statuses());
         let mut targets = Vec::new();
         for entry in read_all(&view.tables.summary, view.state.next_pipeline)? {
-            let is_named = self.pipelines.is_empty() || self.pipelines.contains(&*entry.name);
-            let statuses = Status::ALL.iter();
-            let total: u64 = statuses
-                .filter(|status| self.statuses.is_empty() || self.statuses.contains(status))
+            let is_named = pipelines.is_empty() || pipelines.contains(&*entry.name);
+            let total: u64 = Status::ALL
+                .iter()
+                .filter(|status| statuses.is_empty() || statuses.contains(status))
                 .map(|status| entry.counts[status.index()])
                 .sum();
             if !is_named || total <= keep {
                 continue;
             }
-            let query = self.of_statuses().pipeline(&*entry.name);
+            let query = self.query.clone().of_pipeline(&entry.name);
+            let of_any_time = query.clone().of_any_time();
             // From the nearer end.
             let end = match keep <= total / 2 {
-                true => nth(view, &query.clone().newest_first(), keep)?,
-                false => nth(view, &query, total - keep + 1)?,
+                true => nth(view, &of_any_time.newest_first(), keep)?,
+                false => nth(view, &of_any_time, total - keep + 1)?,
             };
-            targets.push(Target {
-                query: aged(query),
-                end,
-            });
+            targets.push(Target { query, end });
         }
         Ok(targets)
     }
@@ -314,7 +324,8 @@ impl Database {
         // Pages that it shows could not be used again.
         drop(view);
         let mut removed = 0;
-        while !rows.is_empty() {
+        let is_stopped = || prune.stop_when.as_ref().is_some_and(|stop| stop());
+        while !rows.is_empty() && !is_stopped() {
             removed += self.prune_step(&targets, &mut rows)?;
             self.engine.checkpoint(OPERATION)?;
             if let Some(progress) = &prune.on_progress {
@@ -347,9 +358,7 @@ fn resolve(targets: &[Target], view: &View) -> Result<Vec<Resolved>> {
 impl fmt::Debug for Prune {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Prune")
-            .field("pipelines", &self.pipelines)
-            .field("statuses", &self.statuses)
-            .field("older_than", &self.older_than)
+            .field("query", &self.query)
             .field("keep_newest", &self.keep_newest)
             .finish_non_exhaustive()
     }

@@ -43,9 +43,9 @@ use crate::storage::Samples;
 /// ```
 #[derive(Clone)]
 pub struct Snapshot {
-    view: Arc<View>,
+    pub(super) view: Arc<View>,
     /// Keeps the file open when every other handle is dropped; `close` closes it all the same.
-    database: Database,
+    pub(super) database: Database,
     /// Overrides the planner, in tests.
     forced: Option<Access>,
 }
@@ -60,16 +60,20 @@ impl Snapshot {
     }
 
     /// Runs `work` unless the database is closed, and turns a panic on a damaged file into an error.
-    fn guard<T>(&self, operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn guard<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         self.database.engine.check_open(operation)?;
         guard(operation, work)
     }
 
-    fn readers(&self) -> Arc<Readers> {
+    pub(super) fn readers(&self) -> Arc<Readers> {
         Arc::clone(&self.database.engine.readers)
     }
 
-    fn stream(&self, query: &Query) -> Result<Stream> {
+    pub(super) fn stream(&self, query: &Query) -> Result<Stream> {
         let filter = Filter::resolve(&self.view, query)?;
         Stream::open(Arc::clone(&self.view), filter, self.forced)
     }
@@ -128,25 +132,38 @@ impl Snapshot {
         let matching = self.guard("iterate over samples", || {
             Matching::some(self.request(query)?)
         });
-        let mut matching = matching?;
+        Ok(self.samples("iterate over samples", matching?))
+    }
+
+    /// The samples of places that are known.
+    pub(super) fn samples_at(
+        &self,
+        operation: &'static str,
+        places: Vec<Place>,
+    ) -> Result<Samples<'static>> {
+        let matching = Matching::at(&self.view, self.readers(), places)?;
+        Ok(self.samples(operation, matching))
+    }
+
+    fn samples(&self, operation: &'static str, mut matching: Matching) -> Samples<'static> {
         // The file stays open as long as the iterator lives.
         let database = self.database.clone();
         let mut is_over = false;
-        Ok(Box::new(std::iter::from_fn(move || {
+        Box::new(std::iter::from_fn(move || {
             if is_over {
                 return None;
             }
-            let open = database.engine.check_open("iterate over samples");
+            let open = database.engine.check_open(operation);
             let next = open
                 .and_then(|()| match matching.next_ready() {
                     Some(ready) => Ok(Some(ready)),
-                    None => guard("iterate over samples", || matching.next()),
+                    None => guard(operation, || matching.next()),
                 })
                 .map(|next| next.map(|(_, sample)| sample))
                 .map_err(|error| error.with_subject(database.path().display()));
             is_over = !matches!(next, Ok(Some(_)));
             next.transpose()
-        })))
+        }))
     }
 
     /// As [`Storage::count`](crate::Storage::count); reads no sample unless ids or conditions are asked for.
@@ -181,7 +198,8 @@ impl Snapshot {
         })
     }
 
-    fn each_matching(
+    /// Shows `each` every sample that matches, in order, with its place.
+    pub(super) fn each_matching(
         &self,
         query: &Query,
         mut each: impl FnMut(Place, &Sample) -> Result<()>,

@@ -18,7 +18,7 @@ use super::runs::LastLeaf;
 use super::schema::CHUNK_ROWS;
 use super::view::View;
 use crate::error::Result;
-use crate::query::Order;
+use crate::query::{Order, Query};
 
 /// How much a stream has looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,6 +120,15 @@ impl Stream {
                 stream.push_chunks()?;
             }
         }
+        Ok(stream)
+    }
+
+    /// These places, in this order, whatever they are of.
+    pub(super) fn of_places(view: Arc<View>, places: Vec<Place>) -> Result<Self> {
+        let filter = Filter::resolve(&view, &Query::new().ids(None::<String>))?;
+        let mut stream = Self::open(view, filter, None)?;
+        stream.left = u64::MAX;
+        stream.ids = Some(places.into_iter());
         Ok(stream)
     }
 

@@ -25,6 +25,10 @@ pub struct Facets {
 }
 
 impl Facets {
+    pub(super) const EMPTY: Self = Self {
+        counts: BTreeMap::new(),
+    };
+
     /// Counts nothing yet.
     #[must_use]
     pub fn new() -> Self {

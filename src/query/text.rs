@@ -1,4 +1,4 @@
-//! The text form of a query: the command line's own words, and instants as people write them.
+//! The text form of a query: the command line's own words. Instants as people write them are `query/when.rs`.
 //!
 //! One table, [`FILTERS`], names every filter; the command, [`Query::with_filter`] and
 //! `Display`/`FromStr` all read it, so a filter cannot be known to one and ignored by another
@@ -6,10 +6,10 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
+use super::when::parse_instant;
 use super::{Condition, Order, Query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
@@ -249,76 +249,6 @@ impl FromStr for Query {
     }
 }
 
-/// Reads an instant as people write it: RFC 3339 (`2013-06-01T12:00:00Z`, `…+02:00`), the same without
-/// a zone (taken as UTC), a plain date (`2013-06-01`, its first instant in UTC), `now`, or a span of
-/// time before `now`: a whole number and `s`, `m`, `h`, `d` or `w`, such as `90m`, `2h` or `3d`
-/// (`ago` may follow).
-///
-/// # Errors
-/// [`InvalidQuery`](ErrorKind::InvalidQuery) for anything else.
-pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-    let text = text.trim();
-    if text == "now" {
-        return Ok(now);
-    }
-    if let Some(seconds) = span_seconds(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
-        return seconds
-            .and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?))
-            .and_then(|span| now.checked_sub_signed(span))
-            .ok_or_else(|| invalid(format!("{text:?} is too long ago")));
-    }
-    if let Ok(date) = text.parse::<NaiveDate>() {
-        return Ok(date.and_time(chrono::NaiveTime::MIN).and_utc());
-    }
-    if let Ok(instant) = text.parse::<DateTime<Utc>>() {
-        return Ok(instant);
-    }
-    for format in [
-        "%Y-%m-%dT%H:%M:%S%.f",
-        "%Y-%m-%d %H:%M:%S%.f",
-        "%Y-%m-%dT%H:%M",
-        "%Y-%m-%d %H:%M",
-    ] {
-        if let Ok(naive) = NaiveDateTime::parse_from_str(text, format) {
-            return Ok(naive.and_utc());
-        }
-    }
-    Err(invalid(format!(
-        "{text:?} is no instant; write 2013-06-01T12:00:00Z, 2013-06-01, or 2h or 3d for so long ago"
-    )))
-}
-
-/// Reads a span of time as people write it: a whole number and `s`, `m`, `h`, `d` or `w`, such as `90s` or `2h`.
-///
-/// # Errors
-/// [`InvalidQuery`](ErrorKind::InvalidQuery) for anything else.
-pub fn parse_span(text: &str) -> Result<Duration> {
-    match span_seconds(text.trim()) {
-        Some(Some(seconds)) => Ok(Duration::from_secs(seconds)),
-        Some(None) => Err(invalid(format!("{text:?} is too long"))),
-        None => Err(invalid(format!(
-            "{text:?} is no span of time; write 30s, 15m, 2h, 3d or 1w"
-        ))),
-    }
-}
-
-/// The seconds of a whole number and its unit; `Some(None)` when it is one but too large.
-fn span_seconds(text: &str) -> Option<Option<u64>> {
-    let digits = text.strip_suffix(['s', 'm', 'h', 'd', 'w'])?;
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let unit_s = match text.as_bytes().last() {
-        Some(b's') => 1,
-        Some(b'm') => 60,
-        Some(b'h') => 3_600,
-        Some(b'd') => 86_400,
-        _ => 604_800,
-    };
-    let seconds = digits.parse::<u64>().ok();
-    Some(seconds.and_then(|number| number.checked_mul(unit_s)))
-}
-
 /// The known word most like `word`, if one is like it at all (Damerau–Levenshtein distance of at
 /// most a third of its length, and 1 at least).
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -349,7 +279,7 @@ fn misread(name: &str, value: &str, expected: &str) -> Error {
     invalid(format!("{value:?} is not {expected}")).with_subject(format!("--{name}"))
 }
 
-fn invalid(message: impl fmt::Display) -> Error {
+pub(super) fn invalid(message: impl fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidQuery, "read a query").with_message(message)
 }
 
@@ -440,57 +370,6 @@ mod tests {
             "--after 'x",
         ] {
             let error = text.parse::<Query>().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidQuery, "{text}");
-        }
-    }
-
-    #[test]
-    fn instants_as_people_write_them() {
-        let now = "2013-06-10T12:00:00Z".parse().unwrap();
-        for (text, expected) in [
-            ("2013-06-01", "2013-06-01T00:00:00Z"),
-            ("2013-06-01T12:30:00Z", "2013-06-01T12:30:00Z"),
-            ("2013-06-01T12:30:00+02:00", "2013-06-01T10:30:00Z"),
-            ("2013-06-01 12:30", "2013-06-01T12:30:00Z"),
-            ("2013-06-01T12:30:00.000001", "2013-06-01T12:30:00.000001Z"),
-            ("2h", "2013-06-10T10:00:00Z"),
-            ("3d ago", "2013-06-07T12:00:00Z"),
-            ("1w", "2013-06-03T12:00:00Z"),
-            ("90m", "2013-06-10T10:30:00Z"),
-            ("now", "2013-06-10T12:00:00Z"),
-        ] {
-            let found = parse_instant(text, now).unwrap();
-            assert_eq!(instant::to_text(found), expected, "{text}");
-        }
-        for text in [
-            "",
-            "h",
-            "2x",
-            "2013-13-01",
-            "yesterday?",
-            "99999999999999999999h",
-            "-2h",
-        ] {
-            assert!(parse_instant(text, now).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn spans_are_read_as_people_write_them() {
-        for (text, seconds) in [("0s", 0), ("90s", 90), (" 2h ", 7_200), ("1w", 604_800)] {
-            assert_eq!(parse_span(text).unwrap(), Duration::from_secs(seconds));
-        }
-        for text in [
-            "",
-            "s",
-            "5",
-            "2x",
-            "-2h",
-            "1.5h",
-            "99999999999999999999s",
-            "9999999999999999999w",
-        ] {
-            let error = parse_span(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidQuery, "{text}");
         }
     }

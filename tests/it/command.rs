@@ -1,11 +1,23 @@
 //! The command `samplestore`, from outside: words, formats and exit codes.
 #![allow(clippy::unwrap_used)] // a test that cannot run has failed
 
+mod changing;
+mod counting;
+mod dlq;
+#[cfg(unix)]
+mod docs;
+mod exporting;
 mod failing;
 mod import;
 mod keeping;
+mod manners;
+#[cfg(unix)]
+mod picture;
 mod reading;
 mod repairing;
+mod tail;
+#[cfg(unix)]
+mod terminal;
 mod urls;
 
 use std::fmt::Write as _;
@@ -134,8 +146,9 @@ pub(crate) fn weather() -> String {
 #[test]
 fn help_has_examples_and_goes_to_stdout() {
     for verb in [
-        "import", "list", "get", "count", "facets", "stats", "explain", "prune", "compact",
-        "backup", "check", "repair", "reindex", "salvage",
+        "import", "export", "put", "list", "get", "tail", "count", "facets", "hist", "schema",
+        "stats", "explain", "mark", "rm", "prune", "dlq", "compact", "backup", "check", "repair",
+        "reindex", "salvage",
     ] {
         let answer = answer(bare().args([verb, "--help"]));
         assert_eq!(answer.code, 0, "{verb}");
@@ -154,8 +167,26 @@ fn help_has_examples_and_goes_to_stdout() {
 
 #[test]
 fn every_filter_of_the_library_is_known_to_every_verb_that_has_filters() {
-    for verb in ["list", "count", "facets", "explain"] {
-        let help = answer(bare().args([verb, "--help"])).data;
+    for verb in [
+        "list",
+        "count",
+        "facets",
+        "explain",
+        "export",
+        "tail",
+        "hist",
+        "schema",
+        "mark",
+        "rm",
+        "prune",
+        "copy",
+        "dlq list",
+        "dlq group",
+        "dlq show",
+        "dlq retry",
+    ] {
+        let words = verb.split(' ').chain(["--help"]);
+        let help = answer(bare().args(words)).data;
         for filter in samplestore::FILTERS {
             assert!(
                 help.contains(&format!("--{}", filter.name)),
@@ -178,6 +209,7 @@ fn a_command_line_that_cannot_be_understood_is_2_and_names_the_nearest_word() {
         (vec!["count", "--limit", "x"], "--limit"),
         (vec!["count", "--wait", "soon"], "2h"),
         (vec!["prune", "--older-than", "30d"], "--dry-run"),
+        (vec!["prune", "--yes", "--limit", "5"], "limit"),
         (vec!["prune", "--yes"], "age"),
         (vec!["prune", "--dry-run"], "age"),
         (
@@ -186,6 +218,36 @@ fn a_command_line_that_cannot_be_understood_is_2_and_names_the_nearest_word() {
         ),
         (vec!["prune", "--yes", "--status", "skiped"], "skipped"),
         (vec!["prune", "--yes", "--older-than", "long"], "3d"),
+        (vec!["mark"], "STATUS"),
+        (vec!["mark", "redy", "--all"], "ready"),
+        (vec!["mark", "ready"], "--all"),
+        (vec!["mark", "ready", "--from", "measurd"], "measured"),
+        (
+            vec!["mark", "ready", "--from", "dlq", "--status", "dlq"],
+            "--status",
+        ),
+        (vec!["mark", "ready", "--from", "measured"], "--yes"),
+        (vec!["rm"], "--all"),
+        (vec!["rm", "--newest"], "--all"),
+        (vec!["rm", "--status", "dlq"], "--yes"),
+        (vec!["rm", "--all", "--yes", "--dry-run"], "--dry-run"),
+        (vec!["export", "x"], "--format"),
+        (vec!["export", "x.parq"], "--format"),
+        (vec!["hist", "dya"], "day"),
+        (vec!["hist", "--split", "stats"], "status"),
+        (vec!["facets", "--by", "pipelne"], "pipeline"),
+        (vec!["dlq"], "group"),
+        (vec!["dlq", "grop"], "group"),
+        (vec!["dlq", "retry"], "--all"),
+        (vec!["dlq", "retry", "--all"], "--yes"),
+        (vec!["tail", "--limit", "10001"], "list"),
+        (vec!["tail", "-f", "csv"], "jsonl"),
+        (vec!["put", "--id", "a"], "--pipeline"),
+        (vec!["put", "--pipeline", "p", "--data", "n"], "NAME=VALUE"),
+        (vec!["put", "--pipeline", "p", "--data", "n=[1"], "JSON"),
+        (vec!["completions", "bsh"], "bash"),
+        (vec!["count", "-q", "-v"], "--quiet"),
+        (vec!["count", "--color", "alwys"], "always"),
         (vec!["backup"], "FILE"),
         (vec!["count", "--limit", "1", "--limit", "2"], "--limit"),
         (vec!["list", "--cursor", "x"], "cursor"),
@@ -204,7 +266,6 @@ fn a_command_line_that_cannot_be_understood_is_2_and_names_the_nearest_word() {
             "--pipeline-field",
         ),
         (vec!["import", "x.csv", "--status", "redy"], "ready"),
-        (vec!["import", "x.csv"], "--pipeline"),
         (vec!["import", "x", "--pipeline", "a"], "--format"),
         (
             vec!["import", "--format", "jsonl", "--id-field", "id"],

@@ -29,6 +29,8 @@ mod faults;
 mod files;
 /// Files of every format version.
 mod fixtures;
+/// What changed between two commits, and counts over time.
+mod following;
 /// Processes killed in the middle of a load.
 mod kill;
 /// Which backend keeps which rule, as the docs have it.

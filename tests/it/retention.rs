@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -148,6 +149,74 @@ fn exactly_what_is_selected_is_removed() {
         }
     }
     assert!(removed_some > 100, "{removed_some}");
+}
+
+#[test]
+fn filters_of_time_say_what_is_removed_and_not_what_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&folder.path().join("s.redb"), &samples(900));
+    let filters = Query::new().since(instant(100)).before(instant(200));
+    let prune = Prune::new().matching(filters.clone().pipeline("a"));
+    let expected = database.facets(&filters.clone().pipeline("a")).unwrap();
+    assert!(expected.total() > 20, "{expected:?}");
+    assert_eq!(database.prunable(&prune).unwrap(), expected);
+    // An age makes the range narrower, never wider.
+    let narrower = prune.clone().older_than(instant(150));
+    let until = Query::new()
+        .pipeline("a")
+        .since(instant(100))
+        .before(instant(150));
+    assert_eq!(
+        database.prunable(&narrower).unwrap(),
+        database.facets(&until).unwrap()
+    );
+    assert_eq!(
+        database
+            .prunable(&prune.clone().older_than(instant(900)))
+            .unwrap(),
+        expected
+    );
+    // The newest are those of any time.
+    let of_a = Query::new().pipeline("a");
+    let newer = database.count(&of_a.clone().since(instant(200))).unwrap();
+    let keeping = prune.clone().keep_newest(newer);
+    assert_eq!(database.prunable(&keeping).unwrap(), expected);
+    let keeping = prune.clone().keep_newest(newer + 5);
+    assert_eq!(database.prune(&keeping).unwrap(), expected.total() - 5);
+    assert_eq!(database.prune(&prune).unwrap(), 5);
+    assert_eq!(database.count(&filters.pipeline("a")).unwrap(), 0);
+
+    for refused in [
+        Query::new().pipeline("a").limit(5),
+        Query::new().pipeline("a").newest_first(),
+        Query::new().id("x"),
+    ] {
+        let error = database.prune(&Prune::new().matching(refused)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+}
+
+#[test]
+fn a_prune_that_is_stopped_leaves_whole_steps_behind() {
+    const SAMPLES: u64 = 45_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let writer = database(&path, &samples(SAMPLES));
+    let asked = AtomicU64::new(0);
+    let asked = Arc::new(asked);
+    let counted = Arc::clone(&asked);
+    let prune = Prune::new()
+        .keep_newest(0)
+        .stop_when(move || counted.fetch_add(1, Ordering::SeqCst) == 2);
+    let removed = writer.prune(&prune).unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert!((1..SAMPLES).contains(&removed), "{removed}");
+    writer.close().unwrap();
+    let writer = Database::open(&path).unwrap();
+    assert_eq!(writer.count(&Query::new()).unwrap(), SAMPLES - removed);
+    let rest = writer.prune(&Prune::new().keep_newest(0)).unwrap();
+    assert_eq!(rest, SAMPLES - removed);
+    assert!(writer.check(|_| ()).unwrap().is_sound());
 }
 
 #[test]

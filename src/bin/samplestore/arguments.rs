@@ -3,22 +3,25 @@
 //! A verb's own flags stand with the verb; what several share stands here and in
 //! `arguments/filters.rs`.
 
+mod consent;
 mod filters;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use samplestore::{Location, parse_span};
+use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
+use samplestore::{Location, Status, parse_span};
 
+pub(crate) use consent::Consent;
 pub(crate) use filters::{Filters, INSTANTS};
 
-use crate::failure::{EXIT_CODES, Failure, Outcome};
+use crate::failure::{EXIT_CODES, Failure, Outcome, Volume, chain, set_volume};
 use crate::opening::Db;
+use crate::output::{Colors, set_colors};
 use crate::verb::{
-    backup, check, compact, copy, count, explain, facets, get, import, list, prune, reindex,
-    repair, salvage, stats,
+    backup, check, compact, completions, copy, count, dlq, explain, export, facets, get, hist,
+    import, index, list, mark, prune, put, reindex, repair, rm, salvage, schema, stats, tail,
 };
 
 /// Samples of data and ML pipelines in one file, indexed by pipeline, status and time.
@@ -47,6 +50,25 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_span)]
     wait: Option<Duration>,
 
+    /// Tell errors alone on stderr, and no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Tell also how the command line was understood, with every instant in full
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    verbose: bool,
+
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    color: Colors,
+
     #[command(subcommand)]
     verb: Verb,
 }
@@ -55,20 +77,31 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Import(import::Import),
+    Export(export::Export),
+    Put(put::Put),
     List(list::List),
     Get(get::Get),
+    Tail(tail::Tail),
     Copy(copy::Copy),
     Count(count::Count),
     Facets(facets::Facets),
+    Hist(hist::Hist),
+    Schema(schema::Schema),
     Stats(stats::Stats),
     Explain(explain::Explain),
+    Mark(mark::Mark),
+    Rm(rm::Rm),
     Prune(prune::Prune),
+    Dlq(dlq::Dlq),
+    Index(index::Index),
     Compact(compact::Compact),
     Backup(backup::Backup),
     Check(check::Check),
     Repair(repair::Repair),
     Reindex(reindex::Reindex),
     Salvage(salvage::Salvage),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// Reads the process's command line.
@@ -82,6 +115,12 @@ pub(crate) fn parse() -> Result<Arguments, clap::Error> {
 impl Arguments {
     /// Does what was asked.
     pub(crate) fn run(self) -> Outcome {
+        set_volume(match (self.quiet, self.verbose) {
+            (true, _) => Volume::Quiet,
+            (false, true) => Volume::Verbose,
+            (false, false) => Volume::Normal,
+        });
+        set_colors(self.color);
         let wait = self.wait.unwrap_or_default();
         let db = || {
             let named = self.db.filter(|db| !db.is_empty());
@@ -93,23 +132,45 @@ impl Arguments {
         };
         match self.verb {
             Verb::Import(verb) => verb.run(&db()?),
+            Verb::Export(verb) => verb.run(&db()?),
+            Verb::Put(verb) => verb.run(&db()?),
             Verb::List(verb) => verb.run(&db()?),
             Verb::Get(verb) => verb.run(&db()?),
+            Verb::Tail(verb) => verb.run(&db()?),
             // It names its two storages itself.
             Verb::Copy(verb) => verb.run(wait),
             Verb::Count(verb) => verb.run(&db()?),
             Verb::Facets(verb) => verb.run(&db()?),
+            Verb::Hist(verb) => verb.run(&db()?),
+            Verb::Schema(verb) => verb.run(&db()?),
             Verb::Stats(verb) => verb.run(&db()?),
             Verb::Explain(verb) => verb.run(&db()?),
+            Verb::Mark(verb) => verb.run(&db()?),
+            Verb::Rm(verb) => verb.run(&db()?),
             Verb::Prune(verb) => verb.run(&db()?),
+            Verb::Dlq(verb) => verb.run(&db()?),
+            Verb::Index(verb) => verb.run(&db()?),
             Verb::Compact(verb) => verb.run(&db()?),
             Verb::Backup(verb) => verb.run(&db()?),
             Verb::Check(verb) => verb.run(&db()?),
             Verb::Repair(verb) => verb.run(&db()?),
             Verb::Reindex(verb) => verb.run(&db()?),
             Verb::Salvage(verb) => verb.run(&db()?),
+            Verb::Completions(verb) => verb.run(),
+            Verb::Man(verb) => verb.run(),
         }
     }
+}
+
+/// The definition of the command line.
+pub(crate) fn command() -> Command {
+    Arguments::command()
+}
+
+/// Reads a status, and names the nearest one for a word that is none.
+pub(crate) fn parse_status(word: &str) -> Result<Status, String> {
+    word.parse()
+        .map_err(|error: samplestore::Error| chain(&error))
 }
 
 /// What a file or URL of the command line names. What is no UTF-8 can only be a path.
@@ -122,9 +183,54 @@ pub(crate) fn location(text: OsString) -> Result<Location, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    /// The chapter of the docs that has every flag.
+    fn reference() -> String {
+        let mut command = command().term_width(100);
+        command.build();
+        let mut text = "\
+Every verb and flag of the command `samplestore`, as `--help` shows them. This chapter is made of the command's own definitions.
+
+# samplestore
+
+```text
+"
+        .to_owned();
+        let mut add = |command: &mut Command, name: Option<&str>| {
+            if let Some(name) = name {
+                text.push_str(&format!("\n# {name}\n\n```text\n"));
+            }
+            let help = command.render_long_help().to_string();
+            let lines = help.trim_end().lines().map(str::trim_end);
+            text.push_str(&lines.collect::<Vec<_>>().join("\n"));
+            text.push_str("\n```\n");
+        };
+        add(&mut command, None);
+        for verb in command.get_subcommands_mut() {
+            let name = verb.get_name().to_owned();
+            add(verb, Some(&name));
+            for inner in verb.get_subcommands_mut() {
+                let name = format!("{name} {}", inner.get_name());
+                add(inner, Some(&name));
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_reference_is_that_of_these_definitions() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/reference.md");
+        let reference = reference();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &reference).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(
+            written == reference,
+            "UPDATE_DOCS=1 cargo test writes it anew"
+        );
+    }
 
     #[test]
     fn the_definition_is_sound_and_every_verb_has_examples() {

@@ -1,13 +1,16 @@
-//! [`Failure`] and [`Code`]: what went wrong, in one line of words and as the exit code.
+//! [`Failure`] and [`Code`]: what went wrong, in one line of words and as the exit code; and [`words`], by which all is told.
 //!
 //! Every verb ends in an [`Outcome`]. The words go to stderr here and nowhere else; a reader of stdout
 //! that went away is no failure and has no words.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use samplestore::{Error, ErrorKind};
 
@@ -34,6 +37,8 @@ pub(crate) enum Code {
     Damaged = 5,
     /// The file is damaged, but only in what can be rebuilt.
     Rebuildable = 6,
+    /// Stopped by Ctrl-C between two steps, as a shell tells it: 128 and the number of the signal.
+    Interrupted = 130,
 }
 
 /// The part of the help texts that tells the codes.
@@ -45,7 +50,32 @@ Exit codes:
   3  partly done: some records were rejected, or could not be saved, or a copy is not equal
   4  the database is locked by another process
   5  the file is damaged, or no database this version can read
-  6  the file is damaged, but only in indexes and counters, which can be rebuilt";
+  6  the file is damaged, but only in indexes and counters, which can be rebuilt
+  130  interrupted; what was done until then is said and stays";
+
+/// How much is told on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Volume {
+    /// Errors alone, and no progress.
+    Quiet = 0,
+    /// What was done, too.
+    Normal = 1,
+    /// Also how a command line was understood.
+    Verbose = 2,
+}
+
+static VOLUME: AtomicU8 = AtomicU8::new(Volume::Normal as u8);
+
+/// Says how much is told from here on.
+pub(crate) fn set_volume(volume: Volume) {
+    VOLUME.store(volume as u8, Relaxed);
+}
+
+/// Whether what is of this volume is told.
+pub(crate) fn is_told(volume: Volume) -> bool {
+    VOLUME.load(Relaxed) >= volume as u8
+}
 
 /// Why a verb stopped.
 #[derive(Debug)]
@@ -110,9 +140,15 @@ impl From<Error> for Failure {
     }
 }
 
-/// An I/O error that reaches `?` comes from stdout: every other one is wrapped where it happens.
+/// An I/O error that reaches `?` comes from stdout or says itself where from: every other one is wrapped where it happens.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        if let Some(cause) = error
+            .get_ref()
+            .and_then(|cause| cause.downcast_ref::<InFile>())
+        {
+            return Self::new(Code::Error, cause.to_string());
+        }
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
                 code: Code::Fine,
@@ -124,6 +160,40 @@ impl From<io::Error> for Failure {
             Code::Error,
             format!("could not write to standard output: {error}"),
         )
+    }
+}
+
+/// This build does not have two of the formats.
+#[cfg(not(feature = "arrow"))]
+pub(crate) fn no_arrow() -> Failure {
+    Failure::usage("this build of samplestore has no Parquet and no Arrow")
+        .with_hint("cargo install samplestore --features arrow has them")
+}
+
+/// An I/O error in writing a file.
+#[derive(Debug)]
+pub(crate) struct InFile {
+    pub(crate) path: PathBuf,
+    pub(crate) cause: io::Error,
+}
+
+impl InFile {
+    /// The same as an I/O error that tells the file.
+    pub(crate) fn wrap(path: &Path, cause: io::Error) -> io::Error {
+        let path = path.to_owned();
+        io::Error::new(cause.kind(), Self { path, cause })
+    }
+}
+
+impl fmt::Display for InFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not write {}: {}", self.path.display(), self.cause)
+    }
+}
+
+impl StdError for InFile {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.cause)
     }
 }
 
@@ -170,10 +240,10 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             if let Some(message) = &failure.message {
-                words(&format!("error: {message}"));
+                complaint(&format!("error: {message}"));
             }
             if let Some(hint) = &failure.hint {
-                words(&format!(" hint: {hint}"));
+                complaint(&format!(" hint: {hint}"));
             }
             failure.code
         }
@@ -188,7 +258,21 @@ pub(crate) fn report_usage(answer: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Code::Usage as u8))
 }
 
-/// Writes one line of words to stderr. When nobody can read it, nobody can be told that either.
+/// Tells what was done, in one line on stderr, unless it is to be quiet.
 pub(crate) fn words(line: &str) {
+    if is_told(Volume::Normal) {
+        complaint(line);
+    }
+}
+
+/// Tells how a command line was understood, when that is asked for.
+pub(crate) fn detail(line: &str) {
+    if is_told(Volume::Verbose) {
+        complaint(line);
+    }
+}
+
+/// Tells what is wrong, in one line on stderr. When nobody can read it, nobody can be told that either.
+pub(crate) fn complaint(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escape(line));
 }

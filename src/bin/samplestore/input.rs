@@ -6,6 +6,8 @@
 //! can be found.
 
 mod array;
+#[cfg(feature = "arrow")]
+mod columnar;
 mod lines;
 mod rows;
 
@@ -38,6 +40,10 @@ pub(crate) enum InputFormat {
     Jsonl,
     /// One JSON array of objects, or what `list -f json` writes
     Json,
+    /// Parquet, as `export` writes it
+    Parquet,
+    /// Arrow IPC, as `export` writes it
+    Arrow,
 }
 
 /// Where input comes from.
@@ -71,16 +77,21 @@ impl Source {
             Some("csv") => Ok(InputFormat::Csv),
             Some("jsonl" | "ndjson") => Ok(InputFormat::Jsonl),
             Some("json") => Ok(InputFormat::Json),
+            Some("parquet") => Ok(InputFormat::Parquet),
+            Some("arrow" | "feather") => Ok(InputFormat::Arrow),
             _ => Err(Failure::usage(format!(
                 "the name {:?} does not tell the format",
                 path.display().to_string()
             ))
-            .with_hint("give --format csv, jsonl or json")),
+            .with_hint("give --format csv, jsonl, json, parquet or arrow")),
         }
     }
 
     /// Opens it and reads the header, if the format has one.
     pub(crate) fn open(&self, format: InputFormat) -> Result<(Records, ImportProgress), Failure> {
+        if matches!(format, InputFormat::Parquet | InputFormat::Arrow) {
+            return self.open_columnar(format);
+        }
         let (reader, bytes): (Box<dyn Read>, _) = match self {
             Self::Stdin => (Box::new(io::stdin().lock()), None),
             Self::File(path) => {
@@ -95,14 +106,34 @@ impl Source {
         let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
         let split = match format {
             InputFormat::Csv => RowReader::new(reader, RECORD_BYTES_MAX).map(Split::Rows),
-            InputFormat::Jsonl => Ok(Split::Lines(LineReader::new(reader, RECORD_BYTES_MAX))),
             InputFormat::Json => ArrayReader::new(reader, RECORD_BYTES_MAX).map(Split::Array),
+            _ => Ok(Split::Lines(LineReader::new(reader, RECORD_BYTES_MAX))),
         };
         let records = Records {
             source: self.clone(),
             split: split.map_err(|cause| self.failed(cause))?,
         };
         Ok((records, progress))
+    }
+
+    /// Opens a file that is not read from its beginning to its end.
+    #[cfg(feature = "arrow")]
+    fn open_columnar(&self, format: InputFormat) -> Result<(Records, ImportProgress), Failure> {
+        let Self::File(path) = self else {
+            return Err(Failure::usage(
+                "Parquet and Arrow are read from a file, not from standard input",
+            ));
+        };
+        let opened = File::open(path).and_then(|file| columnar::BatchReader::new(file, format));
+        let split = Split::Batches(opened.map_err(|cause| self.failed(cause))?);
+        let source = self.clone();
+        Ok((Records { source, split }, ImportProgress::new(None)))
+    }
+
+    #[cfg(not(feature = "arrow"))]
+    #[allow(clippy::unused_self)]
+    fn open_columnar(&self, _: InputFormat) -> Result<(Records, ImportProgress), Failure> {
+        Err(crate::failure::no_arrow())
     }
 
     fn failed(&self, cause: io::Error) -> Failure {
@@ -158,6 +189,8 @@ enum Split {
     Rows(RowReader<Input>),
     Lines(LineReader<Input>),
     Array(ArrayReader<Input>),
+    #[cfg(feature = "arrow")]
+    Batches(columnar::BatchReader),
 }
 
 type Input = BufReader<Box<dyn Read>>;
@@ -167,7 +200,7 @@ impl Records {
     pub(crate) fn header(&self) -> Option<&[String]> {
         match &self.split {
             Split::Rows(rows) => Some(rows.header()),
-            Split::Lines(_) | Split::Array(_) => None,
+            _ => None,
         }
     }
 
@@ -177,6 +210,8 @@ impl Records {
             Split::Rows(rows) => rows.next(),
             Split::Lines(lines) => lines.next(),
             Split::Array(array) => array.next(),
+            #[cfg(feature = "arrow")]
+            Split::Batches(batches) => batches.next(),
         };
         next.map_err(|cause| self.source.failed(cause))
     }

@@ -1,17 +1,19 @@
 //! The command `samplestore`: samples of pipelines from the shell, by the library's public API alone.
 //!
 //! `arguments.rs` says what can be asked, one module in `verb` does each of it, `input` reads what is
-//! imported, `output` writes what is found, `failure.rs` turns what went wrong into words and an exit
-//! code. Arguments are checked whole before anything is opened, and files are opened before anything
+//! imported, `output` writes what is found, `steps.rs` changes many samples some at a time and `interrupt.rs` ends that,
+//! `failure.rs` turns what went wrong into words and an exit code. Arguments are checked whole before anything is opened, and files are opened before anything
 //! is written.
 
 // To the whole crate, since `fuzz` compiles this file as a module of its own.
 pub(crate) mod arguments;
 pub(crate) mod failure;
 pub(crate) mod input;
+pub(crate) mod interrupt;
 pub(crate) mod opening;
 pub(crate) mod output;
 pub(crate) mod progress;
+pub(crate) mod steps;
 pub(crate) mod verb;
 
 use std::process::ExitCode;

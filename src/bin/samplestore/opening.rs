@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use samplestore::{
-    Database, Error, ErrorKind, Facets, Location, Options, Page, Query, Result, Sample, Samples,
-    Snapshot, Storage,
+    Database, Error, ErrorKind, Facets, Histogram, Interval, Location, Options, Page, Query,
+    Result, Sample, Samples, Snapshot, Storage,
 };
 
 use crate::failure::{Code, Failure};
@@ -125,6 +125,17 @@ impl Db {
         }
     }
 
+    /// Opens a storage that must be there, to change what is in it.
+    pub(crate) fn change(&self) -> Result<Box<dyn Storage>, Failure> {
+        match self.location.database()? {
+            Some(_) => Ok(Box::new(self.write_existing()?)),
+            None => {
+                let opened = self.location.clone().create(false).connect();
+                opened.map_err(refused)
+            }
+        }
+    }
+
     /// Opens a database file that must be there, to change it. Others may read it meanwhile.
     pub(crate) fn write_existing(&self) -> Result<Database, Failure> {
         let (path, options) = self.file()?;
@@ -218,6 +229,13 @@ impl Reader {
         match self {
             Self::File(snapshot) => snapshot.count(query),
             Self::Other(storage) => storage.count(query),
+        }
+    }
+
+    pub(crate) fn histogram(&self, query: &Query, interval: Interval) -> Result<Histogram> {
+        match self {
+            Self::File(snapshot) => snapshot.histogram(query, interval),
+            Self::Other(storage) => Histogram::of(storage.iterate(query)?, interval),
         }
     }
 

@@ -1,22 +1,38 @@
-//! [`Output`]: stdout, and the [`Format`]s in which data goes there.
+//! [`Output`]: stdout or a file, and the [`Format`]s in which data goes there.
 //!
 //! Data is all that is written here; words go to stderr (`failure.rs`). Tables are `output/table.rs`,
-//! samples in every format `output/samples.rs`, texts made safe for a terminal `output/text.rs`.
+//! samples in every format `output/samples.rs`, charts `output/chart.rs` and `output/svg.rs`, texts made safe for a terminal `output/text.rs`.
 
+mod chart;
+#[cfg(feature = "arrow")]
+mod columnar;
 mod facets;
 mod samples;
+mod svg;
 mod table;
 mod text;
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use clap::ValueEnum;
+use tempfile::NamedTempFile;
 
+pub(crate) use chart::{Bars, Chart, Series};
+#[cfg(feature = "arrow")]
+pub(crate) use columnar::{Columnar, ColumnarWriter};
 pub(crate) use facets::{facets_json, facets_table};
-pub(crate) use samples::{Columns, SampleWriter, csv_record, write_details};
+pub(crate) use samples::{
+    CSV_FIXED, CSV_GROUPS, Columns, SampleWriter, csv_record, plain, write_details,
+};
+pub(crate) use svg::write_svg;
 pub(crate) use table::{Align, Cell, Column, Shrinks, Table};
 pub(crate) use text::escape;
 use text::escape_json;
+
+use crate::failure::{Failure, InFile};
 
 /// How many bytes are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -47,11 +63,68 @@ pub(crate) enum ReportFormat {
     Json,
 }
 
-/// Stdout, locked and buffered; [`finish`](Output::finish) must be called, so that a full disk is
+/// When colours are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[repr(u8)]
+pub(crate) enum Colors {
+    /// On a terminal that has them, unless `NO_COLOR` is set
+    #[default]
+    Auto = 0,
+    /// Also into a pipe or a file
+    Always = 1,
+    /// Not at all
+    Never = 2,
+}
+
+static COLORS: AtomicU8 = AtomicU8::new(Colors::Auto as u8);
+
+/// Says when colours are used from here on.
+pub(crate) fn set_colors(colors: Colors) {
+    COLORS.store(colors as u8, Relaxed);
+    // What else on stderr has colours.
+    match colors {
+        Colors::Auto => {}
+        Colors::Always => console::set_colors_enabled_stderr(true),
+        Colors::Never => console::set_colors_enabled_stderr(false),
+    }
+}
+
+/// Stdout, locked and buffered, or a file; [`finish`](Output::finish) must be called, so that a full disk is
 /// noticed.
 pub(crate) struct Output {
-    stdout: BufWriter<StdoutLock<'static>>,
+    sink: BufWriter<Sink>,
     is_terminal: bool,
+}
+
+/// Where data goes.
+enum Sink {
+    Stdout(StdoutLock<'static>),
+    /// A file that gets its name when it is whole.
+    File {
+        file: NamedTempFile,
+        path: PathBuf,
+        overwrite: bool,
+    },
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(stdout) => stdout.write(bytes),
+            Self::File { file, path, .. } => {
+                file.write(bytes).map_err(|cause| InFile::wrap(path, cause))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdout.flush(),
+            Self::File { file, path, .. } => {
+                file.flush().map_err(|cause| InFile::wrap(path, cause))
+            }
+        }
+    }
 }
 
 impl Output {
@@ -60,8 +133,46 @@ impl Output {
         let stdout = io::stdout();
         Self {
             is_terminal: stdout.is_terminal(),
-            stdout: BufWriter::with_capacity(BUFFER_BYTES, stdout.lock()),
+            sink: BufWriter::with_capacity(BUFFER_BYTES, Sink::Stdout(stdout.lock())),
         }
+    }
+
+    /// A file at `path`. Until [`finish`](Self::finish) it has another name in the same folder, and when it is dropped before,
+    /// nothing of it stays.
+    ///
+    /// # Errors
+    /// A usage failure for a file that is there and must not be overwritten.
+    pub(crate) fn file(path: &Path, overwrite: bool) -> Result<Self, Failure> {
+        if !overwrite && path.exists() {
+            let words = format!("{} is there already", path.display());
+            return Err(
+                Failure::usage(words).with_hint("--overwrite puts the new file in its place")
+            );
+        }
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut prefix = OsString::from(".");
+        prefix.push(path.file_name().unwrap_or_default());
+        prefix.push(".");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(".part");
+        // As any file is made, and not for its owner's eyes alone.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder);
+        let file = file.map_err(|cause| InFile::wrap(path, cause))?;
+        let path = path.to_owned();
+        let sink = Sink::File {
+            file,
+            path,
+            overwrite,
+        };
+        Ok(Self {
+            is_terminal: false,
+            sink: BufWriter::with_capacity(BUFFER_BYTES, sink),
+        })
     }
 
     /// Whether people are looking.
@@ -86,15 +197,20 @@ impl Output {
     }
 
     /// How many columns there are; no bound unless it is a terminal.
-    fn width(&self) -> Option<usize> {
+    pub(crate) fn width(&self) -> Option<usize> {
         self.is_terminal.then(|| {
             let size = console::Term::stdout().size_checked();
             size.map_or(WIDTH_DEFAULT, |(_, columns)| columns.into())
         })
     }
 
-    /// Whether to use colours: on a terminal that has them, unless `NO_COLOR` is set.
-    fn has_colors(&self) -> bool {
+    /// Whether to use colours, as [`set_colors`] says; by itself on a terminal that has them, unless `NO_COLOR` is set.
+    pub(crate) fn has_colors(&self) -> bool {
+        match COLORS.load(Relaxed) {
+            always if always == Colors::Always as u8 => return true,
+            never if never == Colors::Never as u8 => return false,
+            _ => {}
+        }
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         self.is_terminal && !forbidden && console::colors_enabled()
     }
@@ -121,18 +237,33 @@ impl Output {
         }
     }
 
-    /// Writes out what is gathered.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.stdout.flush()
+    /// Writes out what is gathered; a file is durable then and has its name.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        let sink = self.sink.into_inner();
+        match sink.map_err(io::IntoInnerError::into_error)? {
+            Sink::Stdout(mut stdout) => stdout.flush(),
+            Sink::File {
+                file,
+                path,
+                overwrite,
+            } => {
+                let synced = file.as_file().sync_all();
+                let named = synced.and_then(|()| match overwrite {
+                    true => file.persist(&path).map_err(|error| error.error),
+                    false => file.persist_noclobber(&path).map_err(|error| error.error),
+                });
+                named.map(drop).map_err(|cause| InFile::wrap(&path, cause))
+            }
+        }
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stdout.write(bytes)
+        self.sink.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush()
+        self.sink.flush()
     }
 }

@@ -1,9 +1,11 @@
-//! Progress on stderr, for people: nothing of it is written unless stderr is a terminal.
+//! Progress on stderr, for people: nothing of it is written unless stderr is a terminal, nor when it is to be quiet.
 
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::failure::{Volume, is_told};
 
 /// How often a second the bar is drawn.
 const DRAWS_PER_S: u8 = 10;
@@ -49,11 +51,11 @@ impl Drop for ImportProgress {
     }
 }
 
-/// How far a copy is.
+/// How many samples are done.
 #[derive(Clone)]
-pub(crate) struct CopyProgress(ProgressBar);
+pub(crate) struct SampleProgress(ProgressBar);
 
-impl CopyProgress {
+impl SampleProgress {
     /// A bar over this many samples, or only their count when it is not known.
     pub(crate) fn new(samples: Option<u64>) -> Self {
         let (bar, template) = match samples {
@@ -101,7 +103,8 @@ impl Drop for FractionProgress {
 }
 
 fn drawn(bar: ProgressBar, template: &str) -> ProgressBar {
-    bar.set_draw_target(match std::io::stderr().is_terminal() {
+    let is_shown = std::io::stderr().is_terminal() && is_told(Volume::Normal);
+    bar.set_draw_target(match is_shown {
         true => ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S),
         false => ProgressDrawTarget::hidden(),
     });

@@ -5,12 +5,15 @@
 
 use chrono::Utc;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use samplestore::{FILTERS, Filter, Query, Result};
+use samplestore::{FILTERS, Filter, Query, Result, Status};
+
+use crate::failure::detail;
 
 /// The part of the help texts that says how instants are written.
 pub(crate) const INSTANTS: &str = "\
-WHEN is an instant: 2013-06-01T12:00:00Z, 2013-06-01 12:00 (UTC), a plain date for its first
-moment, or a span of time ago: 90s, 15m, 2h, 3d, 1w.
+WHEN is an instant: 2013-06-01T12:00:00Z, 2013-06-01 12:00 (UTC); a date, month or year for its first
+moment: 2013-06-01, 2013-06; a span of time ago: 90s, 15m, 2h, 3d, 1w; or words: yesterday, last friday.
+-v shows which instant that is.
 A comma in the name of a pipeline is written \\,.";
 
 /// Filters as given, by name and value.
@@ -25,12 +28,39 @@ impl Filters {
     /// # Errors
     /// Those of [`Query::with_filter`].
     pub(crate) fn query(&self) -> Result<Query> {
+        let query = self.resolved(|_| true)?;
+        detail(&format!("filters: {query}"));
+        Ok(query)
+    }
+
+    /// The query that they stand for, of these statuses and of none that the filters name.
+    ///
+    /// # Errors
+    /// Those of [`Query::with_filter`].
+    pub(crate) fn query_in(&self, statuses: &[Status]) -> Result<Query> {
+        let query = self.resolved(|name| name != "status")?;
+        let query = statuses.iter().copied().fold(query, Query::status);
+        detail(&format!("filters: {query}"));
+        Ok(query)
+    }
+
+    /// The statuses that they name.
+    pub(crate) fn statuses(&self) -> Result<Vec<Status>> {
+        let query = self.resolved(|name| name == "status")?;
+        Ok(query.statuses().iter().copied().collect())
+    }
+
+    /// Whether they leave out nothing: none is given, or only an order.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.words.iter().all(|(name, _)| *name == "newest")
+    }
+
+    fn resolved(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Query> {
         let now = Utc::now();
-        self.words
-            .iter()
-            .try_fold(Query::new(), |query, (name, value)| {
-                query.with_filter(name, value, now)
-            })
+        let mut words = self.words.iter().filter(|(name, _)| is_wanted(name));
+        words.try_fold(Query::new(), |query, (name, value)| {
+            query.with_filter(name, value, now)
+        })
     }
 }
 

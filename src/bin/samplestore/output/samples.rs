@@ -16,7 +16,9 @@ use super::{Align, Cell, Column, Format, Output, Shrinks, Table, escape};
 use crate::failure::Failure;
 
 /// The columns that every CSV begins with.
-const CSV_FIXED: [&str; 5] = ["id", "pipeline", "status", "created_at", "measured_at"];
+pub(crate) const CSV_FIXED: [&str; 5] = ["id", "pipeline", "status", "created_at", "measured_at"];
+/// The maps whose fields have a column each: `data.temp`.
+pub(crate) const CSV_GROUPS: [&str; 3] = ["reason", "measurements", "data"];
 /// The columns of a reason, when any sample has one.
 const CSV_REASON: [&str; 4] = ["stage", "message", "attempts", "at"];
 
@@ -44,7 +46,7 @@ impl SampleWriter {
                 Column::new("id", Align::Left).shrinking(Shrinks::Last),
                 Column::new("pipeline", Align::Left).shrinking(Shrinks::Last),
                 Column::new("status", Align::Left),
-                Column::new("created_at", Align::Left),
+                Column::new("created_at", Align::Left).shrinking(Shrinks::Finally),
                 Column::new("reason", Align::Left)
                     .shrinking(Shrinks::First)
                     .optional(),
@@ -87,6 +89,14 @@ impl SampleWriter {
         Ok(())
     }
 
+    /// Writes what is held back, for whoever waits for it.
+    pub(crate) fn settle(&mut self, output: &mut Output) -> io::Result<()> {
+        match self {
+            Self::Table(table) => table.settle(output),
+            Self::Jsonl | Self::Json(_) | Self::Csv(_) => Ok(()),
+        }
+    }
+
     /// Ends. Only JSON has room for the place where the next page starts.
     pub(crate) fn finish(self, output: &mut Output, next: Option<&Cursor>) -> io::Result<()> {
         match self {
@@ -120,6 +130,13 @@ impl Columns {
             .chain(measurements.into_iter().map(|name| ("measurements", name)))
             .chain(data.into_iter().map(|name| ("data", name)));
         Ok(Self(columns.collect()))
+    }
+
+    /// The fields of one of the groups.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn of_group(self, group: &str) -> impl Iterator<Item = String> {
+        let fields = self.0.into_iter();
+        fields.filter_map(move |(of, name)| (of == group).then_some(name))
     }
 
     fn write_header(&self, output: &mut Output) -> io::Result<()> {
@@ -170,7 +187,7 @@ pub(crate) fn csv_record(
 }
 
 /// A value as people would write it in a cell.
-fn plain(value: Option<&Json>) -> String {
+pub(crate) fn plain(value: Option<&Json>) -> String {
     match value {
         None | Some(Json::Null) => String::new(),
         Some(Json::String(text)) => text.clone(),
@@ -241,7 +258,7 @@ pub(crate) fn write_details(output: &mut Output, sample: &Sample) -> Result<(), 
             table.row(output, vec![Cell::new(name), cell])?;
         }
     }
-    for group in ["reason", "measurements", "data"] {
+    for group in CSV_GROUPS {
         for (name, value) in json
             .get(group)
             .and_then(Json::as_object)

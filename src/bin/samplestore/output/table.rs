@@ -13,12 +13,14 @@ use super::{Output, escape};
 /// How many rows are held back.
 const ROWS_HELD_MAX: usize = 256;
 /// How a table too wide for its terminal is narrowed: step by step, columns that shrink first or last,
-/// to this width. Fields lose their ends long before ids do.
-const STEPS: [(Shrinks, usize); 4] = [
+/// to this width. Fields lose their ends long before ids do, and instants at the very last.
+const STEPS: [(Shrinks, usize); 6] = [
     (Shrinks::First, 16),
     (Shrinks::First, WIDTH_MIN),
     (Shrinks::Last, 16),
     (Shrinks::Last, WIDTH_MIN),
+    (Shrinks::Finally, 10),
+    (Shrinks::Finally, WIDTH_MIN),
 ];
 /// No column is narrowed below this.
 const WIDTH_MIN: usize = 6;
@@ -39,6 +41,8 @@ pub(crate) enum Align {
 pub(crate) enum Shrinks {
     First,
     Last,
+    /// Where nothing else helps: instants, of which the date is left.
+    Finally,
 }
 
 /// What a column is called and how it behaves.
@@ -123,6 +127,14 @@ impl Table {
         match self.held.len() < ROWS_HELD_MAX {
             true => Ok(()),
             false => self.begin(output, false),
+        }
+    }
+
+    /// Writes what is held back while more may follow.
+    pub(crate) fn settle(&mut self, output: &mut Output) -> io::Result<()> {
+        match self.widths.is_none() && !self.held.is_empty() {
+            true => self.begin(output, false),
+            false => Ok(()),
         }
     }
 

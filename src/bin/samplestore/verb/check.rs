@@ -6,7 +6,7 @@ use clap::Args;
 use samplestore::{CheckReport, Database};
 use serde_json::json;
 
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, complaint, words};
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
@@ -53,16 +53,18 @@ fn tell(report: &CheckReport) -> Code {
         }
         return Code::Fine;
     }
-    words(&format!("error: damaged: {} faults", report.total()));
+    complaint(&format!("error: damaged: {} faults", report.total()));
     if report.has_primary_faults() {
-        words(" hint: samplestore salvage copies what can be read into a new file");
+        complaint(" hint: samplestore salvage copies what can be read into a new file");
         return Code::Damaged;
     }
     if !report.is_complete {
-        words(" hint: not everything could be looked at; samplestore repair tries to rebuild it");
+        complaint(
+            " hint: not everything could be looked at; samplestore repair tries to rebuild it",
+        );
         return Code::Damaged;
     }
-    words(" hint: samplestore repair rebuilds indexes and counters; no sample is lost");
+    complaint(" hint: samplestore repair rebuilds indexes and counters; no sample is lost");
     Code::Rebuildable
 }
 

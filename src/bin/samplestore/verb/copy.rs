@@ -9,7 +9,7 @@ use samplestore::{CopyOptions, Query, Storage, copy};
 use crate::arguments::{Filters, INSTANTS, location};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::opening::{Db, Source};
-use crate::progress::{CopyProgress, pace};
+use crate::progress::{SampleProgress, pace};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,7 +52,7 @@ impl Copy {
         }
         let source = from.source()?;
         let target = to.write()?;
-        let progress = CopyProgress::new(total(&source, &query)?);
+        let progress = SampleProgress::new(total(&source, &query)?);
         let shown = progress.clone();
         let options = CopyOptions::new()
             .batch_samples_max(self.batch as usize)

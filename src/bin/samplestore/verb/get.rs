@@ -3,7 +3,7 @@
 use clap::Args;
 use samplestore::Sample;
 
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, complaint};
 use crate::opening::Db;
 use crate::output::{Columns, Format, Output, SampleWriter, write_details};
 
@@ -50,7 +50,7 @@ impl Get {
         }
         output.finish()?;
         for id in &missing {
-            words(&format!("error: no sample has the id {id:?}"));
+            complaint(&format!("error: no sample has the id {id:?}"));
         }
         Ok(match missing.is_empty() {
             true => Code::Fine,

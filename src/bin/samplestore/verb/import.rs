@@ -6,6 +6,7 @@
 
 mod batch;
 mod cell;
+mod exported;
 pub(crate) mod mapping;
 mod rejects;
 
@@ -22,6 +23,7 @@ use crate::input::{InputFormat, Records, Source};
 use crate::opening::Db;
 use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
+pub(crate) use cell::Cell;
 use mapping::{Columns, Mapping};
 use rejects::Rejects;
 
@@ -34,7 +36,8 @@ Examples:
   samplestore -d events.db import events.json --pipeline clicks --rejects rejects.jsonl
 
 A number in a CSV is what JSON would take for one: 0012, +1 and nan stay texts.
-With none of the flags under Fields, a JSON record is a sample in the form that list writes.";
+With none of the flags under Fields, a JSON record is a sample in the form that list and export write, and so is a row of a
+CSV that they wrote.";
 
 /// Progress is told each so many records.
 const PROGRESS_RECORDS: u64 = 256;
@@ -70,7 +73,9 @@ impl Import {
                 .with_hint("name a file, or pipe records into standard input"));
         }
         let format = self.format.map_or_else(|| source.format(), Ok)?;
-        self.mapping.check(format == InputFormat::Csv)?;
+        if format != InputFormat::Csv {
+            self.mapping.check(false)?;
+        }
         if let Some(rejects) = &self.rejects {
             check_distinct(rejects, &self.file)?;
             if let Some((path, _)) = db.location().database()? {

@@ -4,13 +4,18 @@ use std::io::Write;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use samplestore::{Facets, Prune as Selected, Query, Storage, parse_instant};
+use indicatif::HumanCount;
+use samplestore::{Facets, Prune as Selected, Storage, parse_instant};
 use serde_json::json;
 
+use super::mark::by_status;
+use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, facets_json, facets_table};
 use crate::progress::FractionProgress;
+use crate::steps::Changed;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +28,7 @@ becomes smaller with samplestore compact.";
 
 /// Remove samples that are old, or too many
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Prune {
     /// Only samples created longer ago than this (30d), or before this instant
     #[arg(long, value_name = "WHEN", value_parser = |text: &str| parse_instant(text, Utc::now()))]
@@ -31,18 +36,10 @@ pub(crate) struct Prune {
     /// Keep so many of each pipeline, the newest of the statuses named, however old they are
     #[arg(long, value_name = "N")]
     keep_newest: Option<u64>,
-    /// Only samples of this pipeline; several by repeating it or with commas
-    #[arg(long, value_name = "NAME")]
-    pipeline: Vec<String>,
-    /// Only samples of this status; several by repeating it or with commas
-    #[arg(long, value_name = "STATUS")]
-    status: Vec<String>,
-    /// Only count what would be removed
-    #[arg(long)]
-    dry_run: bool,
-    /// Remove it; without this nothing is removed
-    #[arg(long, conflicts_with = "dry_run")]
-    yes: bool,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    consent: Consent,
     /// How to write the counts of what is removed [default: table on a terminal, else jsonl]
     #[arg(short, long, value_enum)]
     format: Option<ReportFormat>,
@@ -51,20 +48,35 @@ pub(crate) struct Prune {
 impl Prune {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let selected = self.selected()?;
-        if !self.yes && !self.dry_run {
-            return Err(Failure::usage("prune removes samples for good")
-                .with_hint("--dry-run counts them, --yes removes them"));
-        }
-        if self.dry_run {
-            let facets = db.read_file()?.prunable(&selected)?;
+        self.consent.check("prune removes samples for good")?;
+        let facets = db.read_file()?.prunable(&selected)?;
+        if self.consent.is_dry_run() || facets.total() == 0 {
             self.report(&facets)?;
             return Ok(Code::Fine);
         }
+        let count = HumanCount(facets.total());
+        let question = format!("Remove {count} samples for good ({})?", by_status(&facets));
+        if !self.consent.ask(&question)? {
+            return Ok(Code::Fine);
+        }
+        interrupt::watch()?;
         let database = db.write_existing()?;
-        let facets = database.prunable(&selected)?;
         let progress = FractionProgress::new("pruning");
-        let removed = database.prune(&selected.on_progress(move |done| progress.set(done)))?;
+        let selected = selected
+            .on_progress(move |done| progress.set(done))
+            .stop_when(interrupt::is_asked);
+        let removed = database.prune(&selected);
+        drop(selected);
         database.close()?;
+        let removed = removed?;
+        if interrupt::is_asked() && removed < facets.total() {
+            words(&format!("removed {} samples", HumanCount(removed)));
+            let changed = Changed {
+                samples: removed,
+                is_interrupted: true,
+            };
+            return Ok(changed.code());
+        }
         self.report(&facets)?;
         if removed != facets.total() {
             words(&format!("{removed} were removed: others wrote meanwhile"));
@@ -72,22 +84,8 @@ impl Prune {
         Ok(Code::Fine)
     }
 
-    /// The pipelines and statuses are read as the filters of these names are.
     fn selected(&self) -> samplestore::Result<Selected> {
-        let now = Utc::now();
-        let named = |name| move |query: Query, value: &String| query.with_filter(name, value, now);
-        let query = self
-            .pipeline
-            .iter()
-            .try_fold(Query::new(), named("pipeline"))?;
-        let query = self.status.iter().try_fold(query, named("status"))?;
-        let mut selected = Selected::new();
-        for name in query.pipelines() {
-            selected = selected.pipeline(name);
-        }
-        for status in query.statuses() {
-            selected = selected.status(*status);
-        }
+        let mut selected = Selected::new().matching(self.filters.query()?);
         if let Some(instant) = self.older_than {
             selected = selected.older_than(instant);
         }
@@ -101,7 +99,7 @@ impl Prune {
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => {
-                let words = if self.dry_run {
+                let words = if self.consent.is_dry_run() {
                     "would be removed"
                 } else {
                     "removed"
@@ -110,7 +108,7 @@ impl Prune {
                 facets_table(&mut output, facets)?;
             }
             format => {
-                let mut report = json!({ "dry_run": self.dry_run });
+                let mut report = json!({ "dry_run": self.consent.is_dry_run() });
                 if let (Some(report), Some(facets)) =
                     (report.as_object_mut(), facets_json(facets).as_object_mut())
                 {

@@ -7,7 +7,7 @@ use samplestore::{Database, RepairOutcome, RepairReport};
 use serde_json::json;
 
 use super::check;
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, complaint};
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
@@ -40,8 +40,8 @@ impl Repair {
             return Ok(Code::Fine);
         }
         let reason = report.reason.as_deref().unwrap_or_default();
-        words(&format!("error: {reason}"));
-        words(" hint: samplestore salvage copies what can be read into a new file");
+        complaint(&format!("error: {reason}"));
+        complaint(" hint: samplestore salvage copies what can be read into a new file");
         Ok(Code::Damaged)
     }
 }

@@ -57,6 +57,7 @@ fn report(figures: &Figures) -> serde_json::Value {
         "facets": facets["facets"],
         "first": figures.first.map(instant),
         "last": figures.last.map(instant),
+        "indexes": figures.indexes,
         "format_version": figures.format_version,
         "file_bytes": figures.file_bytes,
         "reclaimable_bytes": figures.reclaimable_bytes,

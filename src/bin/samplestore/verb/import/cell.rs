@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 /// The value of a cell that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     Bool(bool),
     Unsigned(u64),
     Signed(i64),
@@ -19,7 +19,7 @@ pub(super) enum Cell<'a> {
 
 impl<'a> Cell<'a> {
     /// Reads a cell.
-    pub(super) fn read(text: &'a str) -> Self {
+    pub(crate) fn read(text: &'a str) -> Self {
         match text {
             "true" | "True" | "TRUE" => return Self::Bool(true),
             "false" | "False" | "FALSE" => return Self::Bool(false),

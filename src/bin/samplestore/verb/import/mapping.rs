@@ -14,6 +14,8 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::cell::Cell;
+use super::exported::Exported;
+use crate::arguments::parse_status;
 use crate::failure::{Failure, chain};
 use crate::input::{RECORD_BYTES_MAX, Record};
 
@@ -38,7 +40,7 @@ pub(crate) struct Mapping {
     #[arg(long, value_name = "FIELD")]
     created_at_field: Option<String>,
     /// The status of all samples [default: pending]
-    #[arg(long, value_name = "STATUS", conflicts_with = "status_field", value_parser = status)]
+    #[arg(long, value_name = "STATUS", conflicts_with = "status_field", value_parser = parse_status)]
     status: Option<Status>,
     /// The field that holds the status
     #[arg(long, value_name = "FIELD")]
@@ -52,8 +54,16 @@ pub(crate) struct Mapping {
     nulls: Vec<String>,
 }
 
+/// What the rows of a CSV are, as its header tells.
+pub(crate) enum Columns {
+    /// Samples, as they were exported.
+    Exported(Exported),
+    /// Plain rows.
+    Plain(PlainColumns),
+}
+
 /// A mapping of plain rows, its fields found in the header.
-pub(crate) struct Columns {
+pub(crate) struct PlainColumns {
     names: Vec<String>,
     id: Vec<usize>,
     pipeline: Option<usize>,
@@ -61,11 +71,6 @@ pub(crate) struct Columns {
     status: Option<usize>,
     data: Vec<usize>,
     measurements: Vec<usize>,
-}
-
-fn status(word: &str) -> Result<Status, String> {
-    word.parse()
-        .map_err(|error: samplestore::Error| chain(&error))
 }
 
 impl Mapping {
@@ -96,6 +101,12 @@ impl Mapping {
 
     /// Finds the fields among the columns of a CSV.
     pub(crate) fn columns(&self, header: &[String]) -> Result<Columns, Failure> {
+        if self.is_text_form()
+            && let Some(exported) = Exported::of(header)
+        {
+            return Ok(Columns::Exported(exported));
+        }
+        self.check(true)?;
         let find = |name: &String| {
             let found = header.iter().position(|column| column == name);
             found.ok_or_else(|| {
@@ -110,7 +121,7 @@ impl Mapping {
         let one = |name: &Option<String>| name.as_ref().map(find).transpose();
         let measurements = all(&self.measurements)?;
         let kept = |index: &usize| !self.is_taken(&header[*index]) && !measurements.contains(index);
-        Ok(Columns {
+        Ok(Columns::Plain(PlainColumns {
             names: header.to_vec(),
             id: all(&self.id_fields)?,
             pipeline: one(&self.pipeline_field)?,
@@ -118,7 +129,7 @@ impl Mapping {
             status: one(&self.status_field)?,
             data: (0..header.len()).filter(kept).collect(),
             measurements,
-        })
+        }))
     }
 
     /// The sample that a record stands for, or the reason why it is none. `columns` are those of a CSV.
@@ -128,7 +139,8 @@ impl Mapping {
         columns: Option<&Columns>,
     ) -> Result<Sample, String> {
         match (record, columns) {
-            (Record::Row(row), Some(columns)) => self.sample_of_row(row, columns),
+            (Record::Row(row), Some(Columns::Exported(columns))) => columns.sample(row),
+            (Record::Row(row), Some(Columns::Plain(columns))) => self.sample_of_row(row, columns),
             (Record::Row(_), None) => Err("it has no header".to_owned()),
             (Record::Json(text), _) => {
                 let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8".to_owned())?;
@@ -156,7 +168,7 @@ impl Mapping {
         self.nulls.iter().any(|null| null == text)
     }
 
-    fn sample_of_row(&self, row: &ByteRecord, columns: &Columns) -> Result<Sample, String> {
+    fn sample_of_row(&self, row: &ByteRecord, columns: &PlainColumns) -> Result<Sample, String> {
         let names = &columns.names;
         if row.len() != names.len() {
             let (found, expected) = (row.len(), names.len());
@@ -195,7 +207,7 @@ impl Mapping {
         }
         if let Some(index) = columns.status {
             let word = needed(index)?;
-            sample = sample.status(status(word)?);
+            sample = sample.status(parse_status(word)?);
         }
         sample.build().map_err(|error| chain(&error))
     }

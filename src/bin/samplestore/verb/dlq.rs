@@ -1,0 +1,381 @@
+//! `dlq`: the dead-letter queue, samples that failed in a pipeline. Why they failed is told in groups, and a group can be
+//! tried again.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+use console::Style;
+use indicatif::HumanCount;
+use samplestore::{FailureGroup, Failures, Query, Sample, Selection, Status, Storage};
+use serde_json::json;
+
+use crate::arguments::{Consent, Filters, INSTANTS};
+use crate::failure::{Code, Failure, Outcome, words};
+use crate::interrupt;
+use crate::opening::{Db, Reader};
+use crate::output::{
+    Align, Cell, Column, Columns, Format, Output, ReportFormat, SampleWriter, Shrinks, Table,
+    csv_record,
+};
+use crate::progress::SampleProgress;
+use crate::steps::{Changed, STEP_SAMPLES};
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db dlq group --since yesterday
+  samplestore -d weather.db dlq show 5a0b8c1d --limit 5
+  samplestore -d weather.db dlq retry 5a0b8c1d --dry-run
+  samplestore -d weather.db dlq retry --all --pipeline JFK --yes
+
+A group is failures of one stage whose messages differ only in numbers, ids and quoted texts. Without --status all of these
+are about samples in dlq; --status skipped is about those left out on purpose.";
+
+/// Look at samples that failed, in groups by why they did, and try them again
+#[derive(Debug, Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+pub(crate) struct Dlq {
+    #[command(subcommand)]
+    verb: DlqVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum DlqVerb {
+    List(DlqList),
+    Group(Group),
+    Show(Show),
+    Retry(Retry),
+}
+
+/// List samples that failed, with their reasons
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  samplestore -d weather.db dlq list --newest --limit 20")]
+pub(crate) struct DlqList {
+    #[command(flatten)]
+    filters: Filters,
+    /// How to write the samples [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
+}
+
+/// Count failures by stage and message
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  samplestore -d weather.db dlq group --since yesterday
+  samplestore -d weather.db dlq group -f json | jq '.groups[0]'")]
+pub(crate) struct Group {
+    #[command(flatten)]
+    filters: Filters,
+    /// How to write the groups [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
+}
+
+/// Show the samples of a group
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  samplestore -d weather.db dlq show 5a0b8c1d --limit 5 -f jsonl")]
+pub(crate) struct Show {
+    /// The group, as dlq group names it
+    #[arg(value_name = "GROUP")]
+    group: String,
+    #[command(flatten)]
+    filters: Filters,
+    /// How to write the samples [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
+}
+
+/// Put the samples of groups back to pending
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  samplestore -d weather.db dlq retry 5a0b8c1d --dry-run
+  samplestore -d weather.db dlq retry --all --since 2h --yes
+
+The reason of a sample stays until a pipeline stores it again.")]
+pub(crate) struct Retry {
+    /// Groups, as dlq group names them
+    #[arg(value_name = "GROUP")]
+    groups: Vec<String>,
+    /// All groups
+    #[arg(long, conflicts_with = "groups")]
+    all: bool,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    consent: Consent,
+    /// How to write what was done [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<ReportFormat>,
+}
+
+impl Dlq {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        match self.verb {
+            DlqVerb::List(verb) => list(db, &failed(&verb.filters)?, verb.format),
+            DlqVerb::Group(verb) => verb.run(db),
+            DlqVerb::Show(verb) => verb.run(db),
+            DlqVerb::Retry(verb) => verb.run(db),
+        }
+    }
+}
+
+/// What the filters leave of samples that failed, unless they name other statuses.
+fn failed(filters: &Filters) -> samplestore::Result<Query> {
+    match filters.statuses()?.is_empty() {
+        true => filters.query_in(&[Status::Dlq]),
+        false => filters.query(),
+    }
+}
+
+fn list(db: &Db, query: &Query, format: Option<Format>) -> Outcome {
+    let reader = db.read()?;
+    write(|| reader.iterate(query), format)?;
+    Ok(Code::Fine)
+}
+
+/// Writes samples, which are asked for twice where a format needs it, and says how many there were.
+fn write<I: Iterator<Item = samplestore::Result<Sample>>>(
+    samples: impl Fn() -> samplestore::Result<I>,
+    format: Option<Format>,
+) -> Result<u64, Failure> {
+    let mut output = Output::new();
+    let format = output.format(format);
+    let columns = || Columns::of(samples()?);
+    let mut writer = SampleWriter::begin(&mut output, format, columns)?;
+    let mut count = 0;
+    for sample in samples()? {
+        writer.write(&mut output, &sample?)?;
+        count += 1;
+    }
+    writer.finish(&mut output, None)?;
+    output.finish()?;
+    Ok(count)
+}
+
+/// Whether a sample is of a group.
+fn is_of(sample: &Sample, is_wanted: impl Fn(&str) -> bool) -> bool {
+    let group = sample.reason().map(FailureGroup::group_of);
+    group.is_some_and(|group| is_wanted(&group))
+}
+
+impl Group {
+    fn run(self, db: &Db) -> Outcome {
+        let failures = count(&db.read()?, &failed(&self.filters)?)?;
+        let (without_reason, dropped) = (failures.without_reason(), failures.dropped());
+        let groups = failures.into_groups();
+        let mut output = Output::new();
+        match output.format(self.format) {
+            Format::Table => table(&mut output, &groups)?,
+            Format::Json => {
+                let report = json!({ "groups": groups, "without_reason": without_reason });
+                output.json(ReportFormat::Json, &report)?;
+            }
+            Format::Jsonl => {
+                for group in &groups {
+                    output.json(ReportFormat::Jsonl, &json!(group))?;
+                }
+            }
+            Format::Csv => {
+                writeln!(output, "group,count,stage,pattern,first,last,example")?;
+                for group in &groups {
+                    csv_record(&mut output, row(group).into_iter())?;
+                }
+            }
+        }
+        output.finish()?;
+        if without_reason > 0 {
+            words(&format!(
+                "{} more have no reason",
+                HumanCount(without_reason)
+            ));
+        }
+        if dropped > 0 {
+            words(&format!("{} more are of other groups", HumanCount(dropped)));
+        }
+        Ok(Code::Fine)
+    }
+}
+
+/// Groups what a query gives.
+fn count(reader: &Reader, query: &Query) -> Result<Failures, Failure> {
+    let progress = SampleProgress::new(Some(reader.count(query)?));
+    let mut failures = Failures::new();
+    for (count, sample) in (1..).zip(reader.iterate(query)?) {
+        failures.add(&sample?);
+        progress.samples(count);
+    }
+    progress.finish();
+    Ok(failures)
+}
+
+fn row(group: &FailureGroup) -> Vec<String> {
+    let instant =
+        |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+    vec![
+        group.group.clone(),
+        group.count.to_string(),
+        group.stage.clone(),
+        group.pattern.clone(),
+        instant(group.first),
+        instant(group.last),
+        group.example.clone(),
+    ]
+}
+
+fn table(output: &mut Output, groups: &[FailureGroup]) -> Result<(), Failure> {
+    let mut table = Table::new(vec![
+        Column::new("group", Align::Left),
+        Column::new("count", Align::Right),
+        Column::new("stage", Align::Left).shrinking(Shrinks::Last),
+        Column::new("message", Align::Left).shrinking(Shrinks::Last),
+        Column::new("first", Align::Left).shrinking(Shrinks::Finally),
+        Column::new("last", Align::Left).shrinking(Shrinks::Finally),
+        Column::new("example", Align::Left).shrinking(Shrinks::First),
+    ]);
+    for group in groups {
+        let mut cells: Vec<_> = row(group).iter().map(Cell::new).collect();
+        cells[1] = Cell::styled(group.count.to_string(), Style::new().red());
+        table.row(output, cells)?;
+    }
+    table.finish(output)?;
+    Ok(())
+}
+
+impl Show {
+    fn run(self, db: &Db) -> Outcome {
+        let query = failed(&self.filters)?;
+        // The limit is one of samples of the group.
+        let limit = query.limit_max().unwrap_or(u64::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let query = query.limit(u64::MAX);
+        let reader = db.read()?;
+        let of_group = || {
+            let samples = reader.iterate(&query)?;
+            let wanted = self.group.clone();
+            let is_shown = move |sample: &samplestore::Result<Sample>| match sample {
+                Ok(sample) => is_of(sample, |group| group == wanted),
+                Err(_) => true,
+            };
+            Ok(samples.filter(is_shown).take(limit))
+        };
+        if write(of_group, self.format)? > 0 || limit == 0 {
+            return Ok(Code::Fine);
+        }
+        Err(no_group(&self.group))
+    }
+}
+
+fn no_group(group: &str) -> Failure {
+    Failure::new(Code::Error, format!("no failure is of the group {group:?}"))
+        .with_hint("samplestore dlq group lists them")
+}
+
+impl Retry {
+    fn run(self, db: &Db) -> Outcome {
+        if self.groups.is_empty() && !self.all {
+            return Err(Failure::usage("no group is named")
+                .with_hint("samplestore dlq group lists them, and --all means every one of them"));
+        }
+        let query = failed(&self.filters)?;
+        self.consent.check("dlq retry changes samples")?;
+        let wanted: BTreeSet<String> = self.groups.iter().cloned().collect();
+        let is_wanted = |sample: &Sample| self.all || is_of(sample, |group| wanted.contains(group));
+        let matched = self.matched(db, &query, &wanted)?;
+        if self.consent.is_dry_run() || matched == 0 {
+            return self.report(matched, Changed::default());
+        }
+        let question = format!("Put {} samples back to pending?", HumanCount(matched));
+        if !self.consent.ask(&question)? {
+            return Ok(Code::Fine);
+        }
+        interrupt::watch()?;
+        let storage = db.change()?;
+        let progress = SampleProgress::new(Some(matched));
+        let mut changed = Changed::default();
+        let mut ids = Vec::new();
+        let put_back = |ids: &mut Vec<String>, changed: &mut Changed| {
+            let moved = put_back(&*storage, std::mem::take(ids), &query);
+            changed.samples += moved?;
+            progress.samples(changed.samples);
+            Ok::<_, samplestore::Error>(())
+        };
+        for sample in storage.iterate(&query)? {
+            let sample = sample?;
+            if is_wanted(&sample) {
+                ids.push(sample.id().to_owned());
+            }
+            if ids.len() as u64 == STEP_SAMPLES {
+                put_back(&mut ids, &mut changed)?;
+            }
+            if interrupt::is_asked() {
+                changed.is_interrupted = true;
+                break;
+            }
+        }
+        if !changed.is_interrupted {
+            put_back(&mut ids, &mut changed)?;
+        }
+        progress.finish();
+        storage.close()?;
+        self.report(matched, changed)
+    }
+
+    /// How many samples are of the groups. Each of them must have some.
+    fn matched(&self, db: &Db, query: &Query, wanted: &BTreeSet<String>) -> Result<u64, Failure> {
+        let reader = db.read()?;
+        if self.all {
+            return Ok(reader.count(query)?);
+        }
+        let groups = count(&reader, query)?.into_groups();
+        let mut matched = 0;
+        for name in wanted {
+            let group = groups.iter().find(|group| group.group == *name);
+            matched += group.ok_or_else(|| no_group(name))?.count;
+        }
+        Ok(matched)
+    }
+
+    fn report(&self, matched: u64, changed: Changed) -> Outcome {
+        let mut output = Output::new();
+        let is_dry_run = self.consent.is_dry_run();
+        match output.report_format(self.format) {
+            ReportFormat::Table if is_dry_run => {
+                writeln!(
+                    output,
+                    "would put {} samples back to pending",
+                    HumanCount(matched)
+                )?;
+            }
+            ReportFormat::Table => {
+                writeln!(
+                    output,
+                    "put {} samples back to pending",
+                    HumanCount(changed.samples)
+                )?;
+            }
+            format => {
+                let report = json!({
+                    "dry_run": is_dry_run,
+                    "matched": matched,
+                    "retried": changed.samples,
+                });
+                output.json(format, &report)?;
+            }
+        }
+        output.finish()?;
+        Ok(changed.code())
+    }
+}
+
+/// Puts those of these samples back to pending that are still in a status of the query.
+fn put_back(storage: &dyn Storage, ids: Vec<String>, query: &Query) -> samplestore::Result<u64> {
+    let selected = query.statuses().iter().copied();
+    let selected = selected.fold(Query::new().ids(ids), Query::status);
+    storage.set_status(&Selection::from(selected), None, Status::Pending)
+}

@@ -1,0 +1,191 @@
+//! `export`: samples into a file or a pipe, in constant memory.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use samplestore::Sample;
+
+use crate::arguments::{Filters, INSTANTS};
+#[cfg(not(feature = "arrow"))]
+use crate::failure::no_arrow;
+use crate::failure::{Code, Failure, Outcome, words};
+use crate::interrupt;
+use crate::opening::{Db, Reader};
+#[cfg(feature = "arrow")]
+use crate::output::{Columnar, ColumnarWriter};
+use crate::output::{Columns, Format, Output, SampleWriter};
+use crate::progress::{SampleProgress, pace};
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db export ready.jsonl --status ready --since 30d
+  samplestore -d weather.db export train.parquet --status labeled
+  samplestore -d weather.db export june.csv --since 2013-06 --before 2013-07 --overwrite
+  samplestore -d weather.db export -f csv --pipeline JFK | gzip > jfk.csv.gz
+
+JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a
+column for each field; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field
+that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and measurements that
+are numbers in columns of their own, too; they need a build with the feature arrow.";
+
+/// How often, in samples, progress is told and Ctrl-C is looked for.
+const PROGRESS_SAMPLES: u64 = 256;
+
+/// What is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One JSON text on each line
+    Jsonl,
+    /// One JSON text
+    Json,
+    /// Comma separated values under a header
+    Csv,
+    /// Parquet, compressed by Snappy
+    Parquet,
+    /// Arrow IPC, also known as Feather
+    Arrow,
+}
+
+/// What writes samples.
+enum Writer {
+    Plain(SampleWriter),
+    #[cfg(feature = "arrow")]
+    Columnar(Box<ColumnarWriter>),
+}
+
+impl Writer {
+    fn begin(
+        output: &mut Output,
+        format: ExportFormat,
+        columns: impl FnOnce() -> samplestore::Result<Columns>,
+    ) -> Result<Self, Failure> {
+        let plain = match format {
+            ExportFormat::Jsonl => Format::Jsonl,
+            ExportFormat::Json => Format::Json,
+            ExportFormat::Csv => Format::Csv,
+            #[cfg(feature = "arrow")]
+            ExportFormat::Parquet | ExportFormat::Arrow => {
+                let columnar = match format {
+                    ExportFormat::Parquet => Columnar::Parquet,
+                    _ => Columnar::Arrow,
+                };
+                let writer = ColumnarWriter::new(columnar, columns()?)?;
+                return Ok(Self::Columnar(Box::new(writer)));
+            }
+            #[cfg(not(feature = "arrow"))]
+            ExportFormat::Parquet | ExportFormat::Arrow => return Err(no_arrow()),
+        };
+        Ok(Self::Plain(SampleWriter::begin(output, plain, columns)?))
+    }
+
+    fn write(&mut self, output: &mut Output, sample: &Sample) -> Result<(), Failure> {
+        match self {
+            Self::Plain(writer) => writer.write(output, sample),
+            #[cfg(feature = "arrow")]
+            Self::Columnar(writer) => writer.write(output, sample),
+        }
+    }
+
+    fn finish(self, output: &mut Output) -> Result<(), Failure> {
+        match self {
+            Self::Plain(writer) => Ok(writer.finish(output, None)?),
+            #[cfg(feature = "arrow")]
+            Self::Columnar(writer) => writer.finish(output),
+        }
+    }
+}
+
+/// Write samples to a file or to standard output
+///
+/// A file has its name when it is whole and not before.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+pub(crate) struct Export {
+    /// The file to make; - is standard output
+    #[arg(value_name = "FILE", default_value = "-")]
+    to: PathBuf,
+    #[command(flatten)]
+    filters: Filters,
+    /// The format [default: by the file's extension; jsonl to standard output]
+    #[arg(short, long, value_enum)]
+    format: Option<ExportFormat>,
+    /// Put it in the place of a file that is there
+    #[arg(long)]
+    overwrite: bool,
+}
+
+impl Export {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let query = self.filters.query()?;
+        let is_stdout = self.to.as_os_str() == "-";
+        let format = match (self.format, is_stdout) {
+            (Some(format), _) => format,
+            (None, true) => ExportFormat::Jsonl,
+            (None, false) => by_extension(&self.to)?,
+        };
+        #[cfg(not(feature = "arrow"))]
+        if matches!(format, ExportFormat::Parquet | ExportFormat::Arrow) {
+            return Err(no_arrow());
+        }
+        let reader = db.read()?;
+        let mut output = match is_stdout {
+            true => Output::new(),
+            false => Output::file(&self.to, self.overwrite)?,
+        };
+        let total = match &reader {
+            Reader::File(snapshot) => Some(snapshot.count(&query)?),
+            // Counting may be as much work as reading.
+            Reader::Other(_) => None,
+        };
+        if !is_stdout {
+            // What was begun is removed.
+            interrupt::watch()?;
+        }
+        let progress = SampleProgress::new(total);
+        let started = Instant::now();
+        let columns = || Columns::of(reader.iterate(&query)?);
+        let mut writer = Writer::begin(&mut output, format, columns)?;
+        let mut count = 0_u64;
+        for sample in reader.iterate(&query)? {
+            writer.write(&mut output, &sample?)?;
+            count += 1;
+            if count.is_multiple_of(PROGRESS_SAMPLES) {
+                progress.samples(count);
+                if interrupt::is_asked() {
+                    progress.finish();
+                    words("interrupted; no file was made");
+                    return Ok(Code::Interrupted);
+                }
+            }
+        }
+        writer.finish(&mut output)?;
+        output.finish()?;
+        progress.finish();
+        if !is_stdout {
+            let to = self.to.display();
+            words(&format!(
+                "{count} samples in {to} {}",
+                pace(count, started.elapsed())
+            ));
+        }
+        Ok(Code::Fine)
+    }
+}
+
+fn by_extension(path: &Path) -> Result<ExportFormat, Failure> {
+    let extension = path.extension().map(OsStr::to_ascii_lowercase);
+    match extension.as_ref().and_then(|text| text.to_str()) {
+        Some("jsonl" | "ndjson") => Ok(ExportFormat::Jsonl),
+        Some("json") => Ok(ExportFormat::Json),
+        Some("csv") => Ok(ExportFormat::Csv),
+        Some("parquet") => Ok(ExportFormat::Parquet),
+        Some("arrow" | "feather") => Ok(ExportFormat::Arrow),
+        _ => Err(Failure::usage(format!(
+            "the name {:?} does not tell the format",
+            path.display().to_string()
+        ))
+        .with_hint("give --format jsonl, json, csv, parquet or arrow")),
+    }
+}

@@ -1,0 +1,98 @@
+//! [`Exported`]: a CSV as `export` and `list` write it, read back.
+//!
+//! A cell is what it would be in any CSV (`cell.rs`), and also a list, a map or what JSON has no words for, when it is
+//! such a JSON text. What CSV cannot tell apart is decided here: a text that reads as a number, a bool or JSON becomes
+//! one, `NaN` and `Infinity` are numbers, and an empty cell means that the field is absent.
+
+use csv::ByteRecord;
+use samplestore::Sample;
+use serde_json::{Map as JsonMap, Value as Json};
+
+use super::cell::Cell;
+use crate::failure::chain;
+use crate::output::{CSV_FIXED, CSV_GROUPS};
+
+/// What each column holds.
+pub(crate) struct Exported {
+    columns: Vec<Column>,
+}
+
+enum Column {
+    /// A field of the sample itself, as a text.
+    Fixed(String),
+    /// A field of one of its maps.
+    Field(&'static str, String),
+}
+
+impl Exported {
+    /// The columns of this header, if it is one that `export` writes.
+    pub(crate) fn of(header: &[String]) -> Option<Self> {
+        if !CSV_FIXED
+            .iter()
+            .all(|name| header.iter().any(|column| column == name))
+        {
+            return None;
+        }
+        let column = |name: &String| {
+            if CSV_FIXED.contains(&name.as_str()) {
+                return Some(Column::Fixed(name.clone()));
+            }
+            let (group, field) = name.split_once('.')?;
+            let group = CSV_GROUPS.into_iter().find(|known| *known == group)?;
+            Some(Column::Field(group, field.to_owned()))
+        };
+        let columns = header.iter().map(column).collect::<Option<_>>()?;
+        Some(Self { columns })
+    }
+
+    /// The sample of a row, or why it is none.
+    pub(crate) fn sample(&self, row: &ByteRecord) -> Result<Sample, String> {
+        if row.len() != self.columns.len() {
+            let (found, expected) = (row.len(), self.columns.len());
+            return Err(format!("it has {found} cells, the header has {expected}"));
+        }
+        let mut sample = JsonMap::new();
+        for (column, bytes) in self.columns.iter().zip(row) {
+            let text = std::str::from_utf8(bytes).map_err(|_| "a cell is no UTF-8".to_owned())?;
+            if text.is_empty() {
+                continue;
+            }
+            let (target, name, value) = match column {
+                Column::Fixed(name) => (&mut sample, name, text.into()),
+                Column::Field(group, name) => {
+                    let value = match *group {
+                        "reason" if name != "attempts" => text.into(),
+                        _ => value(text)?,
+                    };
+                    let map = sample
+                        .entry(*group)
+                        .or_insert_with(|| Json::Object(JsonMap::new()));
+                    let Json::Object(map) = map else {
+                        return Err(format!("{group} is no map"));
+                    };
+                    (map, name, value)
+                }
+            };
+            target.insert(name.clone(), value);
+        }
+        if let Some(Json::Object(reason)) = sample.get_mut("reason") {
+            // An empty text is one that CSV leaves out.
+            for name in ["stage", "message"] {
+                reason.entry(name).or_insert_with(|| "".into());
+            }
+        }
+        Sample::from_json(sample.into()).map_err(|error| chain(&error))
+    }
+}
+
+fn value(text: &str) -> Result<Json, String> {
+    if matches!(text, "NaN" | "Infinity" | "-Infinity") {
+        return Ok(serde_json::json!({ "$numberDouble": text }));
+    }
+    if text.starts_with(['{', '['])
+        && let Ok(json) = serde_json::from_str(text)
+    {
+        return Ok(json);
+    }
+    serde_json::to_value(Cell::read(text)).map_err(|cause| cause.to_string())
+}

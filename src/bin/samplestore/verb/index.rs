@@ -1,0 +1,129 @@
+//! `index`: indexes of fields, by which `--where` reads what matches.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+use samplestore::{Field, Storage};
+use serde_json::json;
+
+use crate::failure::{Code, Failure, Outcome, words};
+use crate::opening::Db;
+use crate::output::{Output, ReportFormat};
+use crate::progress::FractionProgress;
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db index add measurements.temp
+  samplestore -d weather.db explain --where 'measurements.temp > 90'
+  samplestore -d weather.db index list";
+
+/// Make and drop indexes of fields, so that --where reads only what matches
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Index {
+    #[command(subcommand)]
+    verb: IndexVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum IndexVerb {
+    Add(Add),
+    Drop(Drop),
+    List(List),
+}
+
+/// Make an index of a field; others may read meanwhile, and where it was interrupted it goes on
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  samplestore -d weather.db index add measurements.temp
+  samplestore -d weather.db index add 'data.\"wind speed\"'")]
+pub(crate) struct Add {
+    /// data.NAME or measurements.NAME
+    #[arg(value_name = "FIELD")]
+    field: Field,
+}
+
+/// Drop the index of a field
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  samplestore -d weather.db index drop measurements.temp")]
+pub(crate) struct Drop {
+    /// data.NAME or measurements.NAME
+    #[arg(value_name = "FIELD")]
+    field: Field,
+}
+
+/// List the indexes, and how far each is made
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  samplestore -d weather.db index list -f json")]
+pub(crate) struct List {
+    /// How to write them [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<ReportFormat>,
+}
+
+impl Index {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        match self.verb {
+            IndexVerb::Add(verb) => verb.run(db),
+            IndexVerb::Drop(verb) => verb.run(db),
+            IndexVerb::List(verb) => verb.run(db),
+        }
+    }
+}
+
+impl Add {
+    fn run(self, db: &Db) -> Outcome {
+        let database = db.write_existing()?;
+        let progress = FractionProgress::new("indexing");
+        let is_new = database.create_index(&self.field, |fraction| progress.set(fraction))?;
+        drop(progress);
+        database.close()?;
+        words(&match is_new {
+            true => format!("made an index of {}", self.field),
+            false => format!("there is an index of {} already", self.field),
+        });
+        Ok(Code::Fine)
+    }
+}
+
+impl Drop {
+    fn run(self, db: &Db) -> Outcome {
+        let database = db.write_existing()?;
+        let was_there = database.drop_index(&self.field)?;
+        let fields = database.indexes()?;
+        database.close()?;
+        if !was_there {
+            let fields: Vec<_> = fields.iter().map(|index| index.field.to_string()).collect();
+            let failure = Failure::usage(format!("there is no index of {}", self.field));
+            return Err(failure.with_hint(match fields.is_empty() {
+                true => "the database has none".to_owned(),
+                false => format!("there are {}", fields.join(", ")),
+            }));
+        }
+        words(&format!("dropped the index of {}", self.field));
+        Ok(Code::Fine)
+    }
+}
+
+impl List {
+    fn run(self, db: &Db) -> Outcome {
+        let indexes = db.read_file()?.indexes()?;
+        let mut output = Output::new();
+        match output.report_format(self.format) {
+            ReportFormat::Table => {
+                for index in &indexes {
+                    let share = 100.0 * index.progress;
+                    writeln!(output, "{}  {share:.0} %", index.field)?;
+                }
+            }
+            format => output.json(format, &json!({ "indexes": indexes }))?,
+        }
+        output.finish()?;
+        Ok(Code::Fine)
+    }
+}

@@ -1,0 +1,150 @@
+//! `mark`: another status for all samples that the filters leave.
+
+use std::io::Write;
+
+use clap::Args;
+use indicatif::HumanCount;
+use samplestore::{Facets, Query, Selection, Status};
+use serde_json::json;
+
+use crate::arguments::{Consent, Filters, INSTANTS, parse_status};
+use crate::failure::{Code, Failure, Outcome};
+use crate::interrupt;
+use crate::opening::Db;
+use crate::output::{Output, ReportFormat};
+use crate::steps::{Changed, in_steps};
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db mark ready --from measured --pipeline JFK
+  samplestore -d weather.db mark pending --status dlq --since yesterday --dry-run
+  samplestore -d weather.db mark labeled --id JFK-2013-06-01T12:00:00Z --yes
+
+Samples move in transactions of up to 10,000; when it is interrupted, run it again for the rest. Nothing but the status of a
+sample changes: its reason, too, stays.";
+
+/// Give all samples that match another status
+#[derive(Debug, Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+pub(crate) struct Mark {
+    /// The new status
+    #[arg(value_name = "STATUS", value_parser = parse_status)]
+    to: Status,
+    /// Only samples that are in this status now; several by repeating it or with commas
+    #[arg(long, value_name = "STATUS", value_parser = parse_status, value_delimiter = ',', conflicts_with = "status")]
+    from: Vec<Status>,
+    /// Every sample there is, when no filter is given
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    consent: Consent,
+    /// How to write what was done [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<ReportFormat>,
+}
+
+impl Mark {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let query = self.query()?;
+        self.consent.check("mark changes samples")?;
+        let matched = db.read()?.facets(&query)?;
+        if self.consent.is_dry_run() {
+            return self.report(&matched, Changed::default());
+        }
+        let count = HumanCount(matched.total());
+        let question = format!(
+            "Mark {count} samples {} ({})?",
+            self.to,
+            by_status(&matched)
+        );
+        if matched.total() == 0 {
+            return self.report(&matched, Changed::default());
+        }
+        if !self.consent.ask(&question)? {
+            return Ok(Code::Fine);
+        }
+        interrupt::watch()?;
+        let storage = db.change()?;
+        let changed = in_steps(matched.total(), query.limit_max(), |samples_max| {
+            let selection = Selection::from(query.clone().limit(samples_max));
+            storage.set_status(&selection, None, self.to)
+        });
+        let closed = storage.close();
+        let changed = changed?;
+        closed?;
+        self.report(&matched, changed)
+    }
+
+    /// What moves: samples of the statuses asked for, but none that is where it shall be.
+    fn query(&self) -> Result<Query, Failure> {
+        if self.filters.is_everything() && self.from.is_empty() && !self.all {
+            return Err(Failure::usage("no filter says which samples are meant")
+                .with_hint("--all means every sample there is"));
+        }
+        let asked = match self.from.is_empty() {
+            true => self.filters.statuses()?,
+            false => self.from.clone(),
+        };
+        let asked = match asked.is_empty() {
+            true => Status::ALL.to_vec(),
+            false => asked,
+        };
+        let moving: Vec<_> = asked.into_iter().filter(|from| *from != self.to).collect();
+        let query = self.filters.query_in(&moving)?;
+        Ok(match moving.is_empty() {
+            // All that could move is there.
+            true => query.ids(Vec::<String>::new()),
+            false => query,
+        })
+    }
+
+    fn report(&self, matched: &Facets, changed: Changed) -> Outcome {
+        let mut output = Output::new();
+        let is_dry_run = self.consent.is_dry_run();
+        match output.report_format(self.format) {
+            ReportFormat::Table if is_dry_run => {
+                let count = HumanCount(matched.total());
+                writeln!(
+                    output,
+                    "would mark {count} samples {} ({})",
+                    self.to,
+                    by_status(matched)
+                )?;
+            }
+            ReportFormat::Table => {
+                writeln!(
+                    output,
+                    "marked {} samples {}",
+                    HumanCount(changed.samples),
+                    self.to
+                )?;
+            }
+            format => {
+                let report = json!({
+                    "dry_run": is_dry_run,
+                    "status": self.to,
+                    "matched": matched.total(),
+                    "marked": changed.samples,
+                });
+                output.json(format, &report)?;
+            }
+        }
+        output.finish()?;
+        Ok(changed.code())
+    }
+}
+
+/// `1,000 pending, 20 dlq`.
+pub(super) fn by_status(facets: &Facets) -> String {
+    let counts = facets.by_status();
+    let parts: Vec<_> = counts
+        .into_iter()
+        .map(|(status, count)| format!("{} {status}", HumanCount(count)))
+        .collect();
+    match parts.is_empty() {
+        true => "none".to_owned(),
+        false => parts.join(", "),
+    }
+}

@@ -1,0 +1,133 @@
+//! `put`: one sample, from flags or from standard input.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use samplestore::{Sample, Status, Storage, parse_instant};
+use serde_json::{Map as JsonMap, Value as Json, json};
+
+use super::import::Cell;
+use crate::arguments::parse_status;
+use crate::failure::{Code, Failure, Outcome, words};
+use crate::input::RECORD_BYTES_MAX;
+use crate::opening::Db;
+use crate::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db put --pipeline JFK --status ready --data temp=71.6 --data wind='[270, 12]'
+  samplestore -d weather.db put --pipeline JFK --id JFK-1 --measurement score=0.93
+  echo '{\"id\":\"a\",\"pipeline\":\"JFK\",\"data\":{\"temp\":71.6}}' | samplestore -d weather.db put
+
+The id goes to standard output. A sample of the same id is replaced.
+VALUE is a number, true, false or null, a JSON list, map or text, or else a text as it is.";
+
+/// Store one sample
+///
+/// With --pipeline it is made of the flags, else it is read from standard input in the form that list writes.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Put {
+    /// The pipeline that it is of
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+    /// Its id [default: a new one]
+    #[arg(long, value_name = "ID", requires = "pipeline")]
+    id: Option<String>,
+    /// Its status [default: pending]
+    #[arg(long, value_name = "STATUS", requires = "pipeline", value_parser = parse_status)]
+    status: Option<Status>,
+    /// When it was created [default: now]
+    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = |text: &str| parse_instant(text, Utc::now()))]
+    created_at: Option<DateTime<Utc>>,
+    /// When it was measured
+    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = |text: &str| parse_instant(text, Utc::now()))]
+    measured_at: Option<DateTime<Utc>>,
+    /// A field of its data; several by repeating it
+    #[arg(long = "data", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field)]
+    data: Vec<(String, Json)>,
+    /// A measurement; several by repeating it
+    #[arg(long = "measurement", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field)]
+    measurements: Vec<(String, Json)>,
+}
+
+impl Put {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let sample = match &self.pipeline {
+            Some(pipeline) => self.sample(pipeline)?,
+            None => from_input()?,
+        };
+        let db = db.write()?;
+        let report = db.store(std::slice::from_ref(&sample))?;
+        db.close()?;
+        let done = match report.replaced {
+            0 => "inserted",
+            _ => "replaced",
+        };
+        words(&format!("{done} {:?}", sample.id()));
+        let mut output = Output::new();
+        writeln!(output, "{}", crate::output::escape(sample.id()))?;
+        output.finish()?;
+        Ok(Code::Fine)
+    }
+
+    fn sample(&self, pipeline: &str) -> Result<Sample, Failure> {
+        let map = |fields: &[(String, Json)]| -> Json {
+            fields.iter().cloned().collect::<JsonMap<_, _>>().into()
+        };
+        let id = self.id.clone();
+        let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        let sample = Sample::from_json(json!({
+            "id": id,
+            "pipeline": pipeline,
+            "status": self.status,
+            "created_at": self.created_at,
+            "measured_at": self.measured_at,
+            "data": map(&self.data),
+            "measurements": map(&self.measurements),
+        }));
+        sample.map_err(|error| Failure::usage(crate::failure::chain(&error)))
+    }
+}
+
+fn from_input() -> Result<Sample, Failure> {
+    if io::stdin().is_terminal() {
+        return Err(Failure::usage("there is nothing to put").with_hint(
+            "give --pipeline and the other flags, or pipe a sample into standard input",
+        ));
+    }
+    let mut text = String::new();
+    let bytes_max = RECORD_BYTES_MAX as u64 + 1;
+    io::stdin()
+        .lock()
+        .take(bytes_max)
+        .read_to_string(&mut text)
+        .map_err(|cause| {
+            Failure::new(
+                Code::Error,
+                format!("could not read standard input: {cause}"),
+            )
+        })?;
+    if text.len() > RECORD_BYTES_MAX {
+        let words = format!("the sample is longer than {} MiB", RECORD_BYTES_MAX >> 20);
+        return Err(Failure::new(Code::Error, words));
+    }
+    Ok(Sample::from_json_text(text.trim())?)
+}
+
+/// Reads a field and its value.
+fn field(text: &str) -> Result<(String, Json), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| "a field is written NAME=VALUE".to_owned())?;
+    let value = match value.as_bytes().first() {
+        Some(b'{' | b'[' | b'"') => {
+            serde_json::from_str(value).map_err(|cause| format!("{value:?} is no JSON: {cause}"))?
+        }
+        None => Json::String(String::new()),
+        _ if value == "null" => Json::Null,
+        _ => serde_json::to_value(Cell::read(value)).map_err(|cause| cause.to_string())?,
+    };
+    Ok((name.to_owned(), value))
+}

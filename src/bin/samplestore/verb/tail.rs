@@ -1,0 +1,122 @@
+//! `tail`: the newest samples, and then those that are stored or changed as they are committed.
+
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use indicatif::HumanCount;
+
+use crate::arguments::{Filters, INSTANTS};
+use crate::failure::{Code, Failure, Outcome, words};
+use crate::interrupt;
+use crate::opening::Db;
+use crate::output::{Columns, Format, Output, SampleWriter};
+
+const EXAMPLES: &str = "\
+Examples:
+  samplestore -d weather.db tail
+  samplestore -d weather.db tail --follow --status dlq
+  samplestore -d weather.db tail --follow --limit 0 -f jsonl | jq .reason.message
+
+Another process may write meanwhile if it shares the file with readers, as this command does and Options::shared_readers
+of the library. While it follows, the file cannot be compacted. Ctrl-C ends it.";
+
+/// How many samples are shown at first.
+const LIMIT_DEFAULT: u64 = 10;
+/// They are held in memory, so no more than this.
+const LIMIT_MAX: u64 = 10_000;
+/// How often commits are looked for.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often, in samples, Ctrl-C is looked for within one commit.
+const PROGRESS_SAMPLES: u64 = 256;
+
+/// How samples are written, which come one by one and have no last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TailFormat {
+    /// Aligned columns, for people
+    Table,
+    /// One JSON text on each line
+    Jsonl,
+}
+
+/// Show the newest samples, oldest of them first, and go on with new and changed ones
+///
+/// --limit says how many are shown at first: 10 unless given. A sample that changes is shown again, as it is then; one that
+/// changes several times between two looks at the file, ten of which are taken each second, is shown once.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+pub(crate) struct Tail {
+    /// Go on with samples that are stored or changed, until Ctrl-C
+    #[arg(short = 'F', long)]
+    follow: bool,
+    #[command(flatten)]
+    filters: Filters,
+    /// How to write the samples [default: table on a terminal, else jsonl]
+    #[arg(short, long, value_enum)]
+    format: Option<TailFormat>,
+}
+
+impl Tail {
+    pub(crate) fn run(self, db: &Db) -> Outcome {
+        let query = self.filters.query()?;
+        let limit = query.limit_max().unwrap_or(LIMIT_DEFAULT);
+        if limit > LIMIT_MAX {
+            return Err(
+                Failure::usage(format!("tail shows {LIMIT_MAX} samples at first at most"))
+                    .with_hint("samplestore list shows more"),
+            );
+        }
+        let mut output = Output::new();
+        let format = match self.format {
+            Some(TailFormat::Table) => Format::Table,
+            Some(TailFormat::Jsonl) => Format::Jsonl,
+            None => output.format(None),
+        };
+        let no_columns = || Columns::of(std::iter::empty());
+        let mut writer = SampleWriter::begin(&mut output, format, no_columns)?;
+        if !self.follow {
+            let newest = query.newest_first().limit(limit);
+            let page = db.read()?.list(&newest)?;
+            for sample in page.samples.iter().rev() {
+                writer.write(&mut output, sample)?;
+            }
+            writer.finish(&mut output, None)?;
+            output.finish()?;
+            return Ok(Code::Fine);
+        }
+        interrupt::watch()?;
+        let database = db.read_file()?;
+        let mut seen = database.snapshot()?;
+        let page = seen.list(&query.clone().newest_first().limit(limit))?;
+        for sample in page.samples.iter().rev() {
+            writer.write(&mut output, sample)?;
+        }
+        let filters = query.without_paging();
+        let mut count = 0_u64;
+        while !interrupt::is_asked() {
+            writer.settle(&mut output)?;
+            output.flush()?;
+            thread::sleep(POLL_INTERVAL);
+            let now = database.snapshot()?;
+            for sample in now.changed_since(&seen)? {
+                let sample = sample?;
+                if filters.matches(&sample)? {
+                    writer.write(&mut output, &sample)?;
+                    count += 1;
+                    if count.is_multiple_of(PROGRESS_SAMPLES) && interrupt::is_asked() {
+                        break;
+                    }
+                }
+            }
+            seen = now;
+        }
+        writer.finish(&mut output, None)?;
+        output.finish()?;
+        words(&format!(
+            "{} samples were new or changed",
+            HumanCount(count)
+        ));
+        Ok(Code::Interrupted)
+    }
+}

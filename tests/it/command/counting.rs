@@ -1,0 +1,158 @@
+//! `hist`, `facets --by` and `schema`.
+
+use std::fs;
+
+use super::Shell;
+
+#[test]
+fn hist_counts_each_interval_in_every_format() {
+    let shell = Shell::with_six();
+    shell.data(["rm", "--id", "c", "--yes"]);
+    assert_eq!(
+        shell.data(["hist", "hour", "-f", "csv", "--split", "status"]),
+        "\
+start,count,pending,measured,labeled,skipped,dlq
+2013-06-01T00:00:00Z,1,1,0,0,0,0
+2013-06-01T01:00:00Z,1,0,1,0,0,0
+2013-06-01T02:00:00Z,0,0,0,0,0,0
+2013-06-01T03:00:00Z,1,0,0,1,0,0
+2013-06-01T04:00:00Z,1,0,0,0,1,0
+2013-06-01T05:00:00Z,1,0,0,0,0,1
+"
+    );
+    assert_eq!(
+        shell.data(["hist", "month", "--json"]),
+        "{\n  \"buckets\": [\n    {\n      \"count\": 5,\n      \"start\": \"2013-06-01T00:00:00Z\"\n    }\n  ],\n  \"interval\": \"month\",\n  \"total\": 5\n}\n"
+    );
+    assert_eq!(
+        shell.data(["hist", "week", "--split", "pipeline"]),
+        "{\"count\":5,\"pipelines\":{\"even\":2,\"odd\":3},\"start\":\"2013-05-27T00:00:00Z\"}\n"
+    );
+    let bar = "█".repeat(60);
+    assert_eq!(
+        shell.data(["hist", "-f", "table"]),
+        format!("2013-06-01  5  {bar}\n")
+    );
+    let split = shell.data(["hist", "-f", "table", "--split", "pipeline"]);
+    let (odd, even) = ("█".repeat(36), "▓".repeat(24));
+    assert_eq!(
+        split,
+        format!("█ odd  ▓ even\n2013-06-01  5  {odd}{even}\n")
+    );
+    let none = shell.data(["hist", "--status", "ready"]);
+    assert_eq!(none, "");
+    let minutes = shell.data(["hist", "minute", "-f", "csv", "--status", "dlq,pending"]);
+    assert_eq!(minutes.lines().count(), 302, "a header, five hours and one");
+}
+
+#[test]
+fn hist_draws_a_picture() {
+    let shell = Shell::with_six();
+    let path = shell.path("hist.svg");
+    let words = [
+        "hist",
+        "hour",
+        "--split",
+        "status",
+        "--svg",
+        path.to_str().unwrap(),
+    ];
+    let answer = shell.run(words);
+    assert_eq!((answer.code, answer.data.as_str()), (0, ""), "{answer:?}");
+    let svg = fs::read_to_string(&path).unwrap();
+    assert!(svg.starts_with("<svg xmlns="), "{svg}");
+    assert!(svg.ends_with("</svg>\n"), "{svg}");
+    assert_eq!(svg.matches("<title>").count(), 6);
+    assert!(svg.contains("<title>2013-06-01 05:00: 1</title>"), "{svg}");
+    assert!(svg.contains(">dlq</text>"), "{svg}");
+}
+
+#[test]
+fn hist_refuses_more_bars_than_anyone_can_see() {
+    let shell = Shell::with_six();
+    shell.data(["put", "--pipeline", "p", "--created-at", "1900-01-01"]);
+    let answer = shell.run(["hist", "minute"]);
+    assert_eq!(answer.code, 2);
+    assert!(answer.words.contains("wider"), "{answer:?}");
+    assert_eq!(shell.data(["hist", "month"]).lines().count(), 1_362);
+}
+
+#[test]
+fn facets_are_counted_by_one_field_or_by_both() {
+    let shell = Shell::with_six();
+    assert_eq!(
+        shell.data(["facets", "--by", "pipeline", "-f", "csv"]),
+        "pipeline,count\neven,3\nodd,3\n"
+    );
+    assert_eq!(
+        shell.data(["facets", "--by", "status", "--pipeline", "odd"]),
+        "{\"count\":1,\"status\":\"measured\"}\n{\"count\":1,\"status\":\"labeled\"}\n{\"count\":1,\"status\":\"dlq\"}\n"
+    );
+    assert_eq!(
+        shell.data(["facets", "--by", "pipeline", "-f", "table"]),
+        "pipeline  count\neven          3\nodd           3\n"
+    );
+    let json = shell.data(["facets", "--by", "pipeline", "-f", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["total"], 6);
+    assert_eq!(
+        json["facets"][1],
+        serde_json::json!({"pipeline": "odd", "count": 3})
+    );
+    let both = shell.data(["facets", "--by", "pipeline,status"]);
+    assert_eq!(both, shell.data(["facets"]));
+}
+
+#[test]
+fn schema_tells_fields_types_and_bounds() {
+    let shell = Shell::with_six();
+    let lines = r#"{"id":"x","pipeline":"even","created_at":"2013-06-02T00:00:00Z","data":{"n":2.5,"of":{"deep":[1]},"word":null}}"#;
+    assert_eq!(shell.run_with(["import", "-"], lines).code, 0);
+    assert_eq!(
+        shell.data(["schema", "-f", "csv"]),
+        "\
+field,count,types,min,max,examples
+data.n,7,\"float 1, integer 6\",0,5,\"0, 1, 2\"
+data.of,1,map,,,
+data.of.deep,1,list,,,
+data.word,7,\"null 1, string 6\",w0,w5,\"w0, w1, w2\"
+measurements.m,6,float,0.5,5.5,\"0.5, 1.5, 2.5\"
+"
+    );
+    let table = shell.data(["schema", "-f", "table", "--pipeline", "even"]);
+    assert!(table.contains("measurements.m   75.0 %  float"), "{table}");
+    let first = shell.data(["schema", "--limit", "1"]);
+    assert!(
+        first.starts_with(
+            r#"{"count":1,"examples":[0],"field":"data.n","max":0,"min":0,"types":{"integer":1}}"#
+        ),
+        "{first}"
+    );
+    let json = shell.data(["schema", "--full", "-f", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["samples"], 7);
+}
+
+#[test]
+fn a_schema_of_many_samples_is_one_of_the_newest() {
+    let shell = Shell::new();
+    let mut text = String::from(
+        "{\"id\":\"old\",\"pipeline\":\"p\",\"created_at\":\"2000-01-01T00:00:00Z\",\"data\":{\"rare\":1}}\n",
+    );
+    for n in 0..10_000 {
+        text.push_str(&format!("{{\"id\":\"{n}\",\"pipeline\":\"p\"}}\n"));
+    }
+    assert_eq!(shell.run_with(["import", "-"], &text).code, 0);
+    let answer = shell.run(["schema"]);
+    assert_eq!(answer.data, "");
+    assert!(
+        answer.words.contains("newest 10,000 samples of 10,001"),
+        "{answer:?}"
+    );
+    let answer = shell.run(["schema", "--full", "-f", "csv"]);
+    assert_eq!(
+        answer.data,
+        "field,count,types,min,max,examples\ndata.rare,1,integer,1,1,1\n"
+    );
+    assert_eq!(answer.words, "");
+}

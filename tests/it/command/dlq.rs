@@ -1,0 +1,125 @@
+//! `dlq`: failures in groups, and groups tried again.
+
+use std::fmt::Write as _;
+
+use super::Shell;
+
+/// 60 samples that failed for two reasons, and the six.
+fn failed() -> Shell {
+    let shell = Shell::with_six();
+    let mut text = String::new();
+    for n in 0..60 {
+        let (stage, message) = match n % 3 {
+            0 => ("fetch", format!("HTTP 50{}", n % 4)),
+            _ => ("parse", format!("row {n}: field 'f{n}' is no number")),
+        };
+        writeln!(
+            text,
+            r#"{{"id":"n{n:02}","pipeline":"even","status":"dlq","created_at":"2013-07-01T00:{n:02}:00Z","reason":{{"stage":"{stage}","message":"{message}","attempts":2,"at":"2013-07-01T01:{n:02}:00Z"}}}}"#
+        )
+        .unwrap();
+    }
+    assert_eq!(shell.run_with(["import", "-"], &text).code, 0);
+    shell
+}
+
+fn groups(shell: &Shell) -> Vec<serde_json::Value> {
+    let groups = shell.data(["dlq", "group"]);
+    groups
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn failures_are_grouped_by_stage_and_what_messages_have_in_common() {
+    let shell = failed();
+    let found = groups(&shell);
+    let shown: Vec<_> = found
+        .iter()
+        .map(|group| {
+            format!(
+                "{} {} {} {}",
+                group["count"], group["stage"], group["pattern"], group["example"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            r#"40 "parse" "row #: field '…' is no number" "n01""#,
+            r#"20 "fetch" "HTTP #" "n00""#,
+            r#"1 "parse" "no, '…'" "f""#,
+        ]
+    );
+    assert_eq!(found[0]["first"], "2013-07-01T01:01:00Z");
+    assert_eq!(found[0]["last"], "2013-07-01T01:59:00Z");
+    let table = shell.data(["dlq", "group", "-f", "table", "--pipeline", "even"]);
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(
+        table.starts_with("group     count  stage  message"),
+        "{table}"
+    );
+    let csv = shell.data([
+        "dlq",
+        "group",
+        "-f",
+        "csv",
+        "--since",
+        "2013-07-01T00:50:00Z",
+    ]);
+    assert!(csv.contains(",7,parse,"), "{csv}");
+    // Statuses that the filters name count in place of dlq.
+    let skipped = shell.run(["dlq", "group", "--status", "skipped"]);
+    assert_eq!(skipped.data, "");
+    assert!(
+        skipped.words.contains("1 more have no reason"),
+        "{skipped:?}"
+    );
+    assert_eq!(shell.data(["dlq", "list"]).lines().count(), 61);
+}
+
+#[test]
+fn a_group_is_shown_and_put_back_to_pending() {
+    let shell = failed();
+    let group = groups(&shell)[0]["group"].as_str().unwrap().to_owned();
+    let shown = shell.data(["dlq", "show", &group]);
+    assert_eq!(shown.lines().count(), 40);
+    assert!(shown.contains("row 1: field 'f1' is no number"));
+    assert!(!shown.contains("HTTP"));
+    assert_eq!(
+        shell
+            .data(["dlq", "show", &group, "--limit", "3", "--newest"])
+            .lines()
+            .count(),
+        3
+    );
+    let csv = shell.data(["dlq", "show", &group, "--limit", "1", "-f", "csv"]);
+    assert!(
+        csv.starts_with("id,pipeline,status,created_at,measured_at,reason.stage"),
+        "{csv}"
+    );
+
+    let counted = shell.data(["dlq", "retry", &group, "--dry-run"]);
+    assert_eq!(counted, "{\"dry_run\":true,\"matched\":40,\"retried\":0}\n");
+    let done = shell.data(["dlq", "retry", &group, "--yes", "-f", "table"]);
+    assert_eq!(done, "put 40 samples back to pending\n");
+    assert_eq!(groups(&shell).len(), 2);
+    // One pending sample was among the six.
+    assert_eq!(shell.data(["count", "--status", "pending"]), "41\n");
+    let answer = shell.run(["dlq", "retry", &group, "--yes"]);
+    assert_eq!(answer.code, 1);
+    assert!(
+        answer.words.contains("no failure is of the group"),
+        "{answer:?}"
+    );
+    assert_eq!(shell.run(["dlq", "show", "nonsense"]).code, 1);
+
+    let done = shell.data(["dlq", "retry", "--all", "--pipeline", "even", "--yes"]);
+    assert_eq!(done, "{\"dry_run\":false,\"matched\":20,\"retried\":20}\n");
+    let done = shell.data(["dlq", "retry", "--all", "--yes", "--limit", "5"]);
+    assert!(done.contains("\"retried\":1"), "{done}");
+    assert_eq!(shell.data(["count", "--status", "dlq"]), "0\n");
+    let done = shell.data(["dlq", "retry", "--all", "--yes"]);
+    assert!(done.contains("\"matched\":0"), "{done}");
+}

@@ -1,0 +1,256 @@
+//! `export`, and what `import` makes of it.
+
+use std::fs;
+
+use samplestore::{Database, Query, Reason, Sample, Status, Storage, Value, data};
+
+use super::{Answer, Shell, six};
+
+/// A sample with every kind of value, and more that try a format.
+fn every_kind() -> Vec<Sample> {
+    let at = |text: &str| text.parse().unwrap();
+    let all = data! {
+        "null" => Value::Null,
+        "bool" => true,
+        "least" => i64::MIN,
+        "greatest" => u64::MAX,
+        "float" => 0.1,
+        "whole" => 2.0,
+        "minus zero" => -0.0,
+        "tiny" => 5e-324,
+        "nan" => f64::NAN,
+        "infinite" => f64::NEG_INFINITY,
+        "text" => "a,\"b\"\n\u{1b}[31m\u{202e}\u{0}日本",
+        "number as text" => "12",
+        "empty" => "",
+        "bytes" => Value::Bytes(vec![0, 255, 10]),
+        "list" => Value::List(vec![Value::Null, 1.into(), "x".into(), Value::List(vec![])]),
+        "map" => data! { "$numberDouble" => "NaN", "" => 1 },
+        "" => 1,
+        "a.b" => 2,
+    };
+    let build = |builder: samplestore::SampleBuilder| builder.build().unwrap();
+    vec![
+        build(
+            Sample::builder("every, \"kind\"")
+                .id("-a\u{7f}")
+                .status(Status::Dlq)
+                .created_at(at("1969-12-31T23:59:59.999999Z"))
+                .measured_at(at("2013-06-01T12:00:00.5Z"))
+                .data(&all)
+                .measurements(&all)
+                .reason(Reason::new(
+                    "stage",
+                    "",
+                    u32::MAX,
+                    at("2013-06-01T12:00:01Z"),
+                )),
+        ),
+        build(
+            Sample::builder("none")
+                .id("b")
+                .created_at(at("2013-06-01T12:00:00Z")),
+        ),
+    ]
+}
+
+fn stored(shell: &Shell, name: &str) -> Vec<Sample> {
+    let database = Database::open(shell.path(name)).unwrap();
+    database
+        .iterate(&Query::new())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+/// Exports, and imports into another database.
+fn there_and_back(shell: &Shell, name: &str) -> Answer {
+    let file = shell.path(name);
+    let file = file.to_str().unwrap();
+    let answer = shell.run(["export", file]);
+    assert_eq!((answer.code, answer.data.as_str()), (0, ""), "{answer:?}");
+    let other = shell.path(&format!("{name}.db"));
+    shell.run(["-d", other.to_str().unwrap(), "import", file])
+}
+
+#[test]
+fn json_and_json_lines_hold_every_kind_of_value() {
+    let shell = Shell::new();
+    let samples = every_kind();
+    let database = Database::open(shell.db()).unwrap();
+    database.store(&samples).unwrap();
+    database.close().unwrap();
+    for name in ["all.jsonl", "all.ndjson", "all.json"] {
+        let answer = there_and_back(&shell, name);
+        assert_eq!(answer.code, 0, "{name} {answer:?}");
+        assert_eq!(stored(&shell, &format!("{name}.db")), samples, "{name}");
+    }
+}
+
+#[cfg(feature = "arrow")]
+#[test]
+fn parquet_and_arrow_hold_every_kind_of_value() {
+    let shell = Shell::new();
+    let mut samples = every_kind();
+    // More than one batch, and measurements of several types under one name.
+    samples.extend((0..20_000).map(|n| {
+        let number: Value = if n % 3 == 0 {
+            n.to_string().into()
+        } else {
+            n.into()
+        };
+        let sample = Sample::builder("many")
+            .id(format!("{n:05}"))
+            .measurement("number", number);
+        let at = "2013-06-02T00:00:00Z".parse().unwrap();
+        sample.created_at(at).build().unwrap()
+    }));
+    let database = Database::open(shell.db()).unwrap();
+    database.store(&samples).unwrap();
+    database.close().unwrap();
+    for name in ["all.parquet", "all.arrow", "all.feather"] {
+        let answer = there_and_back(&shell, name);
+        assert_eq!(answer.code, 0, "{name} {answer:?}");
+        assert_eq!(stored(&shell, &format!("{name}.db")), samples, "{name}");
+        let own = shell.run([
+            "import",
+            shell.path(name).to_str().unwrap(),
+            "--pipeline",
+            "p",
+        ]);
+        assert_eq!(own.code, 0, "{own:?}");
+    }
+    for (name, format) in [("bad.parquet", "parquet"), ("bad.arrow", "arrow")] {
+        let bad = shell.file(name, "no such format, but long enough to look for a footer");
+        let answer = shell.run(["import", &bad]);
+        assert_eq!(answer.code, 1, "{answer:?}");
+        assert!(answer.words.contains(name), "{answer:?}");
+        let answer = shell.run(["import", "-", "--format", format]);
+        assert_eq!(answer.code, 2, "{answer:?}");
+    }
+}
+
+#[cfg(not(feature = "arrow"))]
+#[test]
+fn a_build_without_parquet_says_which_has_it() {
+    let shell = Shell::with_six();
+    let file = shell.path("x.parquet");
+    for verb in ["export", "import"] {
+        let answer = shell.run([verb, file.to_str().unwrap()]);
+        assert_eq!(answer.code, 2, "{answer:?}");
+        assert!(answer.words.contains("--features arrow"), "{answer:?}");
+    }
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_csv_holds_all_but_what_it_cannot_tell_apart() {
+    let shell = Shell::new();
+    let database = Database::open(shell.db()).unwrap();
+    database.store(&every_kind()).unwrap();
+    database.close().unwrap();
+    let answer = there_and_back(&shell, "all.csv");
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let mut expected = every_kind();
+    let mut map = expected[0].data().to_map().unwrap();
+    // An empty cell is an absent field, and a text that reads as a number is one.
+    map.remove("null");
+    map.remove("empty");
+    map.insert("number as text".to_owned(), 12.into());
+    expected[0] = expected[0]
+        .clone()
+        .into_builder()
+        .data(&map)
+        .measurements(&map)
+        .build()
+        .unwrap();
+    assert_eq!(stored(&shell, "all.csv.db"), expected);
+}
+
+#[test]
+fn a_csv_of_the_users_own_is_no_exported_one() {
+    let shell = Shell::new();
+    let file = shell.file(
+        "own.csv",
+        "id,pipeline,status,created_at,measured_at,other\na,p,ready,2013-06-01,,1\n",
+    );
+    let answer = shell.run(["import", &file]);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    assert!(answer.words.contains("--pipeline"), "{answer:?}");
+    let bad = shell.file(
+        "bad.csv",
+        "id,pipeline,status,created_at,measured_at,data.n\na,p,redy,2013-06-01T00:00:00Z,,1\nb,p,ready,2013-06-01T00:00:00Z,,1\nc,p\n",
+    );
+    let answer = shell.run(["import", &bad]);
+    assert_eq!(answer.code, 3, "{answer:?}");
+    assert!(
+        answer.words.contains("line 2") && answer.words.contains("ready"),
+        "{answer:?}"
+    );
+    assert!(answer.words.contains("line 4"), "{answer:?}");
+    assert_eq!(shell.data(["count"]), "1\n");
+}
+
+#[test]
+fn filters_and_formats_say_what_goes_where() {
+    let shell = Shell::with_six();
+    let all = shell.data(["export"]);
+    assert_eq!(all, shell.data(["list", "-f", "jsonl"]));
+    assert_eq!(all.lines().count(), six().lines().count());
+    assert_eq!(
+        shell
+            .data(["export", "-", "--status", "ready", "-f", "json"])
+            .lines()
+            .count(),
+        3
+    );
+    assert_eq!(
+        shell
+            .data(["export", "-f", "csv", "--limit", "2"])
+            .lines()
+            .count(),
+        3
+    );
+    let some = shell.data(["export", "--newest", "--limit", "2"]);
+    assert!(some.starts_with("{\"id\":\"f\""), "{some}");
+}
+
+#[test]
+fn a_file_appears_whole_or_not_at_all() {
+    let shell = Shell::with_six();
+    let file = shell.file("out.jsonl", "precious");
+    let refused = shell.run(["export", &file]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.words.contains("--overwrite"), "{refused:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    let done = shell.run(["export", &file, "--overwrite"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.words.starts_with("6 samples in "), "{done:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), shell.data(["export"]));
+    let nowhere = shell.path("none/x.csv");
+    let answer = shell.run(["export", nowhere.to_str().unwrap()]);
+    assert_eq!(answer.code, 1);
+    assert!(answer.words.contains("none/x.csv"), "{answer:?}");
+    // One that fails half-way: the query is fine, and the database is damaged behind its first record.
+    let missing = Shell::new();
+    let target = missing.path("x.jsonl");
+    assert_eq!(missing.run(["export", target.to_str().unwrap()]).code, 1);
+    let left: Vec<_> = fs::read_dir(missing.path(".")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    let names = fs::read_dir(shell.path(".")).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["out.jsonl", "samples.db"], "no part is left");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_exported_file_may_be_read_as_any_other() {
+    use std::os::unix::fs::PermissionsExt;
+    let shell = Shell::with_six();
+    let plain = shell.file("plain", "");
+    let out = shell.path("out.csv");
+    assert_eq!(shell.run(["export", out.to_str().unwrap()]).code, 0);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&out), mode(plain.as_ref()));
+}

@@ -1,0 +1,87 @@
+//! What all verbs have in common: what is told, colours, instants in words, and what shells are told of the command.
+
+use std::fs;
+
+use super::{Shell, answer, bare};
+
+#[test]
+fn quiet_tells_errors_alone_and_verbose_how_a_line_was_understood() {
+    let shell = Shell::new();
+    let file = shell.file("in.jsonl", super::six());
+    let quiet = shell.run(["import", &file, "-q"]);
+    assert_eq!((quiet.code, quiet.words.as_str()), (0, ""));
+    let failed = shell.run(["--quiet", "get", "none"]);
+    assert_eq!(failed.code, 1);
+    assert_eq!(failed.words, "error: no sample has the id \"none\"\n");
+    let verbose = shell.run(["count", "-v", "--since", "2013-06", "--status", "ready,dlq"]);
+    assert_eq!(verbose.data, "2\n");
+    assert_eq!(
+        verbose.words,
+        "filters: --status ready --status dlq --since 2013-06-01T00:00:00Z\n"
+    );
+    let plain = shell.run(["count", "--since", "2013-06"]);
+    assert_eq!(plain.words, "");
+}
+
+#[test]
+fn instants_may_be_words() {
+    let shell = Shell::with_six();
+    for (words, count) in [
+        (&["--since", "2013"][..], "6\n"),
+        (&["--since", "2013-06", "--before", "2013-07"], "6\n"),
+        (&["--before", "yesterday"], "6\n"),
+        (&["--since", "last friday"], "0\n"),
+        (&["--since", "1 june 2013 03:00"], "3\n"),
+        (&["--after", "2 weeks ago"], "0\n"),
+    ] {
+        let words = ["count"].iter().chain(words).copied();
+        assert_eq!(
+            shell.data(words.clone()),
+            count,
+            "{:?}",
+            words.collect::<Vec<_>>()
+        );
+    }
+    let verbose = shell.run(["count", "-v", "--since", "yesterday"]).words;
+    assert!(verbose.ends_with("T00:00:00Z\n"), "{verbose}");
+}
+
+#[test]
+fn colours_go_into_a_pipe_only_when_that_is_asked_for() {
+    let shell = Shell::with_six();
+    let list = ["list", "-f", "table"];
+    assert!(!shell.data(list).contains('\u{1b}'));
+    let colored = shell.data(list.into_iter().chain(["--color", "always"]));
+    assert!(colored.contains("\u{1b}[32mready\u{1b}[0m"), "{colored}");
+    let chart = shell.data(["hist", "-f", "table", "--split", "status", "--color=always"]);
+    assert!(chart.contains("\u{1b}[31m█"), "{chart}");
+    let never = shell.data(list.into_iter().chain(["--color", "never"]));
+    assert!(!never.contains('\u{1b}'));
+}
+
+#[test]
+fn every_shell_gets_completions_of_every_verb() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let answer = answer(bare().args(["completions", shell]));
+        assert_eq!((answer.code, answer.words.as_str()), (0, ""), "{shell}");
+        for word in ["import", "salvage", "retry", "older-than", "measured"] {
+            assert!(answer.data.contains(word), "{shell} {word}");
+        }
+    }
+}
+
+#[test]
+fn manual_pages_are_made_of_the_definition() {
+    let page = answer(bare().arg("man"));
+    assert_eq!(page.code, 0);
+    assert!(page.data.contains(".TH samplestore 1"), "{}", page.data);
+    assert!(page.data.contains("Exit codes:"), "{}", page.data);
+    let shell = Shell::new();
+    let folder = shell.path("man/man1");
+    let answer = shell.run(["man", folder.to_str().unwrap()]);
+    assert_eq!((answer.code, answer.data.as_str()), (0, ""), "{answer:?}");
+    let page = fs::read_to_string(folder.join("samplestore-dlq-retry.1")).unwrap();
+    assert!(page.contains("dry\\-run"), "{page}");
+    let file = shell.file("file", "");
+    assert_eq!(shell.run(["man", &file]).code, 1);
+}

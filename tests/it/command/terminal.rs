@@ -1,0 +1,280 @@
+//! The command on a terminal: questions, progress, colours, widths.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use rexpect::process::WaitStatus;
+use rexpect::session::{PtySession, spawn_command};
+
+use super::Shell;
+
+/// Longer than any of it takes on a machine that is busy.
+const TIMEOUT_MS: u64 = 120_000;
+
+/// Runs the command on a terminal of 60 columns.
+fn on_terminal(shell: &Shell, words: &[&str]) -> PtySession {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "stty cols 60 rows 24; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_samplestore"))
+        .args(words)
+        .env("SAMPLESTORE_DB", shell.db())
+        .env("TERM", "xterm-256color")
+        .env_remove("NO_COLOR")
+        .env_remove("CLICOLOR");
+    spawn_command(command, Some(TIMEOUT_MS)).unwrap()
+}
+
+/// What was written, of which `rexpect` takes each byte for a character.
+pub(super) fn text_of(bytes: &str) -> String {
+    let bytes = bytes
+        .chars()
+        .map(|char| u8::try_from(u32::from(char)).unwrap());
+    String::from_utf8(bytes.collect()).unwrap()
+}
+
+/// Waits for the end, and gives what was written until then and the exit code.
+fn ended(session: &mut PtySession) -> (String, i32) {
+    let rest = text_of(&session.exp_eof().unwrap());
+    match session.process().wait().unwrap() {
+        WaitStatus::Exited(_, code) => (rest, code),
+        // As a shell tells it.
+        WaitStatus::Signaled(_, signal, _) => (rest, 128 + signal as i32),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn seen(shell: &Shell, words: &[&str]) -> (String, i32) {
+    ended(&mut on_terminal(shell, words))
+}
+
+fn many(count: u32) -> Shell {
+    let shell = Shell::new();
+    let mut text = String::new();
+    for n in 0..count {
+        writeln!(text, r#"{{"id":"{n}","pipeline":"p"}}"#).unwrap();
+    }
+    assert_eq!(
+        shell
+            .run_with(["import", "-", "--batch", "20000"], &text)
+            .code,
+        0
+    );
+    shell
+}
+
+#[test]
+fn what_changes_many_samples_asks_first() {
+    let shell = Shell::with_six();
+    for (words, question, answer, words_after, left) in [
+        (
+            &["rm", "--status", "dlq"][..],
+            "Remove 1 samples for good (1 dlq)? [y/N] ",
+            "n",
+            "nothing was changed",
+            6,
+        ),
+        (
+            &["rm", "--status", "dlq"],
+            "Remove 1 samples",
+            "",
+            "nothing was changed",
+            6,
+        ),
+        (
+            &["rm", "--status", "dlq"],
+            "Remove 1 samples",
+            "yes",
+            "removed 1 samples",
+            5,
+        ),
+        (
+            &["prune", "--status", "skipped"],
+            "Remove 1 samples",
+            "y",
+            "removed:",
+            4,
+        ),
+        (
+            &["mark", "dlq", "--id", "a"],
+            "Mark 1 samples dlq (1 pending)?",
+            "Y",
+            "marked 1 samples dlq",
+            4,
+        ),
+        (
+            &["dlq", "retry", "--all"],
+            "Put 1 samples back to pending?",
+            "y",
+            "put 1 samples back",
+            4,
+        ),
+        // Nothing matches, so there is nothing to ask.
+    ] {
+        let mut session = on_terminal(&shell, words);
+        session.exp_string(question).unwrap();
+        session.send_line(answer).unwrap();
+        let (rest, code) = ended(&mut session);
+        assert!(rest.contains(words_after), "{words:?} {rest}");
+        assert_eq!(code, 0, "{words:?} {rest}");
+        assert_eq!(shell.data(["count"]), format!("{left}\n"), "{words:?}");
+    }
+    assert_eq!(
+        shell
+            .data(["get", "a", "-f", "csv"])
+            .lines()
+            .nth(1)
+            .unwrap()
+            .split(',')
+            .nth(2),
+        Some("pending")
+    );
+    let (text, code) = seen(&shell, &["rm", "--status", "dlq"]);
+    assert_eq!((text.trim(), code), ("removed 0 samples", 0));
+}
+
+#[test]
+fn ctrl_c_at_a_question_changes_nothing() {
+    let shell = Shell::with_six();
+    let mut session = on_terminal(&shell, &["rm", "--all"]);
+    session.exp_string("[y/N] ").unwrap();
+    session.send_control('c').unwrap();
+    assert_eq!(ended(&mut session).1, 130);
+    assert_eq!(shell.data(["count"]), "6\n");
+}
+
+/// Runs, and presses Ctrl-C as soon as this is seen.
+fn interrupted(shell: &Shell, words: &[&str], sign: &str) -> (String, i32) {
+    let mut session = on_terminal(shell, words);
+    session.exp_string(sign).unwrap();
+    session.send_control('c').unwrap();
+    ended(&mut session)
+}
+
+#[test]
+fn ctrl_c_ends_between_two_steps_and_the_rest_can_be_done_later() {
+    const SAMPLES: u64 = 400_000;
+    let shell = many(SAMPLES as u32);
+    // A machine may be done before the key is pressed.
+    let interrupted_once = (0..20).find_map(|_| {
+        let words = ["mark", "ready", "--all", "--yes"];
+        let (text, code) = interrupted(&shell, &words, "/400,000 samples");
+        if code == 0 {
+            shell.data(["mark", "pending", "--all", "--yes"]);
+            return None;
+        }
+        Some((text, code))
+    });
+    let (text, code) = interrupted_once.unwrap();
+    assert_eq!(code, 130, "{text}");
+    assert!(text.contains("interrupted; what is done stays"), "{text}");
+    let (_, done) = text.split_once("marked ").unwrap();
+    let done = done.chars().take_while(|char| *char != ' ');
+    let done: String = done.filter(char::is_ascii_digit).collect();
+    let done: u64 = done.parse().unwrap();
+    assert!(done < SAMPLES && done.is_multiple_of(10_000), "{done}");
+    assert_eq!(
+        shell.data(["count", "--status", "ready"]),
+        format!("{done}\n")
+    );
+    let rest = shell.data(["mark", "ready", "--all", "--yes"]);
+    assert!(
+        rest.contains(&format!("\"marked\":{},", SAMPLES - done)),
+        "{rest}"
+    );
+
+    let target = shell.path("out.jsonl");
+    let words = ["export", target.to_str().unwrap(), "--overwrite"];
+    let (text, code) = interrupted(&shell, &words, "samples");
+    match code {
+        130 => assert!(
+            text.contains("no file was made") && !target.exists(),
+            "{text}"
+        ),
+        code => assert_eq!(code, 0, "{text}"),
+    }
+    let names = std::fs::read_dir(shell.path(".")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name());
+    let is_part = |name: &std::ffi::OsString| name.to_str().unwrap().ends_with(".part");
+    assert_eq!(names.filter(is_part).count(), 0);
+
+    let words = ["prune", "--status", "ready", "--yes"];
+    let (text, code) = interrupted(&shell, &words, "pruning");
+    let left: u64 = shell.data(["count"]).trim().parse().unwrap();
+    match code {
+        130 => assert!(left > 0 && left.is_multiple_of(10_000), "{left} {text}"),
+        code => assert_eq!((code, left), (0, 0), "{text}"),
+    }
+    assert_eq!(shell.run(["check"]).code, 0);
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_unless_it_is_to_be_quiet() {
+    let shell = many(30_000);
+    let (text, code) = seen(&shell, &["mark", "ready", "--all", "--yes"]);
+    assert_eq!(code, 0);
+    assert!(text.contains("/30,000 samples"), "{text}");
+    let (text, _) = seen(&shell, &["mark", "pending", "--all", "--yes", "-q"]);
+    assert_eq!(text.trim(), "marked 30,000 samples pending");
+    let piped = shell.run(["mark", "ready", "--all", "--yes"]);
+    assert_eq!(piped.words, "");
+}
+
+#[test]
+fn tables_have_colours_and_fit() {
+    let shell = Shell::with_six();
+    shell.data([
+        "put",
+        "--pipeline",
+        "p",
+        "--id",
+        "\u{1b}[31mred\u{9b}2J",
+        "--data",
+        "text=\u{202e}evil",
+    ]);
+    let (text, code) = seen(&shell, &["list"]);
+    assert_eq!(code, 0);
+    assert!(text.contains("\u{1b}[32mready\u{1b}[0m"), "{text}");
+    assert!(
+        text.contains("\\u{1b") && !text.contains("\u{1b}[31mred"),
+        "{text}"
+    );
+    assert!(
+        !text.contains('\u{9b}') && !text.contains('\u{202e}'),
+        "{text}"
+    );
+    for words in [
+        &["list"][..],
+        &["schema"],
+        &["dlq", "group"],
+        &["hist", "--split", "status"],
+    ] {
+        let words = [words, &["--color", "never", "-q"]].concat();
+        let (text, code) = seen(&shell, &words);
+        assert_eq!(code, 0, "{text}");
+        assert!(!text.contains('\u{1b}'), "{words:?} {text}");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 60, "{words:?} {line:?}");
+        }
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_samplestore"));
+    command
+        .args(["list"])
+        .env("SAMPLESTORE_DB", shell.db())
+        .env("NO_COLOR", "1");
+    let (text, _) = ended(&mut spawn_command(command, Some(TIMEOUT_MS)).unwrap());
+    assert!(text.contains("ready") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn tail_follows_on_a_terminal_until_ctrl_c() {
+    let shell = Shell::with_six();
+    let mut session = on_terminal(&shell, &["tail", "--follow", "--limit", "1"]);
+    session.exp_string("2013-06-01T05:").unwrap();
+    shell.data(["put", "--pipeline", "later", "--id", "g"]);
+    session.exp_string("later").unwrap();
+    session.send_control('c').unwrap();
+    let (text, code) = ended(&mut session);
+    assert_eq!(code, 130);
+    assert!(text.contains("1 samples were new or changed"), "{text}");
+}
