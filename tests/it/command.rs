@@ -9,6 +9,7 @@ mod docs;
 mod exporting;
 mod failing;
 mod import;
+mod index;
 mod keeping;
 mod manners;
 #[cfg(unix)]

@@ -135,6 +135,7 @@ mod tests {
                 "status" => "ready",
                 "after" | "before" | "since" | "until" => "2013-06-01",
                 "limit" => "5",
+                "where" => "data.x = 1",
                 _ => "x",
             };
             let cursor = Cursor::new(1, &Query::new(), b"place");

@@ -78,6 +78,10 @@ fn table(output: &mut Output, db: &Db, figures: &Figures) -> Result<(), Failure>
     ] {
         writeln!(output, "{name:<14}  {value}")?;
     }
+    for index in &figures.indexes {
+        let share = 100.0 * index.progress;
+        writeln!(output, "{:<14}  {} {share:.0} %", "index", index.field)?;
+    }
     writeln!(output)?;
     facets_table(output, &figures.facets)?;
     writeln!(output)?;

@@ -1,0 +1,120 @@
+//! `--where`, and `index`.
+
+use super::{Shell, bare};
+
+fn numbers(count: usize) -> String {
+    let line = |number: usize| {
+        format!(
+            r#"{{"id":"n{number}","pipeline":"p","measurements":{{"temp":{}}},"data":{{"name":"x{}"}}}}"#,
+            number as f64 / 2.0,
+            number % 10
+        )
+    };
+    (0..count).map(|number| line(number) + "\n").collect()
+}
+
+#[test]
+fn an_index_is_made_used_listed_and_dropped() {
+    let shell = Shell::new();
+    let answer = shell.run_with(["import", "-"], &numbers(2_000));
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let condition = "measurements.temp >= 990 and measurements.temp < 995";
+    let explain = |shell: &Shell| {
+        let report = shell.data(["explain", "--where", condition, "-f", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let fields = report["field_indexes"].as_array().unwrap().len();
+        (
+            report["samples"].as_u64(),
+            report["records_read"].as_u64(),
+            fields,
+        )
+    };
+    assert_eq!(explain(&shell), (Some(10), Some(2_000), 0));
+
+    let made = shell.run(["index", "add", "measurements.temp"]);
+    assert_eq!(
+        (made.code, made.words.as_str()),
+        (0, "made an index of measurements.temp\n")
+    );
+    let again = shell.run(["index", "add", "measurements.temp"]);
+    assert_eq!(
+        again.words,
+        "there is an index of measurements.temp already\n"
+    );
+    assert_eq!(explain(&shell), (Some(10), Some(10), 1));
+    assert_eq!(shell.data(["count", "--where", condition]), "10\n");
+    assert_eq!(
+        shell.data(["index", "list"]),
+        "{\"indexes\":[{\"field\":\"measurements.temp\",\"progress\":1.0}]}\n"
+    );
+    assert_eq!(
+        shell.data(["index", "list", "-f", "table"]),
+        "measurements.temp  100 %\n"
+    );
+    assert!(
+        shell
+            .data(["stats", "-f", "table"])
+            .contains("index           measurements.temp 100 %\n")
+    );
+    assert_eq!(shell.run(["check"]).code, 0);
+
+    let other = shell.run(["index", "drop", "data.name"]);
+    assert_eq!(other.code, 2);
+    assert!(
+        other.words.contains("there is no index of data.name"),
+        "{other:?}"
+    );
+    assert!(
+        other.words.contains("there are measurements.temp"),
+        "{other:?}"
+    );
+    let dropped = shell.run(["index", "drop", "measurements.temp"]);
+    assert_eq!(
+        (dropped.code, dropped.words.as_str()),
+        (0, "dropped the index of measurements.temp\n")
+    );
+    assert_eq!(explain(&shell), (Some(10), Some(2_000), 0));
+    assert_eq!(shell.data(["index", "list", "-f", "table"]), "");
+}
+
+#[test]
+fn conditions_go_with_every_verb_that_has_filters() {
+    let shell = Shell::new();
+    shell.run_with(["import", "-"], &numbers(100));
+    let some = [
+        "--where",
+        "data.name in ('x1', 'x2')",
+        "--where",
+        "measurements.temp < 20",
+    ];
+    let with = |words: &[&'static str]| [words, &some].concat();
+    assert_eq!(shell.data(with(&["count"])), "8\n");
+    assert_eq!(
+        shell.data(with(&["list", "-f", "jsonl"])).lines().count(),
+        8
+    );
+    assert_eq!(shell.data(with(&["export", "-"])).lines().count(), 8);
+    let moved = shell.run(with(&["mark", "ready", "--yes"]));
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert_eq!(shell.data(["count", "--status", "ready"]), "8\n");
+    let removed = shell.run(with(&["rm", "--yes"]));
+    assert_eq!(removed.code, 0, "{removed:?}");
+    assert_eq!(shell.data(["count"]), "92\n");
+}
+
+#[test]
+fn a_condition_that_is_none_is_told_with_its_place() {
+    let shell = Shell::with_six();
+    let answer = shell.run(["count", "--where", "data.n > 1 adn data.n < 5"]);
+    assert_eq!((answer.code, answer.data.as_str()), (2, ""));
+    let place = "expected and, or, or the end at character 12: data.n > 1 »adn data.n < 5 (did you mean and?)";
+    assert!(answer.words.contains(place), "{answer:?}");
+    let field = shell.run(["index", "add", "temp"]);
+    assert_eq!(field.code, 2);
+    assert!(
+        field.words.contains("data.FIELD or measurements.FIELD"),
+        "{field:?}"
+    );
+    let nothing = super::answer(bare().args(["index", "list"]));
+    assert_eq!(nothing.code, 2);
+}
