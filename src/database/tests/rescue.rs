@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::check::FaultKind;
@@ -45,6 +45,33 @@ fn sample(number: usize) -> Sample {
         .data(data! { "number" => number as u64 })
         .build()
         .unwrap()
+}
+
+#[test]
+fn an_opening_tells_how_far_it_is_when_the_last_process_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, killed) = (folder.path().join("s.redb"), folder.path().join("killed"));
+    let database = Database::open(&path).unwrap();
+    for number in 0..10 {
+        database.store(&[sample(number)]).unwrap();
+    }
+    fs::copy(&path, &killed).unwrap();
+    database.close().unwrap();
+    let told_of = |path: &Path| {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let options = Database::options().on_repair(move |share| tell.lock().unwrap().push(share));
+        let database = options.open(path).unwrap();
+        assert_eq!(database.count(&Query::new()).unwrap(), 10);
+        std::mem::take(&mut *told.lock().unwrap())
+    };
+    assert_eq!(told_of(&path), [0.0; 0]);
+    // Of the pages, since there was no checkpoint yet; and then before each commit in the log, and behind the last.
+    let told = told_of(&killed);
+    let (of_pages, of_log) = told.split_at(told.len() - 11);
+    assert!(of_pages[0] == 0.0 && of_pages.is_sorted(), "{told:?}");
+    assert!(of_log.is_sorted_by(|a, b| a < b), "{told:?}");
+    assert_eq!((of_log[0], of_log[10]), (0.0, 1.0));
 }
 
 /// Whoever had opened a file before another one was put in its place writes to that one, and nothing of it is lost.
