@@ -7,16 +7,22 @@
 
 #[cfg(feature = "s3")]
 mod aws;
+#[cfg(feature = "delta")]
+mod delta;
 #[cfg(feature = "files")]
 mod files;
 mod location;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(any(feature = "files", feature = "postgres"))]
+#[cfg(any(feature = "delta", feature = "files", feature = "postgres"))]
 mod runtime;
+#[cfg(feature = "s3")]
+mod s3;
 
 use std::path::Path;
 
+#[cfg(feature = "delta")]
+pub use delta::{DeltaTable, Optimized};
 pub use location::Location;
 
 use crate::database::{Database, Durability, Options};
@@ -50,9 +56,9 @@ pub fn connect(url: &str) -> Result<Box<dyn Storage>> {
 /// What stands before the colon of a URL, and what it stands for.
 struct Scheme {
     name: &'static str,
-    /// The feature of this crate that it needs.
-    feature: Option<&'static str>,
-    /// `None` while the feature is off.
+    /// The features of this crate that it needs.
+    features: &'static [&'static str],
+    /// `None` while one of them is off.
     backend: Option<Backend>,
 }
 
@@ -68,24 +74,24 @@ impl Scheme {
     const fn always(name: &'static str, backend: Backend) -> Self {
         Self {
             name,
-            feature: None,
+            features: &[],
             backend: Some(backend),
         }
     }
 }
 
-/// The scheme of a backend that a feature turns on.
+/// The scheme of a backend that features turn on.
 macro_rules! optional {
-    ($name:literal, $feature:literal, $backend:path) => {
+    ($name:literal, [$($feature:literal),+], $backend:path) => {
         Scheme {
             name: $name,
-            feature: Some($feature),
+            features: &[$($feature),+],
             backend: {
-                #[cfg(feature = $feature)]
+                #[cfg(all($(feature = $feature),+))]
                 {
                     Some($backend)
                 }
-                #[cfg(not(feature = $feature))]
+                #[cfg(not(all($(feature = $feature),+)))]
                 {
                     None
                 }
@@ -98,10 +104,12 @@ macro_rules! optional {
 const SCHEMES: &[Scheme] = &[
     Scheme::always("redb", DATABASE),
     Scheme::always("memory", MEMORY),
-    optional!("file", "files", files::FOLDER),
-    optional!("s3", "s3", files::S3),
-    optional!("postgres", "postgres", postgres::POSTGRES),
-    optional!("postgresql", "postgres", postgres::POSTGRES),
+    optional!("file", ["files"], files::FOLDER),
+    optional!("s3", ["s3"], files::S3),
+    optional!("delta+file", ["delta"], delta::FOLDER),
+    optional!("delta+s3", ["delta", "s3"], delta::S3),
+    optional!("postgres", ["postgres"], postgres::POSTGRES),
+    optional!("postgresql", ["postgres"], postgres::POSTGRES),
 ];
 
 const MEMORY: Backend = Backend {

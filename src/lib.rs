@@ -46,6 +46,7 @@
 //! | `simulation` | no | a database on a disk of your own, for tests of crashes and failing disks |
 //! | `files` | no | JSON documents in a folder |
 //! | `s3` | no | JSON documents in S3 |
+//! | `delta` | no | Parquet, as a Delta Lake table in a folder, and in S3 with `s3` |
 //! | `postgres` | no | a table in a PostgreSQL server |
 
 mod backend;
@@ -70,6 +71,8 @@ mod sync;
 mod value;
 mod writer;
 
+#[cfg(feature = "delta")]
+pub use backend::{DeltaTable, Optimized};
 pub use backend::{Location, connect};
 pub use copy::{CopyOptions, CopyReport, Verified, copy};
 #[cfg(feature = "simulation")]

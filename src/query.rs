@@ -200,7 +200,7 @@ impl Query {
     }
 
     /// The same filters for these ids alone, of which all conditions are known to be true; without limit and cursor.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "delta", feature = "postgres"))]
     pub(crate) fn narrowed_to(mut self, ids: BTreeSet<String>) -> Self {
         self.ids = Some(ids);
         self.conditions = Vec::new();

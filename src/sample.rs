@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 pub use builder::SampleBuilder;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "delta", feature = "postgres"))]
 pub(crate) use json::{reason_from_json, reason_to_json};
 pub use status::Status;
 

@@ -7,13 +7,15 @@
 mod forward;
 mod scan;
 
+#[cfg(any(feature = "delta", feature = "postgres"))]
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::error::{Error, Limit, Result};
 use crate::query::{Facets, Page, Query, Selection};
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "delta", feature = "postgres"))]
 pub(crate) use scan::{Position, decode as decode_position, encode as encode_position};
 pub use scan::{Ranked, Scan};
 #[cfg(feature = "files")]
@@ -289,4 +291,20 @@ pub fn check_batch(batch: &[Sample], sample_bytes_max: usize) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// For backends: of each id of a batch the sample that came last, in the order of their first places, by which new
+/// ids are ranked (rules W3 and R4).
+#[cfg(any(feature = "delta", feature = "postgres"))]
+pub(crate) fn last_of_each(batch: &[Sample]) -> Vec<&Sample> {
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(batch.len());
+    let mut samples: Vec<&Sample> = Vec::with_capacity(batch.len());
+    for sample in batch {
+        let place = *places.entry(sample.id()).or_insert(samples.len());
+        match samples.get_mut(place) {
+            Some(earlier) => *earlier = sample,
+            None => samples.push(sample),
+        }
+    }
+    samples
 }

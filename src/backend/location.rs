@@ -205,13 +205,13 @@ impl FromStr for Location {
         let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.name == name) else {
             return Err(invalid(text, unknown_scheme(&name)));
         };
-        match (scheme.backend, scheme.feature) {
-            (Some(backend), _) => Self::of_url(scheme, backend, text, rest),
-            (None, feature) => Err(Error::new(ErrorKind::Unsupported, OPERATION)
+        match scheme.backend {
+            Some(backend) => Self::of_url(scheme, backend, text, rest),
+            None => Err(Error::new(ErrorKind::Unsupported, OPERATION)
                 .with_subject(redacted(text))
                 .with_message(format!(
-                    "{name}: needs the feature {0:?} of samplestore, which is off; build with --features {0}",
-                    feature.unwrap_or(scheme.name)
+                    "{name}: is off in this build of samplestore; build with --features {}",
+                    scheme.features.join(",")
                 ))),
         }
     }

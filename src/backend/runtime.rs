@@ -67,7 +67,7 @@ pub(super) async fn retrying<T, W: Future<Output = Result<T>>>(
 }
 
 // Backends whose server does the work have no use for it.
-#[cfg_attr(not(feature = "files"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "delta", feature = "files")), allow(dead_code))]
 /// Does the same to each item, to at most `bound` of them at a time, and gives the answers in the order of
 /// the items. Only as many items are taken as are worked on or wait for the answer before them.
 pub(super) fn each<I, T, W>(

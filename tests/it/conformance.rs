@@ -1,11 +1,11 @@
 //! The conformance suite on each of our own backends, and what it says where it cannot say all.
 
 use std::collections::BTreeSet;
-#[cfg(any(feature = "files", feature = "postgres"))]
+#[cfg(any(feature = "delta", feature = "files", feature = "postgres"))]
 use std::sync::OnceLock;
 
 use samplestore::conformance::{Report, Suite};
-#[cfg(any(feature = "files", feature = "postgres"))]
+#[cfg(any(feature = "delta", feature = "files", feature = "postgres"))]
 use samplestore::connect;
 use samplestore::{
     Capabilities, Database, Durability, Error, MemoryStorage, Result, Sample, Storage, StoreReport,
@@ -22,17 +22,18 @@ fn passes(report: &Report) {
 // ---- Backends: one test each, in full. A new backend adds its own here and in `BACKENDS`; one that lasts
 // is opened by `Suite::reopening`, with a temporary folder as its place. -------------------------------
 
-#[cfg(all(feature = "postgres", feature = "s3", unix))]
+#[cfg(all(feature = "delta", feature = "postgres", feature = "s3", unix))]
 type Run = fn() -> Option<Report>;
 
 /// Every backend with a URL, by its scheme: the columns of the table in the docs. `None` where its server
 /// is not installed.
-#[cfg(all(feature = "postgres", feature = "s3", unix))] // as matrix.rs, which reads it
+#[cfg(all(feature = "delta", feature = "postgres", feature = "s3", unix))] // as matrix.rs, which reads it
 pub(crate) const BACKENDS: &[(&str, Run)] = &[
     ("memory", || Some(memory_report())),
     ("redb", || Some(database_report())),
     ("file", || Some(folder_report())),
     ("s3", s3_report),
+    ("delta+file", || Some(delta_report())),
     ("postgres", postgres_report),
 ];
 
@@ -61,6 +62,15 @@ fn s3_report() -> Option<Report> {
         let server = crate::servers::s3::shared()?;
         Some(Suite::reopening(|| server.url(), |url: &String| connect(url)).run())
     };
+    REPORT.get_or_init(run).clone()
+}
+
+/// A Delta Lake table in a folder.
+#[cfg(feature = "delta")]
+fn delta_report() -> Report {
+    static REPORT: OnceLock<Report> = OnceLock::new();
+    let open = |folder: &TempDir| connect(&format!("delta+file:{}", folder.path().display()));
+    let run = || Suite::reopening(place, open).run();
     REPORT.get_or_init(run).clone()
 }
 
@@ -98,6 +108,28 @@ fn s3() {
     if let Some(report) = s3_report() {
         passes(&report);
     }
+}
+
+#[cfg(feature = "delta")]
+#[test]
+fn delta() {
+    passes(&delta_report());
+}
+
+/// A part: of the code of tables only the store of objects is another one, and each commit is a dozen requests.
+#[cfg(all(feature = "delta", feature = "s3"))]
+#[test]
+fn delta_in_s3() {
+    let Some(server) = crate::servers::s3::shared() else {
+        return;
+    };
+    let place = || format!("delta+{}", server.url());
+    let suite = Suite::reopening(place, |url: &String| connect(url));
+    passes(
+        &suite
+            .only(["M5", "W2", "W5", "W9", "R3", "R6", "L1", "L2"])
+            .run(),
+    );
 }
 
 #[cfg(all(feature = "postgres", unix))]

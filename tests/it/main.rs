@@ -20,6 +20,9 @@ mod crash;
 mod custom_storage;
 /// Damaged files, read, written and checked.
 mod damage;
+/// Samples in a Delta Lake table.
+#[cfg(feature = "delta")]
+mod delta;
 /// JSON documents, in folders and in S3.
 #[cfg(feature = "files")]
 mod documents;
@@ -34,7 +37,7 @@ mod following;
 /// Processes killed in the middle of a load.
 mod kill;
 /// Which backend keeps which rule, as the docs have it.
-#[cfg(all(feature = "postgres", feature = "s3", unix))]
+#[cfg(all(feature = "delta", feature = "postgres", feature = "s3", unix))]
 mod matrix;
 /// Storages that break one rule each: the suite must fail, and name that rule.
 mod mutants;
@@ -52,7 +55,7 @@ mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
 /// Servers for the tests of backends that are one.
-#[cfg(any(feature = "postgres", feature = "s3"))]
+#[cfg(any(feature = "delta", feature = "postgres", feature = "s3"))]
 mod servers;
 /// Names, texts and input that mean harm.
 mod untrusted;

@@ -6,6 +6,9 @@
 /// PostgreSQL, from the system's package.
 #[cfg(all(feature = "postgres", unix))]
 pub(crate) mod postgres;
+/// Readers of Delta Lake tables that are not ours.
+#[cfg(feature = "delta")]
+pub(crate) mod readers;
 /// An S3 server: moto, from PyPI, which keeps conditional puts.
 #[cfg(feature = "s3")]
 pub(crate) mod s3;

@@ -1,7 +1,5 @@
 //! Rows to samples, and samples to columns.
 
-use std::collections::HashMap;
-
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
@@ -10,6 +8,7 @@ use super::text::{escape, unescape};
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
 use crate::sample::{Sample, Status};
+use crate::storage::last_of_each;
 
 /// A batch is written in parts when its JSON is larger than this, or longer than [`PART_ROWS_MAX`]: a
 /// message holds 1 GiB at the most.
@@ -110,17 +109,8 @@ pub(super) struct Columns {
 impl Columns {
     /// The batch in parts, each id once: at its first place, by which it is ranked, and as it came last.
     pub(super) fn of_batch(batch: &[Sample]) -> Result<Vec<Self>> {
-        let mut places: HashMap<&str, usize> = HashMap::with_capacity(batch.len());
-        let mut samples: Vec<&Sample> = Vec::with_capacity(batch.len());
-        for sample in batch {
-            let place = *places.entry(sample.id()).or_insert(samples.len());
-            match samples.get_mut(place) {
-                Some(earlier) => *earlier = sample,
-                None => samples.push(sample),
-            }
-        }
         let mut parts = vec![Self::default()];
-        for sample in samples {
+        for sample in last_of_each(batch) {
             if parts.last().is_none_or(Self::is_full) {
                 parts.push(Self::default());
             }

@@ -143,6 +143,16 @@ impl Db {
         options.open(path).map_err(refused)
     }
 
+    /// Opens a Delta Lake table that must be there, if it is about one.
+    #[cfg(feature = "delta")]
+    pub(crate) fn write_existing_table(&self) -> Result<Option<samplestore::DeltaTable>, Failure> {
+        if !self.location.scheme().starts_with("delta+") {
+            return Ok(None);
+        }
+        let opened = samplestore::DeltaTable::open(&self.location.clone().create(false));
+        opened.map(Some).map_err(refused)
+    }
+
     /// The size of the database file.
     pub(crate) fn file_bytes(&self) -> Result<u64, Failure> {
         let (path, _) = self.file()?;

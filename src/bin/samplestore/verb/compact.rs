@@ -1,4 +1,4 @@
-//! `compact`: giving back the space of what is gone.
+//! `compact`: giving back the space of what is gone, of a database file or a Delta Lake table.
 
 use std::io::Write;
 
@@ -13,9 +13,17 @@ use crate::output::{Output, ReportFormat};
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db compact
+  samplestore -d delta+file:weather compact
   samplestore -d weather.db stats | jq .reclaimable_bytes";
 
+/// How long files of a table stay that its newest state has not.
+#[cfg(feature = "delta")]
+const KEPT_UNUSED: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Make the file smaller, without what was deleted or replaced
+///
+/// Of a Delta Lake table, small files are merged, and those removed that have been unused for a week: until then, readers of
+/// older states of the table may need them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Compact {
@@ -26,6 +34,10 @@ pub(crate) struct Compact {
 
 impl Compact {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        #[cfg(feature = "delta")]
+        if let Some(table) = db.write_existing_table()? {
+            return self.compact_table(&table);
+        }
         let database = db.write_existing()?;
         let before = db.file_bytes()?;
         database.compact()?;
@@ -38,6 +50,30 @@ impl Compact {
             }
             format => {
                 let report = json!({ "bytes_before": before, "bytes_after": after });
+                output.json(format, &report)?;
+            }
+        }
+        output.finish()?;
+        Ok(Code::Fine)
+    }
+    #[cfg(feature = "delta")]
+    fn compact_table(self, table: &samplestore::DeltaTable) -> Outcome {
+        let optimized = table.optimize()?;
+        let removed = table.vacuum(KEPT_UNUSED)?;
+        table.close()?;
+        let (before, after) = (optimized.files_before, optimized.files_after);
+        let mut output = Output::new();
+        match output.report_format(self.format) {
+            ReportFormat::Table => {
+                writeln!(
+                    output,
+                    "files before   {before}\nfiles after    {after}\nfiles removed  {removed}"
+                )?;
+            }
+            format => {
+                let report = json!({
+                    "files_before": before, "files_after": after, "files_removed": removed,
+                });
                 output.json(format, &report)?;
             }
         }

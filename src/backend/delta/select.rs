@@ -1,0 +1,244 @@
+//! [`Selected`]: a query as DataFusion has it.
+//!
+//! Filters reach as far down as they can: partitions and statistics in the log leave out files, statistics in files
+//! leave out groups of rows. Files are chosen by id here, since there may be many ids.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use deltalake::datafusion::execution::SendableRecordBatchStream;
+use deltalake::datafusion::functions_aggregate::expr_fn::count;
+use deltalake::datafusion::logical_expr::{Expr, ident, lit};
+use deltalake::datafusion::prelude::DataFrame;
+use deltalake::datafusion::scalar::ScalarValue;
+use deltalake::table::state::DeltaTableState;
+use futures_util::TryStreamExt;
+
+use super::failure::Failure;
+use super::row::{self, longs, texts};
+use super::schema::{CREATED_AT_US, DATE, ID, PIPELINE, RANK, STATUS, date, days};
+use super::table::{FILE, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::query::{Facets, Order, Query};
+use crate::sample::{Sample, Status};
+use crate::storage::{Position, decode_position};
+
+/// Rows of files by their ranks.
+pub(super) type Rows = HashMap<String, HashSet<i64>>;
+
+/// What a query selects.
+#[derive(Clone)]
+pub(super) struct Selected {
+    query: Query,
+    from: Option<Status>,
+    start: Option<Position>,
+}
+
+impl Selected {
+    /// # Errors
+    /// [`InvalidCursor`](ErrorKind::InvalidCursor) for a cursor that does not fit.
+    pub(super) fn new(identity: u64, query: &Query) -> Result<Self> {
+        let start = query.start();
+        let position = start.map(|cursor| decode_position(&cursor.position(identity, query)?));
+        Ok(Self {
+            query: query.clone(),
+            from: None,
+            start: position.transpose()?,
+        })
+    }
+
+    /// Only what is in this status, if it is given: not a part of the query, to which its cursor is tied.
+    pub(super) fn in_status(mut self, from: Option<Status>) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// Whether the conditions on fields are true of a sample that the other filters leave.
+    pub(super) fn is_true_of(&self, sample: &Sample) -> Result<bool> {
+        self.query.conditions_match(sample)
+    }
+
+    /// The same without conditions on fields, by the ids of which they are true in this state: they are asked here, of every
+    /// sample that the other filters leave.
+    async fn narrowed(&self, table: &Table, state: &DeltaTableState) -> Result<Self, Failure> {
+        if self.query.conditions().is_empty() {
+            return Ok(self.clone());
+        }
+        let limit = self.query.limit_max().unwrap_or(u64::MAX);
+        let mut ids = BTreeSet::new();
+        let mut batches = self.samples(table, state, None).await?;
+        while (ids.len() as u64) < limit
+            && let Some(batch) = batches.try_next().await?
+        {
+            for found in row::read(&batch)? {
+                if (ids.len() as u64) < limit && self.is_true_of(&found.sample)? {
+                    ids.insert(found.sample.id().to_owned());
+                }
+            }
+        }
+        Ok(Self {
+            query: self.query.clone().narrowed_to(ids),
+            from: None,
+            start: None,
+        })
+    }
+
+    /// Samples in order, at most `limit`, in the columns that [`row::read`] takes. With conditions on fields there is no limit:
+    /// of which they are true is not known yet.
+    pub(super) async fn samples(
+        &self,
+        table: &Table,
+        state: &DeltaTableState,
+        limit: Option<u64>,
+    ) -> Result<SendableRecordBatchStream, Failure> {
+        let limit = limit.filter(|_| self.query.conditions().is_empty());
+        let frame = self.first(self.in_order(self.matching(table, state)?)?, limit)?;
+        let frame = frame.select(row::COLUMNS.map(ident))?;
+        Ok(frame.execute_stream().await?)
+    }
+
+    /// How many there are.
+    pub(super) async fn count(
+        &self,
+        table: &Table,
+        state: &DeltaTableState,
+    ) -> Result<u64, Failure> {
+        let selected = self.narrowed(table, state).await?;
+        let frame = selected.matching(table, state)?.select([ident(RANK)])?;
+        let frame = selected.first(frame, selected.query.limit_max())?;
+        Ok(frame.count().await? as u64)
+    }
+
+    /// How many there are of each pipeline and status.
+    pub(super) async fn facets(
+        &self,
+        table: &Table,
+        state: &DeltaTableState,
+    ) -> Result<Facets, Failure> {
+        const COUNT: &str = "count";
+        let selected = self.narrowed(table, state).await?;
+        let frame = selected.first_if_limited(selected.matching(table, state)?)?;
+        let groups = [PIPELINE, STATUS].map(ident).to_vec();
+        let frame = frame.aggregate(groups, vec![count(lit(1_i64)).alias(COUNT)])?;
+        let mut facets = Facets::new();
+        for batch in frame.collect().await? {
+            let (pipelines, statuses) = (texts(&batch, PIPELINE)?, texts(&batch, STATUS)?);
+            let counts = longs(&batch, COUNT)?;
+            for at in 0..batch.num_rows() {
+                let status = statuses.value(at).parse().map_err(|cause: Error| {
+                    Error::new(ErrorKind::Damaged, "read a row").with_cause(cause)
+                })?;
+                facets.add(pipelines.value(at), status, counts.value(at) as u64);
+            }
+        }
+        Ok(facets)
+    }
+
+    /// Where they are.
+    pub(super) async fn rows(
+        &self,
+        table: &Table,
+        state: &DeltaTableState,
+    ) -> Result<Rows, Failure> {
+        let selected = self.narrowed(table, state).await?;
+        let frame = selected.first_if_limited(selected.matching(table, state)?)?;
+        let mut batches = frame
+            .select([RANK, FILE].map(ident))?
+            .execute_stream()
+            .await?;
+        let mut rows = Rows::new();
+        while let Some(batch) = batches.try_next().await? {
+            let (ranks, files) = (longs(&batch, RANK)?, texts(&batch, FILE)?);
+            for (rank, file) in ranks.iter().zip(files.iter()) {
+                if let (Some(rank), Some(file)) = (rank, file) {
+                    rows.entry(table.path(file)).or_default().insert(rank);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn matching(&self, table: &Table, state: &DeltaTableState) -> Result<DataFrame, Failure> {
+        let ids = self.query.id_set();
+        let files = ids.map(|ids| Table::files_with(state, ids.iter().map(String::as_str)));
+        let frame = table.scan(state, files)?;
+        match self.filters().into_iter().reduce(Expr::and) {
+            Some(filter) => Ok(frame.filter(filter)?),
+            None => Ok(frame),
+        }
+    }
+
+    /// All of which must hold.
+    fn filters(&self) -> Vec<Expr> {
+        let mut filters = Vec::new();
+        let query = &self.query;
+        if !query.pipelines().is_empty() {
+            let pipelines = query.pipelines().iter().map(|name| lit(name.as_str()));
+            filters.push(ident(PIPELINE).in_list(pipelines.collect(), false));
+        }
+        if !query.statuses().is_empty() {
+            let statuses = query.statuses().iter().map(|status| lit(status.as_str()));
+            filters.push(ident(STATUS).in_list(statuses.collect(), false));
+        }
+        if let Some(from) = self.from {
+            filters.push(ident(STATUS).eq(lit(from.as_str())));
+        }
+        if let Some(ids) = query.id_set() {
+            let ids = ids.iter().map(|id| lit(id.as_str()));
+            filters.push(ident(ID).in_list(ids.collect(), false));
+        }
+        let range = query.time_range();
+        let mut first = range.first;
+        let mut last = range.last;
+        if let Some((micros, rank)) = self.start {
+            let rank = lit(rank as i64);
+            let at = ident(CREATED_AT_US).eq(lit(micros));
+            filters.push(match query.sort_order() {
+                Order::Oldest => {
+                    first = first.max(micros);
+                    let later = ident(CREATED_AT_US).gt(lit(micros));
+                    later.or(at.and(ident(RANK).gt(rank)))
+                }
+                Order::Newest => {
+                    last = last.min(micros);
+                    let earlier = ident(CREATED_AT_US).lt(lit(micros));
+                    earlier.or(at.and(ident(RANK).lt(rank)))
+                }
+            });
+        }
+        // The date leaves out partitions, the instant files and rows.
+        let day = |micros| lit(ScalarValue::Date32(Some(days(date(micros)))));
+        if first != i64::MIN {
+            filters.push(ident(DATE).gt_eq(day(first)));
+            filters.push(ident(CREATED_AT_US).gt_eq(lit(first)));
+        }
+        if last != i64::MAX {
+            filters.push(ident(DATE).lt_eq(day(last)));
+            filters.push(ident(CREATED_AT_US).lt_eq(lit(last)));
+        }
+        filters
+    }
+
+    fn in_order(&self, frame: DataFrame) -> Result<DataFrame, Failure> {
+        let is_ascending = self.query.sort_order() == Order::Oldest;
+        let by = [CREATED_AT_US, RANK].map(|column| ident(column).sort(is_ascending, false));
+        Ok(frame.sort(by.to_vec())?)
+    }
+
+    /// The first `limit` of what is in order already, or of any, where only their number is asked for.
+    fn first(&self, frame: DataFrame, limit: Option<u64>) -> Result<DataFrame, Failure> {
+        // Larger ones than DataFusion has are none.
+        let limit = limit.and_then(|limit| i64::try_from(limit).ok());
+        match limit.and_then(|limit| usize::try_from(limit).ok()) {
+            Some(limit) => Ok(frame.limit(0, Some(limit))?),
+            None => Ok(frame),
+        }
+    }
+
+    /// Those within the query's limit.
+    fn first_if_limited(&self, frame: DataFrame) -> Result<DataFrame, Failure> {
+        match self.query.limit_max() {
+            Some(limit) => self.first(self.in_order(frame)?, Some(limit)),
+            None => Ok(frame),
+        }
+    }
+}
