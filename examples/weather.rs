@@ -6,7 +6,11 @@
 //! cargo run --release --example weather -- weather.redb  # keeps the file
 //! cargo run --release --example weather --features files -- file:weather
 //! cargo run --release --example weather --features s3 -- s3://BUCKET/weather
+//! cargo run --release --example weather --features postgres -- postgres://HOST/DATABASE
+//! cargo run --release --example weather --features kafka -- kafka://HOST:PORT/weather
 //! ```
+//!
+//! A topic of Kafka cannot be asked anything: `consume.rs` brings it into a database file.
 //!
 //! The input is `examples/data/nyc-weather.csv`: hourly observations of 2013 at Newark (EWR), Kennedy
 //! (JFK) and La Guardia (LGA), from the R package `nycflights13`, with gaps written as `NA`. One row
@@ -58,6 +62,11 @@ fn load_and_ask(url: &str) -> Result<ExitCode, BoxError> {
         report.elapsed().as_millis()
     );
 
+    if !storage.capabilities().query {
+        storage.close()?;
+        println!("It is closed. It takes samples and cannot be asked for them.");
+        return Ok(ExitCode::SUCCESS);
+    }
     let answers = ask(&*storage)?;
     print!("{answers}");
     storage.close()?;
@@ -91,7 +100,7 @@ fn reopen(url: &str) -> Result<ExitCode, BoxError> {
 }
 
 /// Runs the pipeline: rows → parse → judge → two measurements → storage.
-fn load(storage: impl Storage + 'static) -> Result<RunReport, BoxError> {
+pub(crate) fn load(storage: impl Storage + 'static) -> Result<RunReport, BoxError> {
     let report = Pipeline::builder("nyc weather 2013")
         .source_with(rows)
         .stage("parse", parse)
@@ -176,7 +185,7 @@ fn reading(sample: &Sample, name: &str) -> Result<Option<f64>, BoxError> {
 }
 
 /// Asks a storage of any kind, and puts the answers into words.
-fn ask(storage: &dyn Storage) -> Result<String, BoxError> {
+pub(crate) fn ask(storage: &dyn Storage) -> Result<String, BoxError> {
     let facets = storage.facets(&Query::new())?;
     let mut lines = vec![format!("{} samples", grouped(facets.total()))];
     for (pipeline, count) in facets.by_pipeline() {

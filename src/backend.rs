@@ -2,19 +2,35 @@
 //!
 //! Here stands which schemes there are, and which feature each needs. How a URL is read is in
 //! `backend/location.rs`; what clients of servers share, a runtime, retries and bounded parallelism, in
-//! `backend/runtime.rs`; a backend's own file holds only what is special to it. The chapter
-//! [`crate::docs::backends`] has the URLs for users.
+//! `backend/runtime.rs`, and what they make of a batch in `backend/batch.rs`; a backend's own file holds
+//! only what is special to it. The chapter [`crate::docs::backends`] has the URLs for users.
 
 #[cfg(feature = "s3")]
 mod aws;
+#[cfg(any(
+    feature = "delta",
+    feature = "files",
+    feature = "kafka",
+    feature = "postgres"
+))]
+mod batch;
 #[cfg(feature = "delta")]
 mod delta;
 #[cfg(feature = "files")]
 mod files;
+#[cfg(any(feature = "postgres", feature = "s3"))]
+mod ini;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod location;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(any(feature = "delta", feature = "files", feature = "postgres"))]
+#[cfg(any(
+    feature = "delta",
+    feature = "files",
+    feature = "kafka",
+    feature = "postgres"
+))]
 mod runtime;
 #[cfg(feature = "s3")]
 mod s3;
@@ -110,6 +126,7 @@ const SCHEMES: &[Scheme] = &[
     optional!("delta+s3", ["delta", "s3"], delta::S3),
     optional!("postgres", ["postgres"], postgres::POSTGRES),
     optional!("postgresql", ["postgres"], postgres::POSTGRES),
+    optional!("kafka", ["kafka"], kafka::KAFKA),
 ];
 
 const MEMORY: Backend = Backend {

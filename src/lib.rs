@@ -48,6 +48,7 @@
 //! | `s3` | no | JSON documents in S3 |
 //! | `delta` | no | Parquet, as a Delta Lake table in a folder, and in S3 with `s3` |
 //! | `postgres` | no | a table in a PostgreSQL server |
+//! | `kafka` | no | messages of a Kafka topic |
 
 mod backend;
 #[cfg(feature = "conformance")]

@@ -7,8 +7,6 @@
 mod forward;
 mod scan;
 
-#[cfg(any(feature = "delta", feature = "postgres"))]
-use std::collections::HashMap;
 use std::fmt;
 
 use crate::error::{Error, Limit, Result};
@@ -166,6 +164,9 @@ pub trait Storage: Send + Sync {
 
     /// Removes the selected samples, all or none, and says how many there were.
     ///
+    /// A backend that offers this and no [`query`](Capabilities::query) takes ids alone, and counts those
+    /// that it was given.
+    ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) unless the backend offers
     /// [`delete`](Capabilities::delete).
@@ -291,20 +292,4 @@ pub fn check_batch(batch: &[Sample], sample_bytes_max: usize) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// For backends: of each id of a batch the sample that came last, in the order of their first places, by which new
-/// ids are ranked (rules W3 and R4).
-#[cfg(any(feature = "delta", feature = "postgres"))]
-pub(crate) fn last_of_each(batch: &[Sample]) -> Vec<&Sample> {
-    let mut places: HashMap<&str, usize> = HashMap::with_capacity(batch.len());
-    let mut samples: Vec<&Sample> = Vec::with_capacity(batch.len());
-    for sample in batch {
-        let place = *places.entry(sample.id()).or_insert(samples.len());
-        match samples.get_mut(place) {
-            Some(earlier) => *earlier = sample,
-            None => samples.push(sample),
-        }
-    }
-    samples
 }

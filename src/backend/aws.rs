@@ -5,17 +5,17 @@
 //! and are had by other means (SSO, roles, processes) are not. What stands in the environment is read by
 //! the clients themselves.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Location;
+use super::ini::{self, Section};
 use crate::error::{Error, Result};
 
 /// What a profile says, by the names that the files have: `aws_access_key_id` and so on.
-pub(super) type Profile = BTreeMap<String, String>;
+pub(super) type Profile = Section;
 
 /// The profile that a location's options `profile` and `credentials_file` name. Without them, the one
 /// that the environment names, or `default`, if there is one; but none where the environment holds keys.
@@ -61,7 +61,7 @@ fn read(path: Option<&Path>, section: &str, location: &Location) -> Result<Optio
         return Ok(None);
     };
     match fs::read_to_string(path) {
-        Ok(text) => Ok(section_of(&text, section)),
+        Ok(text) => Ok(ini::section(&text, section)),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(Error::io(
             "read credentials of AWS",
@@ -71,68 +71,9 @@ fn read(path: Option<&Path>, section: &str, location: &Location) -> Result<Optio
     }
 }
 
-fn section_of(text: &str, section: &str) -> Option<Profile> {
-    let mut found = None;
-    let mut is_in = false;
-    for line in text.lines() {
-        // Indented lines are settings of single services.
-        let is_nested = line.starts_with([' ', '\t']);
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'))
-        {
-            let words: Vec<_> = name.split_whitespace().collect();
-            is_in = words.join(" ") == section;
-            if is_in {
-                found.get_or_insert_with(Profile::new);
-            }
-        } else if is_in
-            && !is_nested
-            && let (Some((name, value)), Some(profile)) = (line.split_once('='), &mut found)
-        {
-            profile.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const CONFIG: &str = "
-# the first one
-[default]
-region = eu-central-1
-s3 =
-    max_concurrent_requests = 20
-[ profile  work ]
-AWS_ACCESS_KEY_ID=AKIA=1
-; nothing
-endpoint_url = http://127.0.0.1:9000
-";
-
-    #[test]
-    fn sections_are_told_apart() {
-        let default = section_of(CONFIG, "default").unwrap();
-        assert_eq!(
-            default.get("region").map(String::as_str),
-            Some("eu-central-1")
-        );
-        assert_eq!(default.get("max_concurrent_requests"), None);
-        let work = section_of(CONFIG, "profile work").unwrap();
-        assert_eq!(
-            work.get("aws_access_key_id").map(String::as_str),
-            Some("AKIA=1")
-        );
-        assert_eq!(work.get("region"), None);
-        assert_eq!(section_of(CONFIG, "work"), None);
-        assert_eq!(section_of("", "default"), None);
-    }
 
     #[test]
     fn a_profile_that_is_named_must_be_there() {

@@ -35,15 +35,14 @@ use std::time::Duration;
 use deltalake::protocol::DeltaOperation;
 use futures_util::TryStreamExt;
 
+use super::batch::last_of_each_id;
 use super::runtime::{retrying, wait};
 use super::{Backend, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Cursor, Facets, Page, Query, Selection};
 use crate::retry::RetryPolicy;
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
-use crate::storage::{
-    Capabilities, Samples, Storage, StoreReport, check_batch, encode_position, last_of_each,
-};
+use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch, encode_position};
 use change::Change;
 use failure::Failure;
 use place::Place;
@@ -371,7 +370,9 @@ impl Storage for DeltaTable {
         if batch.is_empty() {
             return Ok(StoreReport::default());
         }
-        let rows = last_of_each(batch).into_iter().map(Row::of);
+        let rows = last_of_each_id(batch)
+            .into_iter()
+            .map(|(_, sample)| Row::of(sample));
         let rows = Arc::new(rows.collect::<Result<Vec<_>>>()?);
         let inserted = self.write(STORE, move |table| {
             let rows = Arc::clone(&rows);

@@ -33,6 +33,7 @@ use futures_util::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
 
+use super::batch::finished;
 use super::runtime::{each, wait};
 use super::{Backend, Location};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +43,7 @@ use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 use crate::storage::{
     self, Capabilities, Ranked, Samples, Scan, Storage, StoreReport, check_batch,
 };
-use batch::{all_or_some, finished};
+use batch::all_or_some;
 use document::{Document, SAMPLES, Write};
 use gate::Gate;
 use mark::MARK;
@@ -292,7 +293,7 @@ impl Storage for Documents {
             Ok((positions, done.await))
         })?;
         let done = positions.into_iter().zip(done);
-        let answers = done.map(|(position, answer)| (position, &batch[position], answer));
+        let answers = done.map(|(position, answer)| (position, batch[position].id(), answer));
         let mut report = StoreReport::new(0, replaced_in_batch);
         for is_new in finished(STORE, answers)? {
             report += StoreReport::new(is_new.into(), (!is_new).into());
@@ -374,7 +375,7 @@ impl Storage for Documents {
             Ok(done.await)
         })?;
         let answers = samples.iter().enumerate().zip(done);
-        let answers = answers.map(|((position, sample), answer)| (position, sample, answer));
+        let answers = answers.map(|((position, sample), answer)| (position, sample.id(), answer));
         let moved = finished(MOVE, answers)?;
         Ok(moved.into_iter().map(u64::from).sum())
     }

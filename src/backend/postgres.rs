@@ -2,7 +2,7 @@
 //! `deadpool-postgres`.
 //!
 //! Here stands what a storage does, as transactions. `postgres/config.rs` reads the URL,
-//! `password_file.rs` libpq's passwords and `tls.rs` certificates; `schema.rs` has the tables; `sql.rs`
+//! `service_file.rs` and `password_file.rs` what libpq has in files, and `tls.rs` certificates; `schema.rs` has the tables; `sql.rs`
 //! makes statements; `row.rs`, `json.rs` and `text.rs` put samples into columns; `stream.rs` iterates;
 //! `failure.rs` says what an error means.
 //!
@@ -17,6 +17,7 @@ mod json;
 mod password_file;
 mod row;
 mod schema;
+mod service_file;
 mod sql;
 mod stream;
 mod text;

@@ -1,11 +1,21 @@
 //! The conformance suite on each of our own backends, and what it says where it cannot say all.
 
 use std::collections::BTreeSet;
-#[cfg(any(feature = "delta", feature = "files", feature = "postgres"))]
+#[cfg(any(
+    feature = "delta",
+    feature = "files",
+    feature = "kafka",
+    feature = "postgres"
+))]
 use std::sync::OnceLock;
 
 use samplestore::conformance::{Report, Suite};
-#[cfg(any(feature = "delta", feature = "files", feature = "postgres"))]
+#[cfg(any(
+    feature = "delta",
+    feature = "files",
+    feature = "kafka",
+    feature = "postgres"
+))]
 use samplestore::connect;
 use samplestore::{
     Capabilities, Database, Durability, Error, MemoryStorage, Result, Sample, Storage, StoreReport,
@@ -22,12 +32,24 @@ fn passes(report: &Report) {
 // ---- Backends: one test each, in full. A new backend adds its own here and in `BACKENDS`; one that lasts
 // is opened by `Suite::reopening`, with a temporary folder as its place. -------------------------------
 
-#[cfg(all(feature = "delta", feature = "postgres", feature = "s3", unix))]
+#[cfg(all(
+    feature = "delta",
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3",
+    unix
+))]
 type Run = fn() -> Option<Report>;
 
 /// Every backend with a URL, by its scheme: the columns of the table in the docs. `None` where its server
 /// is not installed.
-#[cfg(all(feature = "delta", feature = "postgres", feature = "s3", unix))] // as matrix.rs, which reads it
+#[cfg(all(
+    feature = "delta",
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3",
+    unix
+))] // as matrix.rs, which reads it
 pub(crate) const BACKENDS: &[(&str, Run)] = &[
     ("memory", || Some(memory_report())),
     ("redb", || Some(database_report())),
@@ -35,6 +57,7 @@ pub(crate) const BACKENDS: &[(&str, Run)] = &[
     ("s3", s3_report),
     ("delta+file", || Some(delta_report())),
     ("postgres", postgres_report),
+    ("kafka", kafka_report),
 ];
 
 fn memory_report() -> Report {
@@ -82,6 +105,18 @@ fn postgres_report() -> Option<Report> {
         let server = crate::servers::postgres::shared()?;
         let open = |schema: &String| connect(&server.url(schema));
         Some(Suite::reopening(|| server.schema(), open).run())
+    };
+    REPORT.get_or_init(run).clone()
+}
+
+/// A topic of a broker; `None` where there is none.
+#[cfg(all(feature = "kafka", unix))]
+fn kafka_report() -> Option<Report> {
+    static REPORT: OnceLock<Option<Report>> = OnceLock::new();
+    let run = || {
+        let broker = crate::servers::kafka::shared()?;
+        let open = |topic: &String| connect(&broker.url(topic));
+        Some(Suite::reopening(|| broker.topic(), open).run())
     };
     REPORT.get_or_init(run).clone()
 }
@@ -138,6 +173,24 @@ fn postgres() {
     if let Some(report) = postgres_report() {
         passes(&report);
     }
+}
+
+#[cfg(all(feature = "kafka", unix))]
+#[test]
+fn kafka() {
+    if let Some(report) = kafka_report() {
+        passes(&report);
+    }
+}
+
+#[cfg(all(feature = "kafka", unix))]
+#[test]
+fn kafka_with_tombstones() {
+    let Some(broker) = crate::servers::kafka::shared() else {
+        return;
+    };
+    let open = |topic: &String| connect(&format!("{}&tombstones=true", broker.url(topic)));
+    passes(&Suite::reopening(|| broker.topic(), open).run());
 }
 
 #[test]

@@ -34,10 +34,19 @@ mod files;
 mod fixtures;
 /// What changed between two commits, and counts over time.
 mod following;
+/// Samples as messages of a Kafka topic.
+#[cfg(all(feature = "kafka", unix))]
+mod kafka;
 /// Processes killed in the middle of a load.
 mod kill;
 /// Which backend keeps which rule, as the docs have it.
-#[cfg(all(feature = "delta", feature = "postgres", feature = "s3", unix))]
+#[cfg(all(
+    feature = "delta",
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3",
+    unix
+))]
 mod matrix;
 /// Storages that break one rule each: the suite must fail, and name that rule.
 mod mutants;
@@ -55,9 +64,16 @@ mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
 /// Servers for the tests of backends that are one.
-#[cfg(any(feature = "delta", feature = "postgres", feature = "s3"))]
+#[cfg(any(
+    feature = "delta",
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3"
+))]
 mod servers;
 /// Names, texts and input that mean harm.
 mod untrusted;
+/// The weather example on every backend, and its samples through all of them.
+mod weather;
 /// The background writer.
 mod writer;

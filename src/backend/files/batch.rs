@@ -1,4 +1,4 @@
-//! Doing the same to many objects: until one fails, and with an account of what was done.
+//! Doing the same to many objects until one fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -7,8 +7,7 @@ use futures_util::StreamExt;
 
 use super::REQUESTS;
 use crate::backend::runtime::each;
-use crate::error::{Error, ErrorKind, Result};
-use crate::sample::Sample;
+use crate::error::Result;
 
 /// Does the same to each item until one fails; those that were not begun by then have no answer.
 pub(super) async fn all_or_some<I, T, W>(
@@ -37,36 +36,4 @@ where
         .map(|answer| answer.unwrap_or_else(|error| Some(Err(error))))
         .collect()
         .await
-}
-
-/// The answers, if all items have one; else the first error, with the ids of what was done nevertheless.
-pub(super) fn finished<'a, T>(
-    operation: &'static str,
-    answers: impl Iterator<Item = (usize, &'a Sample, Option<Result<T>>)>,
-) -> Result<Vec<T>> {
-    let mut done = Vec::new();
-    let mut ids = Vec::new();
-    let mut failure = None;
-    for (position, sample, answer) in answers {
-        match answer {
-            Some(Ok(answer)) => {
-                done.push(answer);
-                ids.push(sample.id().to_owned());
-            }
-            Some(Err(error)) if failure.is_none() => failure = Some((position, sample, error)),
-            // Only the first is told, and not what was not begun for it.
-            None | Some(Err(_)) => {}
-        }
-    }
-    let Some((position, sample, error)) = failure else {
-        return Ok(done);
-    };
-    if ids.is_empty() {
-        return Err(error.with_sample(position, sample.id()));
-    }
-    Err(Error::new(ErrorKind::Partial, operation)
-        .with_sample(position, sample.id())
-        .with_stored_ids(ids)
-        .with_retryable(error.is_retryable())
-        .with_cause(error))
 }

@@ -1,12 +1,11 @@
 //! [`Document`]: a sample in its object, read and moved; [`Write`]: one that is to be written.
 
-use std::collections::{HashMap, HashSet};
-
 use bytes::Bytes;
 use object_store::UpdateVersion;
 
 use super::name::Name;
 use super::objects::{Key, Objects};
+use crate::backend::batch::last_of_each_id;
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::sample::{Sample, Status};
 
@@ -93,17 +92,9 @@ impl Document {
 impl Write {
     /// What a batch comes to: of one id twice, the later sample.
     pub(super) fn of(batch: &[Sample]) -> Result<Vec<Self>> {
-        let mut last: HashMap<&str, usize> = HashMap::with_capacity(batch.len());
-        for (position, sample) in batch.iter().enumerate() {
-            last.insert(sample.id(), position);
-        }
-        // In the order in which ids first stand there: that is the order of their ranks.
-        let mut seen = HashSet::with_capacity(last.len());
-        let firsts = batch.iter().filter(|sample| seen.insert(sample.id()));
-        let positions = firsts.filter_map(|sample| last.get(sample.id()).copied());
-        positions
-            .map(|position| {
-                let sample = &batch[position];
+        last_of_each_id(batch)
+            .into_iter()
+            .map(|(position, sample)| {
                 let text =
                     text(sample).map_err(|error| error.with_sample(position, sample.id()))?;
                 Ok(Self {

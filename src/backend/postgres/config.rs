@@ -1,8 +1,8 @@
 //! [`Settings`]: what a `postgres:` URL and the environment say, put together.
 //!
-//! Everything that libpq has is spelled as there: the URL, its parameters, the variables `PG…`, the password
-//! file (`password_file.rs`). The URL goes before the environment. Three options are our own: `schema`,
-//! `migrate` and `connections_max`. Source: <https://www.postgresql.org/docs/current/libpq-connect.html>.
+//! Everything that libpq has is spelled as there: the URL, its parameters, the variables `PG…`, the service
+//! file (`service_file.rs`), the password file (`password_file.rs`). The URL goes before a service, and that
+//! before the environment. Three options are our own: `schema`, `migrate` and `connections_max`. Source: <https://www.postgresql.org/docs/current/libpq-connect.html>.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio_postgres::config::Host;
 
 use super::password_file;
+use super::service_file;
 use super::tls::{self, Tls};
 use crate::backend::Location;
 use crate::backend::location::decode;
@@ -67,6 +68,7 @@ pub(super) const OPTIONS: &[&str] = &[
     "password",
     "port",
     "schema",
+    "service",
     "sslcert",
     "sslkey",
     "sslmode",
@@ -118,6 +120,15 @@ impl Settings {
         for (name, from) in PARAMETERS.into_iter().chain(OUR_PARAMETERS) {
             if let Some(value) = from.and_then(&variable) {
                 parameters.insert(name, value);
+            }
+        }
+        let service = location.option("service").map(str::to_owned);
+        if let Some(service) = service.or_else(|| variable("PGSERVICE")) {
+            let mut found = service_file::look_up(&service, location, variable)?;
+            for (name, _) in PARAMETERS.into_iter().chain(OUR_PARAMETERS) {
+                if let Some(value) = found.remove(name) {
+                    parameters.insert(name, value);
+                }
             }
         }
         read_place(location, &mut parameters)?;
@@ -365,6 +376,34 @@ mod tests {
         );
         let settings = read("postgres://%2Ftmp%2Fsocket/db", &[]).unwrap();
         assert_eq!(settings.shown, "postgres:///tmp/socket/db");
+    }
+
+    #[test]
+    fn a_service_goes_before_the_environment_and_behind_the_url() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_str().unwrap();
+        let own = "[mine]\nhost=one\nport=7\nuser=service\npassword=a=b\ngssencmode=disable\n";
+        std::fs::write(folder.path().join(".pg_service.conf"), own).unwrap();
+        let system = "[mine]\nhost=other\n[theirs]\nhost=two\ndbname=db\n";
+        std::fs::write(folder.path().join("pg_service.conf"), system).unwrap();
+        let variables = [
+            ("HOME", home),
+            ("PGSYSCONFDIR", home),
+            ("PGSERVICE", "mine"),
+            ("PGHOST", "env"),
+            ("PGDATABASE", "env"),
+        ];
+        let settings = read("postgres://me@/", &variables).unwrap();
+        assert_eq!(settings.shown, "postgres://one:7/env");
+        assert_eq!(settings.client.get_user(), Some("me"));
+        assert_eq!(password(&settings), Some("a=b"));
+        let settings = read("postgres://?service=theirs", &variables).unwrap();
+        assert_eq!(settings.shown, "postgres://two/db");
+        let error = read("postgres://?service=nobodys", &variables).unwrap_err();
+        let told = error
+            .to_string()
+            .contains(r#"there is no service "nobodys""#);
+        assert!(told, "{error}");
     }
 
     #[test]

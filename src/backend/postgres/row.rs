@@ -5,10 +5,10 @@ use tokio_postgres::types::{FromSql, ToSql};
 
 use super::json::JsonText;
 use super::text::{escape, unescape};
+use crate::backend::batch::last_of_each_id;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
 use crate::sample::{Sample, Status};
-use crate::storage::last_of_each;
 
 /// A batch is written in parts when its JSON is larger than this, or longer than [`PART_ROWS_MAX`]: a
 /// message holds 1 GiB at the most.
@@ -110,7 +110,7 @@ impl Columns {
     /// The batch in parts, each id once: at its first place, by which it is ranked, and as it came last.
     pub(super) fn of_batch(batch: &[Sample]) -> Result<Vec<Self>> {
         let mut parts = vec![Self::default()];
-        for sample in last_of_each(batch) {
+        for (_, sample) in last_of_each_id(batch) {
             if parts.last().is_none_or(Self::is_full) {
                 parts.push(Self::default());
             }

@@ -9,7 +9,8 @@
 //! | `verify-full` | yes | of a known authority, for this host |
 //!
 //! Root certificates are those of `sslrootcert`, else of `~/.postgresql/root.crt`, else, to verify, the
-//! system's, which `sslrootcert=system` names too.
+//! system's, which `sslrootcert=system` names too. Our own certificate is that of `sslcert` and `sslkey`, else
+//! of `~/.postgresql/postgresql.crt` and `postgresql.key`.
 //! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>.
 
 use std::collections::BTreeMap;
@@ -96,7 +97,7 @@ pub(super) fn settings(
     let file = |name| parameters.get(name).map(PathBuf::from);
     let login = match (file("sslcert"), file("sslkey")) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
+        (None, None) => own_files(home),
         _ => return Err(location.invalid("sslcert and sslkey go together")),
     };
     Ok(Tls {
@@ -105,6 +106,13 @@ pub(super) fn settings(
         roots: roots.unwrap_or(Roots::System),
         login,
     })
+}
+
+/// The certificate that libpq logs in with unless it is told otherwise, if there is one.
+fn own_files(home: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
+    let folder = home?.join(".postgresql");
+    let files = (folder.join("postgresql.crt"), folder.join("postgresql.key"));
+    (files.0.exists() && files.1.exists()).then_some(files)
 }
 
 impl Tls {
@@ -136,8 +144,12 @@ impl Tls {
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+        let lenient = |authorities| Lenient {
+            provider: Arc::clone(provider),
+            authorities,
+        };
         if self.verify == Verify::Nothing {
-            return Ok(Arc::new(Unverified(Arc::clone(provider))));
+            return Ok(Arc::new(lenient(None)));
         }
         let mut roots = RootCertStore::empty();
         match &self.roots {
@@ -160,7 +172,7 @@ impl Tls {
         })?;
         Ok(match self.verify {
             Verify::All => verifier,
-            _ => Arc::new(AnyName(verifier)),
+            _ => Arc::new(lenient(Some(verifier))),
         })
     }
 }
@@ -174,52 +186,16 @@ fn failed(subject: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidArgument, OPERATION).with_subject(subject)
 }
 
-/// Takes every certificate, of whose key the server must have the secret part.
+/// Looks at less of a certificate than rustls does on its own. Of its key the server must have the secret
+/// part in any case.
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    /// Takes certificates of known authorities, whatever host they are for; every one without it.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
 }
 
-/// Takes certificates of known authorities, whatever host they are for.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -228,11 +204,11 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
+        let Some(authorities) = &self.authorities else {
+            return Ok(ServerCertVerified::assertion());
+        };
         // The name is looked at last, when all else is as it should be.
-        match self
-            .0
-            .verify_server_cert(certificate, between, name, ocsp, now)
-        {
+        match authorities.verify_server_cert(certificate, between, name, ocsp, now) {
             Err(TlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -246,7 +222,8 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -255,10 +232,13 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

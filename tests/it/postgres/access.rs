@@ -1,7 +1,6 @@
 //! TLS, passwords, and the environment of libpq.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,47 +8,10 @@ use samplestore::{Error, ErrorKind, Query, Storage, connect};
 
 use super::numbered;
 use crate::servers::postgres::{Server, shared};
+use crate::servers::{certificate, free_port};
 
 const PASSWORD: &str = "pass:w@rd/?&% 'x\\";
 const ENCODED: &str = "pass%3Aw%40rd%2F%3F%26%25%20%27x%5C";
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// A certificate for `localhost` and its key, as PEM.
-fn certificate() -> Option<(Vec<u8>, Vec<u8>)> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args(["-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(path("key"))
-        .arg("-out")
-        .arg(path("crt"))
-        .output();
-    if !made.is_ok_and(|made| made.status.success()) {
-        crate::servers::skipped("openssl", "apt-get install openssl");
-        return None;
-    }
-    Some((
-        std::fs::read(path("crt")).unwrap(),
-        std::fs::read(path("key")).unwrap(),
-    ))
-}
 
 /// An error and its causes, as they are shown.
 fn shown(error: &Error) -> String {

@@ -1,7 +1,4 @@
 //! [`Server`]: PostgreSQL in a temporary folder, of a test's own or shared.
-//!
-//! A shell stands between the tests and the server and waits on a pipe. When the pipe closes, as it does when
-//! the test process ends in whatever way, it kills the server and removes the folder.
 
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -12,6 +9,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
+use super::WATCHDOG;
+
 /// Where Debian and others keep the programs of a server.
 const PLACES: [&str; 4] = [
     "/usr/lib/postgresql",
@@ -20,16 +21,6 @@ const PLACES: [&str; 4] = [
     "/opt/homebrew/opt/postgresql",
 ];
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// `$0` is the folder, the rest is the server's command. `keep` on the pipe leaves the folder.
-const WATCHDOG: &str = r#"
-"$@" >>"$0/log" 2>&1 &
-server=$!
-read -r word
-kill -9 $server
-wait $server
-[ "$word" = keep ] || rm -rf "$0"
-"#;
-
 /// A running server, or one that was killed.
 pub(crate) struct Server {
     programs: PathBuf,
@@ -56,20 +47,20 @@ impl Server {
         Some(server)
     }
 
-    /// Makes the folder of a server and does not start it.
+    /// Makes the folder of a server, in memory where the machine has that, and does not start it.
     pub(crate) fn prepare() -> Option<Self> {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::prepare_in(folder.unwrap())
+    }
+
+    fn prepare_in(folder: TempDir) -> Option<Self> {
         let Some(programs) = programs() else {
             super::skipped("PostgreSQL server", "apt-get install postgresql");
             return None;
         };
-        let place = Some(Path::new("/dev/shm")).filter(|place| place.is_dir());
-        let folder = match place {
-            Some(place) => tempfile::tempdir_in(place),
-            None => tempfile::tempdir(),
-        };
         let server = Self {
             programs,
-            folder: folder.unwrap().keep(),
+            folder: folder.keep(),
             owner: unprivileged(),
             port: 5432,
             arguments: Vec::new(),

@@ -8,18 +8,23 @@ that it never outlives the tests.
 """
 
 import base64
+import functools
 import io
 import json
 import os
 import sys
 import threading
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+import moto.core.serialize as serialize
+from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.serving import WSGIRequestHandler, run_simple
 from werkzeug.test import Client
 
 port, journal_path = int(sys.argv[1]), sys.argv[2]
-moto = DomainDispatcherApplication(create_backend_app)
+# Of all of moto the one service, without looking for the service of every request.
+moto = create_backend_app("s3")
+# A listing says when each object was written, over and over, and moto reads it from text each time.
+serialize.parse_to_aware_datetime = functools.lru_cache(maxsize=None)(serialize.parse_to_aware_datetime)
 
 
 def replay():

@@ -1,7 +1,7 @@
 //! [`S3`]: a server of its own for a test, or one that tests share.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::free_port;
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/s3.py");
-const BUCKET: &str = "samples";
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running server.
@@ -29,6 +30,9 @@ pub(crate) fn shared() -> Option<&'static S3> {
 }
 
 impl S3 {
+    /// The bucket that it has.
+    pub(crate) const BUCKET: &str = "samples";
+
     /// Starts a server with one bucket; `None`, and the test says so, where moto is not installed.
     pub(crate) fn start() -> Option<Self> {
         let is_there = Command::new("python3")
@@ -41,10 +45,7 @@ impl S3 {
             return None;
         }
         let folder = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap()
-            .port();
+        let port = free_port();
         std::fs::write(
             folder.path().join("credentials"),
             "[default]\naws_access_key_id = tests\naws_secret_access_key = of-no-value\n",
@@ -58,7 +59,7 @@ impl S3 {
             prefixes: AtomicU32::new(0),
         };
         server.wait_until_up();
-        let made = server.request("PUT", &format!("/{BUCKET}"));
+        let made = server.request("PUT", &format!("/{}", Self::BUCKET));
         assert!(made.starts_with("HTTP/1.1 200"), "{made}");
         Some(server)
     }
@@ -67,7 +68,8 @@ impl S3 {
     pub(crate) fn url(&self) -> String {
         let number = self.prefixes.fetch_add(1, Relaxed);
         format!(
-            "s3://{BUCKET}/prefix-{number}?endpoint={}&credentials_file={}",
+            "s3://{}/prefix-{number}?endpoint={}&credentials_file={}",
+            Self::BUCKET,
             self.endpoint(),
             self.credentials().display()
         )

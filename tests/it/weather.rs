@@ -1,0 +1,145 @@
+//! The weather example on every backend, with the figures of the real data, and its samples through all of
+//! them.
+
+use std::sync::Arc;
+
+use samplestore::{Database, Query, Storage, connect};
+use tempfile::TempDir;
+
+#[path = "../../examples/weather.rs"]
+#[allow(dead_code, unreachable_pub)] // what is not run here
+mod example;
+
+/// What every storage answers. Counted from the input by other means.
+const ANSWERS: &str = "\
+26,115 samples
+  EWR        8,703
+  JFK        8,706
+  LGA        8,706
+  measured   2,728
+  ready     23,386
+  skipped        1
+
+Ready at JFK in June 2013: 629; the newest three
+  JFK-2013-06-30T23:00:00Z   temp 73.9 °F, dew-point spread 4.0 °F, wind 4.6 m/s
+  JFK-2013-06-30T20:00:00Z   temp 73.9 °F, dew-point spread 2.9 °F, wind 7.2 m/s
+  JFK-2013-06-30T18:00:00Z   temp 75.9 °F, dew-point spread 4.9 °F, wind 5.1 m/s
+
+Skipped
+  EWR-2013-08-22T13:00:00Z   by stage judge: temp is missing
+";
+
+/// A folder in memory where there is one, so that syncs cost nothing.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+/// Runs the pipeline into what a URL names.
+fn load(url: &str) -> Arc<dyn Storage> {
+    let storage: Arc<dyn Storage> = connect(url).unwrap().into();
+    let report = example::load(Arc::clone(&storage)).unwrap();
+    assert!(report.is_complete(), "{report}");
+    assert_eq!(report.stored(), 26_115);
+    storage
+}
+
+fn runs_on(url: &str) {
+    let storage = load(url);
+    assert_eq!(example::ask(&*storage).unwrap(), ANSWERS);
+    storage.close().unwrap();
+}
+
+#[test]
+fn memory() {
+    runs_on("memory:");
+}
+
+#[test]
+fn database() {
+    let folder = folder();
+    runs_on(&format!("redb:{}/weather.redb", folder.path().display()));
+}
+
+#[cfg(feature = "files")]
+#[test]
+fn documents() {
+    let folder = folder();
+    runs_on(&format!("file:{}", folder.path().display()));
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn s3() {
+    // One of its own: the others' would be busy with this for long.
+    let Some(server) = crate::servers::s3::S3::start() else {
+        return;
+    };
+    runs_on(&server.url());
+}
+
+#[cfg(all(feature = "postgres", unix))]
+#[test]
+fn postgres() {
+    let Some(server) = crate::servers::postgres::shared() else {
+        return;
+    };
+    runs_on(&server.url(&server.schema()));
+}
+
+/// A topic cannot be asked; what its consumer makes of it can.
+#[cfg(all(feature = "kafka", unix))]
+#[test]
+fn kafka() {
+    let Some(broker) = crate::servers::kafka::shared() else {
+        return;
+    };
+    let topic = broker.topic();
+    load(&broker.url(&topic)).close().unwrap();
+    let folder = folder();
+    let database = Database::open(folder.path().join("weather.redb")).unwrap();
+    let consumed = crate::kafka::consume(&broker.servers(), &topic, "weather", &database).unwrap();
+    assert_eq!((consumed.stored, consumed.deleted), (26_115, 0));
+    assert_eq!(example::ask(&database).unwrap(), ANSWERS);
+}
+
+/// From a file through every backend into a file again.
+#[cfg(all(feature = "postgres", feature = "s3", unix))]
+#[test]
+fn a_copy_through_all_of_them_ends_equal_to_the_first() {
+    use samplestore::{CopyOptions, copy};
+
+    let (Some(postgres), Some(s3)) = (
+        crate::servers::postgres::shared(),
+        crate::servers::s3::S3::start(),
+    ) else {
+        return;
+    };
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    // One line a link.
+    let chain = [
+        format!("redb:{}", path("first.redb")),
+        postgres.url(&postgres.schema()),
+        format!("file:{}", path("documents")),
+        s3.url(),
+        format!("redb:{}", path("last.redb")),
+    ];
+    let first = load(&chain[0]);
+    let mut source = Arc::clone(&first);
+    for url in &chain[1..] {
+        let target: Arc<dyn Storage> = connect(url).unwrap().into();
+        let report = copy(&*source, &*target, &Query::new(), &CopyOptions::new()).unwrap();
+        assert!(report.is_whole(), "{url}: {report}");
+        assert_eq!((report.copied, report.stored.inserted), (26_115, 26_115));
+        source = target;
+    }
+    let all = |storage: &dyn Storage| storage.list(&Query::new()).unwrap().samples;
+    let (first, last) = (all(&*first), all(&*source));
+    assert_eq!(first.len(), 26_115);
+    for (first, last) in first.iter().zip(&last) {
+        assert_eq!(first, last);
+    }
+    assert_eq!(first.len(), last.len());
+}
