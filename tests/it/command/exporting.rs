@@ -112,13 +112,6 @@ fn parquet_and_arrow_hold_every_kind_of_value() {
         let answer = there_and_back(&shell, name);
         assert_eq!(answer.code, 0, "{name} {answer:?}");
         assert_eq!(stored(&shell, &format!("{name}.db")), samples, "{name}");
-        let own = shell.run([
-            "import",
-            shell.path(name).to_str().unwrap(),
-            "--pipeline",
-            "p",
-        ]);
-        assert_eq!(own.code, 0, "{own:?}");
     }
     for (name, format) in [("bad.parquet", "parquet"), ("bad.arrow", "arrow")] {
         let bad = shell.file(name, "no such format, but long enough to look for a footer");
