@@ -1,8 +1,8 @@
 //! What to look for: [`Query`], [`Selection`], [`Order`], [`Cursor`], [`Page`], [`Facets`] and [`Histogram`].
 //!
 //! Pure values that know no backend. Rules R2–R6 and R10 of the contract are about them. Their text
-//! form, the command line's own words, lives in `query/text.rs`, and instants in words in `query/when.rs`; cursors in `query/cursor.rs`,
-//! conditions on fields in `query/condition.rs`.
+//! form, the command line's own words, lives in `query/text.rs`, instants in words in `query/when.rs`; cursors in
+//! `query/cursor.rs`, conditions on fields in `query/condition.rs`.
 
 mod condition;
 mod cursor;

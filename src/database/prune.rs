@@ -116,9 +116,10 @@ impl Prune {
             || query.limit_max().is_some()
             || query.start().is_some()
             || query.sort_order() != Order::Oldest
+            || !query.conditions().is_empty()
         {
             return refused(
-                "it takes filters of pipeline, status and time, but no ids, order, limit or cursor",
+                "it takes filters of pipeline, status and time, but no ids, conditions, order, limit or cursor",
             );
         }
         let is_all = query.pipelines().is_empty()

@@ -118,3 +118,13 @@ fn a_condition_that_is_none_is_told_with_its_place() {
     let nothing = super::answer(bare().args(["index", "list"]));
     assert_eq!(nothing.code, 2);
 }
+
+#[test]
+fn prune_refuses_conditions_and_removes_nothing() {
+    let shell = Shell::new();
+    shell.run_with(["import", "-"], &numbers(20));
+    let condition = ["--where", "measurements.temp < 3"];
+    let refused = shell.run([&["prune", "--keep-newest", "1", "--yes"][..], &condition].concat());
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert_eq!(shell.data(["count"]), "20\n");
+}
