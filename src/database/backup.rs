@@ -20,7 +20,7 @@ use super::disk::{Access, FileDisk};
 use super::failure::{Context, commit_failure, damaged, disk_failure, guard, wrap};
 use super::header::HALF_BYTES;
 use super::options::sync_folder;
-use super::schema::TablesMut;
+use super::schema::{FIELDS, TablesMut};
 use super::view::View;
 use super::volume::{Backend, Volume};
 use crate::error::{Error, ErrorKind, Result};
@@ -189,6 +189,10 @@ impl Draft {
             let mut copy = Copy {
                 view,
                 tables: TablesMut::open(&transaction)?,
+                fields: match view.field_table() {
+                    Some(_) => Some(transaction.open_table(FIELDS).context(OPERATION)?),
+                    None => None,
+                },
                 hashes: Hashes::default(),
             };
             copy.all(told)?;
@@ -212,7 +216,7 @@ impl Draft {
         let copy = options.open_disk(self.path.clone(), self.disk()?)?;
         let view = copy.engine.view(OPERATION)?;
         let mut read = Hashes::default();
-        read.read(&view.tables, told)?;
+        read.read(&view, told)?;
         match read == *written {
             true => Ok(()),
             false => Err(damaged(OPERATION, "the copy is not what was written")),

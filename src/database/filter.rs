@@ -346,13 +346,16 @@ impl Filter {
 /// The indexes that conditions of a query can ask, and for which keys.
 fn indexed_fields(view: &View, query: &Query) -> Result<Vec<(usize, Keys)>> {
     let bounds = query.conditions().iter().flat_map(Condition::bounds);
-    let mut fields = Vec::new();
+    let mut fields: Vec<(usize, Keys)> = Vec::new();
     for (field, keys) in bounds {
         let indexes = view.indexes()?.iter();
-        let found = indexes
-            .enumerate()
-            .find(|(_, index)| index.field == *field && index.is_complete());
-        fields.extend(found.map(|(index, _)| (index, keys)));
+        let mut indexes = indexes.enumerate();
+        let found = indexes.find(|(_, index)| index.field == *field && index.is_complete());
+        let Some((index, _)) = found else { continue };
+        match fields.iter_mut().find(|(known, _)| *known == index) {
+            Some((_, all)) => *all = all.and(&keys),
+            None => fields.push((index, keys)),
+        }
     }
     Ok(fields)
 }

@@ -86,6 +86,11 @@ fn in_words(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         return None;
     }
     let word = text.to_ascii_lowercase();
+    // The crate passes over what stands behind a date.
+    let mut words = word.split(|char: char| !char.is_ascii_alphabetic());
+    if !words.all(|word| word.is_empty() || is_of_time(word)) {
+        return None;
+    }
     let is_named = DAYS.iter().any(|day| word.starts_with(day));
     let base = match parse_duration(text) {
         // Without "ago" it would be one to come.
@@ -94,6 +99,72 @@ fn in_words(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         _ => now.date_naive().and_time(NaiveTime::MIN).and_utc(),
     };
     parse_date_string(text, base, Dialect::Uk).ok()
+}
+
+/// Whether a word is one of those that instants are told in.
+fn is_of_time(word: &str) -> bool {
+    const NAMES: [&str; 19] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
+    const WORDS: [&str; 37] = [
+        "today",
+        "yesterday",
+        "tomorrow",
+        "now",
+        "ago",
+        "last",
+        "next",
+        "am",
+        "pm",
+        "t",
+        "z",
+        "s",
+        "sec",
+        "secs",
+        "second",
+        "seconds",
+        "m",
+        "min",
+        "mins",
+        "minute",
+        "minutes",
+        "h",
+        "hr",
+        "hrs",
+        "hour",
+        "hours",
+        "d",
+        "day",
+        "days",
+        "w",
+        "week",
+        "weeks",
+        "month",
+        "months",
+        "y",
+        "year",
+        "years",
+    ];
+    let is_short = |name: &&str| word.len() >= 3 && name.starts_with(word);
+    WORDS.contains(&word) || NAMES.iter().any(|name| is_short(&name))
 }
 
 /// Reads a span of time as people write it: a whole number and `s`, `m`, `h`, `d` or `w`, such as `90s` or `2h`.

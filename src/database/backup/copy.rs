@@ -38,6 +38,8 @@ impl<'a, 't> Target<'a, 't> {
 pub(super) struct Copy<'a, 't> {
     pub(super) view: &'a View,
     pub(super) tables: TablesMut<'t>,
+    /// Of a file that has indexes of fields.
+    pub(super) fields: Option<Table<'t, u64, &'static [u8]>>,
     pub(super) hashes: Hashes,
 }
 
@@ -116,15 +118,18 @@ impl Copy<'_, '_> {
                 target.insert(key, &state.encode())?;
                 continue;
             }
-            let kind = match Kind::Pipeline.summary_keys().contains(&key) {
-                true => Kind::Pipeline,
-                false => Kind::Chunk,
-            };
+            let is_of = |kind: &Kind| kind.summary_keys().contains(&key);
+            let kinds = [Kind::Pipeline, Kind::Field];
+            let kind = kinds.into_iter().find(is_of).unwrap_or(Kind::Chunk);
             unseal(kind, key ^ kind.summary_key(0), sealed.value())?;
             target.insert(key, sealed.value())?;
             told.entry();
         }
         self.hashes.push(&target.hash);
+        if let (Some(from), Some(to)) = (view.field_table(), &mut self.fields) {
+            self.hashes
+                .push(&verbatim("fields", from, to, Kind::Field, told)?);
+        }
         Ok(())
     }
 

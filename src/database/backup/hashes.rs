@@ -7,7 +7,7 @@ use twox_hash::XxHash3_64;
 
 use super::{OPERATION, Told};
 use crate::database::failure::Context;
-use crate::database::schema::Tables;
+use crate::database::view::View;
 use crate::error::Result;
 
 /// The hash of each table: of every key and value, in order.
@@ -41,14 +41,16 @@ impl Hashes {
     }
 
     /// Reads every table of a copy, in the order in which [`Copy::all`](super::copy::Copy::all) writes them.
-    pub(super) fn read(&mut self, tables: &Tables, told: &mut Told<'_>) -> Result<()> {
+    pub(super) fn read(&mut self, view: &View, told: &mut Told<'_>) -> Result<()> {
+        let tables = &view.tables;
         let mut meta = TableHash::new("meta");
         for entry in tables.meta.iter().context(OPERATION)? {
             let (key, value) = entry.context(OPERATION)?;
             meta.add(key.value().as_bytes(), value.value());
         }
         self.push(&meta);
-        for (name, table) in [
+        let fields = view.field_table().map(|table| ("fields", table));
+        let tables = [
             ("blocks", &tables.blocks),
             ("status", &tables.status),
             ("replaced", &tables.replaced),
@@ -59,7 +61,8 @@ impl Hashes {
             ("ids_gathered", &tables.ids_gathered),
             ("pipeline_rows", &tables.pipeline_rows),
             ("summary", &tables.summary),
-        ] {
+        ];
+        for (name, table) in tables.into_iter().chain(fields) {
             let mut hash = TableHash::new(name);
             for entry in table.iter().context(OPERATION)? {
                 let (key, value) = entry.context(OPERATION)?;

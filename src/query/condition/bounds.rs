@@ -48,6 +48,16 @@ impl Keys {
         &self.0
     }
 
+    /// The keys that are in both.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let pairs = self
+            .0
+            .iter()
+            .flat_map(|a| other.0.iter().map(move |b| (a, b)));
+        let common = pairs.map(|(a, b)| *a.start().max(b.start())..=*a.end().min(b.end()));
+        Self(common.filter(|range| !range.is_empty()).collect())
+    }
+
     fn equal(values: &[Value]) -> Self {
         let mut keys: Vec<i64> = values.iter().map(|value| Self::of(Some(value))).collect();
         keys.sort_unstable();
@@ -199,6 +209,14 @@ mod tests {
             let condition: Condition = text.parse().unwrap();
             assert_eq!(condition.bounds()[0].1.ranges(), [keys], "{text}");
         }
+        let of = |text: &str| text.parse::<Condition>().unwrap().bounds()[0].1.clone();
+        let both = of("data.a >= 1").and(&of("data.a < 3"));
+        assert_eq!(both.ranges(), [of_float(1.0)..=of_float(3.0) - 1]);
+        assert_eq!(
+            both.and(&of("data.a in (0, 1, 2.5, 3, 'x')")),
+            of("data.a in (1, 2.5)")
+        );
+        assert!(both.and(&of("data.a > 5")).ranges().is_empty());
         let nothing: Condition = "data.a between 2 and 1".parse().unwrap();
         assert!(nothing.bounds()[0].1.ranges().is_empty());
     }
