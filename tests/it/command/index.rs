@@ -57,6 +57,14 @@ fn an_index_is_made_used_listed_and_dropped() {
             .contains("index           measurements.temp 100 %\n")
     );
     assert_eq!(shell.run(["check"]).code, 0);
+    let copy = shell.path("copy.db");
+    let copy = copy.to_str().unwrap();
+    assert_eq!(shell.run(["backup", copy]).code, 0);
+    assert_eq!(shell.run(["-d", copy, "check"]).code, 0);
+    assert_eq!(
+        shell.data(["-d", copy, "count", "--where", condition]),
+        "10\n"
+    );
 
     let other = shell.run(["index", "drop", "data.name"]);
     assert_eq!(other.code, 2);
