@@ -164,7 +164,7 @@ fn is_of_time(word: &str) -> bool {
         "years",
     ];
     let is_short = |name: &&str| word.len() >= 3 && name.starts_with(word);
-    WORDS.contains(&word) || NAMES.iter().any(|name| is_short(&name))
+    WORDS.contains(&word) || NAMES.iter().any(is_short)
 }
 
 /// Reads a span of time as people write it: a whole number and `s`, `m`, `h`, `d` or `w`, such as `90s` or `2h`.
