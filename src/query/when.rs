@@ -85,20 +85,20 @@ fn in_words(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if text.len() > WORDS_BYTES_MAX || !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return None;
     }
-    let word = text.to_ascii_lowercase();
-    // The crate passes over what stands behind a date.
-    let mut words = word.split(|char: char| !char.is_ascii_alphabetic());
+    // The crate panics at capitals in some places (interim 0.2.2: "last friday 9AM"), and passes over what stands behind a date.
+    let text = text.to_ascii_lowercase();
+    let mut words = text.split(|char: char| !char.is_ascii_alphabetic());
     if !words.all(|word| word.is_empty() || is_of_time(word)) {
         return None;
     }
-    let is_named = DAYS.iter().any(|day| word.starts_with(day));
-    let base = match parse_duration(text) {
+    let is_named = DAYS.iter().any(|day| text.starts_with(day));
+    let base = match parse_duration(&text) {
         // Without "ago" it would be one to come.
-        Ok(_) if !is_named && !word.ends_with("ago") => return None,
+        Ok(_) if !is_named && !text.ends_with("ago") => return None,
         Ok(_) if !is_named => now,
         _ => now.date_naive().and_time(NaiveTime::MIN).and_utc(),
     };
-    parse_date_string(text, base, Dialect::Uk).ok()
+    parse_date_string(&text, base, Dialect::Uk).ok()
 }
 
 /// Whether a word is one of those that instants are told in.
@@ -124,7 +124,7 @@ fn is_of_time(word: &str) -> bool {
         "saturday",
         "sunday",
     ];
-    const WORDS: [&str; 37] = [
+    const WORDS: [&str; 36] = [
         "today",
         "yesterday",
         "tomorrow",
@@ -134,7 +134,6 @@ fn is_of_time(word: &str) -> bool {
         "next",
         "am",
         "pm",
-        "t",
         "z",
         "s",
         "sec",
@@ -208,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_a_panic(text: String, words in "(last |next )?(friday|yesterday|june|[0-9]{1,20} (days|months|years|h)|[0-9/:. -]{0,12})( ago)?( [0-9]{1,2}:[0-9]{1,2})?") {
+        fn any_text_is_read_without_a_panic(text: String, words in "(last |next )?(friday|Yesterday|june|[0-9]{1,20} (days|months|years|h)|[0-9/:. -]{0,12})( ago)?( [0-9]{1,2}(:[0-9]{1,2}|AM|pm|S))?") {
             let _ = parse_instant(&text, instant::now());
             let _ = parse_instant(&words, instant::now());
         }
@@ -233,6 +232,8 @@ mod tests {
             ("today", "2013-06-10T00:00:00Z"),
             ("yesterday", "2013-06-09T00:00:00Z"),
             ("Yesterday 18:30", "2013-06-09T18:30:00Z"),
+            ("Yesterday 9PM", "2013-06-09T21:00:00Z"),
+            ("last Friday 9AM", "2013-06-07T09:00:00Z"),
             ("last friday", "2013-06-07T00:00:00Z"),
             ("1 april 2012", "2012-04-01T00:00:00Z"),
             ("2 hours ago", "2013-06-10T10:00:00Z"),
@@ -256,6 +257,7 @@ mod tests {
             "june bananas",
             "ago",
             "1e99 days ago",
+            "0/00001S",
         ] {
             assert!(parse_instant(text, now).is_err(), "{text}");
         }
