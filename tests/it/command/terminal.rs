@@ -11,11 +11,19 @@ use super::Shell;
 /// Longer than any of it takes on a machine that is busy.
 const TIMEOUT_MS: u64 = 120_000;
 
-/// Runs the command on a terminal of 60 columns.
+/// Runs the command on a terminal of 60 columns, where Ctrl-C does what it does to a program that says nothing of it: in
+/// what `nohup` or a shell runs behind its back it is ignored, by the command too.
 fn on_terminal(shell: &Shell, words: &[&str]) -> PtySession {
     let mut command = Command::new("sh");
+    let signals = match cfg!(target_os = "linux") {
+        true => "env --default-signal=INT",
+        false => "",
+    };
     command
-        .args(["-c", "stty cols 60 rows 24; exec \"$0\" \"$@\""])
+        .args([
+            "-c",
+            &format!("stty cols 60 rows 24; exec {signals} \"$0\" \"$@\""),
+        ])
         .arg(env!("CARGO_BIN_EXE_samplestore"))
         .args(words)
         .env("SAMPLESTORE_DB", shell.db())
