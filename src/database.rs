@@ -6,7 +6,7 @@
 //! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
 //! `state.rs` (what each table holds);
 //! `fields.rs` (indexes of fields, from the table to `create_index`); `chunk.rs`, `kept_blocks.rs`, `unreadable.rs` and `view.rs` (all of it at
-//! one commit); `filter.rs`, `plan.rs`, `stream.rs` (from a query to rows);
+//! one commit); `filter.rs`, `plan.rs`, `merge.rs`, `walks.rs`, `stream.rs` (from a query to rows);
 //! `readers.rs`, `fetch.rs`, `matching.rs` (from rows to samples), `snapshot.rs`, `histogram.rs`, `changes.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
 //! `commit.rs` and `group.rs` (writing); `prune.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
 //! `overlay.rs` and `check.rs` (whether all of it agrees); `source.rs`, `fresh.rs`, `reindex.rs`, `salvage.rs` and `repair.rs`
@@ -41,6 +41,7 @@ mod leaves;
 mod log;
 mod mask;
 mod matching;
+mod merge;
 mod moves;
 mod once;
 mod options;
@@ -69,6 +70,7 @@ mod tests;
 mod unreadable;
 mod view;
 mod volume;
+mod walks;
 mod write;
 mod writeback;
 

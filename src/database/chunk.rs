@@ -18,10 +18,10 @@ use super::leaves;
 use super::mask::Mask;
 use super::once::get_or_read;
 use super::planes::Planes;
-use super::runs::RunCache;
+use super::runs::{Entry, RunCache};
 use super::schema::{CHUNK_ROWS, Kind, STATUS_ROWS, missing, seal, unseal_exact};
 use crate::error::Result;
-use crate::query::TimeRange;
+use crate::query::{Order, TimeRange};
 
 const HEAD_BYTES: usize = 16 + 6 * 4 + 4;
 
@@ -147,11 +147,23 @@ const KEPT_ROWS_MAX: usize = 4;
 pub(super) struct Rows {
     pub(super) bitmap: RoaringBitmap,
     mask: OnceLock<Mask>,
+    /// The oldest and the newest of them, if a list has found it.
+    ends: [OnceLock<Entry>; 2],
 }
 
 impl Rows {
     pub(super) fn mask(&self) -> &Mask {
         self.mask.get_or_init(|| Mask::of_bitmap(&self.bitmap))
+    }
+
+    /// The first of them in an order, if a list has found it.
+    pub(super) fn first(&self, order: Order) -> Option<Entry> {
+        self.ends[order as usize].get().copied()
+    }
+
+    /// Notes the first of them in an order.
+    pub(super) fn note_first(&self, order: Order, first: Entry) {
+        let _ = self.ends[order as usize].set(first);
     }
 }
 
@@ -160,6 +172,7 @@ impl From<RoaringBitmap> for Rows {
         Self {
             bitmap,
             mask: OnceLock::new(),
+            ends: Default::default(),
         }
     }
 }
@@ -207,17 +220,22 @@ impl Chunk {
         get_or_read(cell, || leaves::read(table, leaf).map(Arc::new)).map(|planes| &**planes)
     }
 
+    /// The rows that a filter means, if they are kept.
+    pub(super) fn kept_rows(&self, key: &RowsKey) -> Option<Arc<Rows>> {
+        let kept = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, rows) = kept.iter().find(|(kept, _)| kept == key)?;
+        Some(Arc::clone(rows))
+    }
+
     /// The rows that a filter means, found by `find` unless they are kept.
     pub(super) fn rows(
         &self,
         key: &RowsKey,
         find: impl FnOnce() -> Result<RoaringBitmap>,
     ) -> Result<Arc<Rows>> {
-        let kept = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, rows)) = kept.iter().find(|(kept, _)| kept == key) {
-            return Ok(Arc::clone(rows));
+        if let Some(rows) = self.kept_rows(key) {
+            return Ok(rows);
         }
-        drop(kept);
         let rows = Arc::new(Rows::from(find()?));
         let mut kept = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT_ROWS_MAX {

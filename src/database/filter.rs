@@ -206,16 +206,19 @@ impl Filter {
         Ok(start..end.max(start))
     }
 
+    /// The pipelines and statuses asked for.
+    pub(super) fn rows_key(&self) -> RowsKey {
+        let pipelines = self.pipelines.as_ref();
+        RowsKey {
+            codes: self.codes,
+            pipelines: pipelines
+                .map(|pipelines| pipelines.iter().map(|wanted| wanted.number).collect()),
+        }
+    }
+
     /// The rows of `chunk`, as places in it, of the pipelines and statuses asked for.
     pub(super) fn rows(&self, view: &View, chunk: u64) -> Result<Arc<Rows>> {
-        let key = RowsKey {
-            codes: self.codes,
-            pipelines: self
-                .pipelines
-                .as_ref()
-                .map(|pipelines| pipelines.iter().map(|wanted| wanted.number).collect()),
-        };
-        view.chunk(chunk)?.rows(&key, || {
+        view.chunk(chunk)?.rows(&self.rows_key(), || {
             let Some(of_pipelines) = self.rows_of_pipelines(view, chunk)? else {
                 return Ok(self.status_mask(view, chunk)?.to_bitmap());
             };

@@ -36,14 +36,19 @@ pub(super) struct Request<'a> {
 impl Matching {
     /// For a caller that may stop at any sample.
     pub(super) fn some(request: Request<'_>) -> Result<Self> {
-        Self::open(request, |view, readers, stream, _| {
+        Self::open(request, Stream::open, |view, readers, stream, _| {
             Fetch::new(view, readers, stream)
         })
     }
 
     /// For a caller that wants them all.
     pub(super) fn all(request: Request<'_>) -> Result<Self> {
-        Self::open(request, Fetch::all)
+        Self::open(request, Stream::open, Fetch::all)
+    }
+
+    /// For a caller that wants them all, and may [`keep`](Self::keep) what is behind them for the next page.
+    pub(super) fn page(request: Request<'_>) -> Result<Self> {
+        Self::open(request, Stream::go_on, Fetch::all)
     }
 
     /// The samples at these places, in this order.
@@ -58,6 +63,7 @@ impl Matching {
 
     fn open(
         request: Request<'_>,
+        stream: fn(Arc<View>, Filter, Option<Access>) -> Result<Stream>,
         fetch: fn(Arc<View>, Arc<Readers>, Stream, u64) -> Fetch,
     ) -> Result<Self> {
         let mut filter = request.filter;
@@ -66,7 +72,7 @@ impl Matching {
         if has_conditions && limit > 0 {
             filter.limit = u64::MAX;
         }
-        let stream = Stream::open(Arc::clone(request.view), filter, request.forced)?;
+        let stream = stream(Arc::clone(request.view), filter, request.forced)?;
         Ok(Self {
             fetch: fetch(Arc::clone(request.view), request.readers, stream, limit),
             query: request.query.clone(),
@@ -109,6 +115,13 @@ impl Matching {
                 *left = 1;
                 Ok(self.next()?.is_some())
             }
+        }
+    }
+
+    /// Keeps what is behind this page, whose last sample was at `last`, for whoever asks for the next one.
+    pub(super) fn keep(&mut self, last: Place) {
+        if self.left.is_none() {
+            self.fetch.stream.keep(last);
         }
     }
 

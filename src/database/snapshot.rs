@@ -108,7 +108,7 @@ impl Snapshot {
             if request.filter.limit == 0 {
                 return Ok(Page::default());
             }
-            let mut matching = Matching::all(request)?;
+            let mut matching = Matching::page(request)?;
             let mut samples = Vec::new();
             let mut last = None;
             while let Some((place, sample)) = matching.next()? {
@@ -117,7 +117,10 @@ impl Snapshot {
             }
             // Whether more may follow is seen from the indexes, unless conditions decide.
             let next = match last {
-                Some(last) if matching.has_more()? => Some(last.to_cursor(&self.view, query)),
+                Some(last) if matching.has_more()? => {
+                    matching.keep(last);
+                    Some(last.to_cursor(&self.view, query))
+                }
                 _ => None,
             };
             Ok(Page::new(samples, next))

@@ -1,43 +1,27 @@
 //! Rows in order of time, found by the indexes alone.
 //!
 //! A [`Stream`] gives the places of matching rows one by one, each found when it is asked for: a merge
-//! of the chunks, each opened only when it may hold the next row, its hits brought into order as
-//! `plan.rs` decides. No record is read here, but for ids, which are looked up by it.
+//! of the chunks (`merge.rs`), each opened only when it may hold the next row, its hits brought into order as
+//! `plan.rs` decides. A stream that went to the end of a page is kept for the next page (`walks.rs`). No record is read
+//! here, but for ids, which are looked up by it.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::chunk::{Head, Overlap, Rows};
+use super::chunk::{Chunk, Head, Overlap};
 use super::filter::{ColumnReader, Filter, Place, first_row, moved_rows};
+use super::merge::{Figures, Hits, Merge, Next};
 use super::plan::{Access, Question, choose, estimate, overlap};
 use super::record;
 use super::runs::LastLeaf;
-use super::schema::CHUNK_ROWS;
 use super::view::View;
+use super::walks::{Walk, WalkKey};
 use crate::error::Result;
-use crate::query::{Order, Query};
+use crate::query::{Order, Query, TimeRange};
 
-/// How much a stream has looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Figures {
-    /// Chunks whose rows were in order of time.
-    pub(super) chunks_in_place: u64,
-    /// Chunks whose timeline was scanned.
-    pub(super) chunks_scanned: u64,
-    /// Chunks whose hits were sorted.
-    pub(super) chunks_sorted: u64,
-    /// Entries of timelines tested.
-    pub(super) entries: u64,
-    /// Leaves of the time index read.
-    pub(super) leaves: u64,
-    /// Ids looked up.
-    pub(super) ids: u64,
-    /// Records read to look up ids.
-    pub(super) id_records: u64,
-}
+/// From so many chunks over each other in time on, it is worth a look at each whether its first hit is known.
+const OVERLAP_MIN: f64 = 2.0;
 
 /// Matching rows in order.
 pub(super) struct Stream {
@@ -50,50 +34,10 @@ pub(super) struct Stream {
     overlap: f64,
     /// Places found by id, in order.
     ids: Option<std::vec::IntoIter<Place>>,
-    /// Chunks and sources by the first place that each may give.
-    heap: BinaryHeap<Reverse<Item>>,
-    sources: Vec<Option<Source>>,
-    /// Indexes of `sources` that are free.
-    free: Vec<usize>,
-    /// The source whose next place is the least, as long as it is.
-    current: Option<Source>,
+    merge: Merge,
+    /// A place that was looked at and not given out yet.
+    ahead: Option<Place>,
     pub(super) figures: Figures,
-}
-
-/// A chunk or a source on the heap, by the first place it may give, mirrored for newest first so that the
-/// least comes first in both orders.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Item {
-    bound: Place,
-    what: What,
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum What {
-    Chunk(u64),
-    Source(usize),
-}
-
-/// Hits of one chunk in order, the next one found already.
-struct Source {
-    next: Place,
-    rest: Rest,
-}
-
-/// The hits of one chunk that are still to come.
-enum Rest {
-    InPlace {
-        chunk: u64,
-        rows: roaring::bitmap::IntoIter,
-        last: LastLeaf,
-    },
-    Scan {
-        chunk: u64,
-        rows: Arc<Rows>,
-        positions: std::ops::Range<usize>,
-        last: LastLeaf,
-    },
-    Sorted(std::vec::IntoIter<Place>),
 }
 
 impl Stream {
@@ -102,15 +46,13 @@ impl Stream {
     pub(super) fn open(view: Arc<View>, filter: Filter, forced: Option<Access>) -> Result<Self> {
         let mut stream = Self {
             left: if filter.is_nothing() { 0 } else { filter.limit },
+            merge: Merge::new(filter.order),
             view,
             filter,
             forced,
             overlap: 1.0,
             ids: None,
-            heap: BinaryHeap::new(),
-            sources: Vec::new(),
-            free: Vec::new(),
-            current: None,
+            ahead: None,
             figures: Figures::default(),
         };
         if stream.left > 0 {
@@ -121,6 +63,41 @@ impl Stream {
             }
         }
         Ok(stream)
+    }
+
+    /// The same, from the end of a page on if that is where it starts and its walk was kept.
+    pub(super) fn go_on(view: Arc<View>, filter: Filter, forced: Option<Access>) -> Result<Self> {
+        let start = filter.start.filter(|_| forced.is_none());
+        let key = start.and_then(|start| walk_key(&filter, start));
+        let Some(walk) = key.and_then(|key| view.walks.take(&key)) else {
+            return Self::open(view, filter, forced);
+        };
+        Ok(Self {
+            left: filter.limit,
+            merge: walk.merge,
+            view,
+            filter,
+            forced,
+            overlap: walk.overlap,
+            ids: None,
+            ahead: Some(walk.next),
+            figures: Figures::default(),
+        })
+    }
+
+    /// Keeps what is left for the page behind this one, whose last row was at `last`.
+    pub(super) fn keep(&mut self, last: Place) {
+        if let (Some(key), Some(next), None) =
+            (walk_key(&self.filter, last), self.ahead.take(), self.forced)
+        {
+            let walk = Walk {
+                merge: std::mem::replace(&mut self.merge, Merge::new(self.filter.order)),
+                next,
+                overlap: self.overlap,
+            };
+            self.left = 0;
+            self.view.walks.keep(key, walk);
+        }
     }
 
     /// These places, in this order, whatever they are of.
@@ -137,9 +114,9 @@ impl Stream {
         if self.left == 0 {
             return Ok(None);
         }
-        let place = match &mut self.ids {
-            Some(ids) => ids.next(),
-            None => self.next_of_chunks()?,
+        let place = match self.ahead.take() {
+            Some(place) => Some(place),
+            None => self.find_next()?,
         };
         if place.is_some() {
             self.left -= 1;
@@ -152,8 +129,17 @@ impl Stream {
         if self.left > 0 {
             return Ok(false);
         }
-        self.left = 1;
-        Ok(self.next()?.is_some())
+        if self.ahead.is_none() {
+            self.ahead = self.find_next()?;
+        }
+        Ok(self.ahead.is_some())
+    }
+
+    fn find_next(&mut self) -> Result<Option<Place>> {
+        match &mut self.ids {
+            Some(ids) => Ok(ids.next()),
+            None => self.next_of_chunks(),
+        }
     }
 
     /// Which index the rows come from.
@@ -243,36 +229,57 @@ impl Stream {
         }
     }
 
-    /// Puts on the heap every chunk that may hold a hit.
+    /// Adds to the merge every chunk that may hold a hit.
     fn push_chunks(&mut self) -> Result<()> {
         let view = Arc::clone(&self.view);
-        let mut heads: Vec<&Head> = Vec::new();
+        let mut chunks: Vec<(u64, &Chunk)> = Vec::new();
         for (number, chunk) in (0..).zip(view.chunks()?.iter()) {
             let head = &chunk.head;
-            if head.in_statuses(self.filter.codes) == 0
-                || head.overlap(self.filter.range) == Overlap::None
-                || !self.may_hold(number, head)
+            if head.in_statuses(self.filter.codes) != 0
+                && head.overlap(self.filter.range) != Overlap::None
+                && self.may_hold(number, head)
+            {
+                chunks.push((number, chunk));
+            }
+        }
+        let heads = chunks.iter().map(|(_, chunk)| &chunk.head);
+        self.overlap = overlap(heads, self.filter.range);
+        // Of chunks that follow each other, few are opened anyway.
+        let looks_up = self.overlap >= OVERLAP_MIN && self.is_from_the_ends();
+        let key = looks_up.then(|| self.filter.rows_key());
+        for (number, chunk) in chunks {
+            let rows = key.as_ref().and_then(|key| chunk.kept_rows(key));
+            if let Some(rows) = &rows
+                && rows.bitmap.is_empty()
             {
                 continue;
             }
-            heads.push(head);
-            let bound = self.mirror(match self.filter.order {
-                Order::Oldest => Place {
-                    micros: head.first,
+            let first = rows.and_then(|rows| rows.first(self.filter.order));
+            let bound = match (first, self.filter.order) {
+                (Some((micros, place)), _) => Place {
+                    micros,
+                    row: first_row(number) + u64::from(place),
+                },
+                (None, Order::Oldest) => Place {
+                    micros: chunk.head.first,
                     row: first_row(number),
                 },
-                Order::Newest => Place {
-                    micros: head.last,
+                (None, Order::Newest) => Place {
+                    micros: chunk.head.last,
                     row: first_row(number + 1) - 1,
                 },
-            });
-            self.heap.push(Reverse(Item {
-                bound,
-                what: What::Chunk(number),
-            }));
+            };
+            self.merge.push_chunk(number, bound);
         }
-        self.overlap = overlap(heads.into_iter(), self.filter.range);
         Ok(())
+    }
+
+    /// Whether the first hit of a chunk is the first row that its filter means.
+    fn is_from_the_ends(&self) -> bool {
+        self.filter.start.is_none()
+            && self.filter.range == TimeRange::ALL
+            && self.filter.fields.is_empty()
+            && self.forced.is_none()
     }
 
     /// Whether a chunk may hold a row of a pipeline asked for that is behind the start.
@@ -293,64 +300,19 @@ impl Stream {
 
     fn next_of_chunks(&mut self) -> Result<Option<Place>> {
         loop {
-            if let Some(source) = &mut self.current {
-                let place = source.next;
-                let key = mirror(self.filter.order, place);
-                let is_least = self.heap.peek().is_none_or(|Reverse(top)| key <= top.bound);
-                if is_least {
-                    let next =
-                        source
-                            .rest
-                            .next(&self.view, self.filter.order, &mut self.figures)?;
-                    match next {
-                        Some(next) => source.next = next,
-                        None => self.current = None,
-                    }
-                    return Ok(Some(place));
-                }
-                if let Some(source) = self.current.take() {
-                    self.push_source(source);
-                }
-            }
-            let Some(Reverse(item)) = self.heap.pop() else {
-                return Ok(None);
-            };
-            match item.what {
-                What::Chunk(number) => self.open_chunk(number)?,
-                What::Source(index) => {
-                    self.current = self.sources[index].take();
-                    self.free.push(index);
-                }
+            match self.merge.next(&self.view, &mut self.figures)? {
+                Next::Hit(place) => return Ok(Some(place)),
+                Next::Chunk(number) => self.open_chunk(number)?,
+                Next::End => return Ok(None),
             }
         }
     }
 
-    fn push_source(&mut self, source: Source) {
-        let bound = self.mirror(source.next);
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.sources[index] = Some(source);
-                index
-            }
-            None => {
-                self.sources.push(Some(source));
-                self.sources.len() - 1
-            }
-        };
-        self.heap.push(Reverse(Item {
-            bound,
-            what: What::Source(index),
-        }));
+    fn push(&mut self, hits: Hits) -> Result<Option<Place>> {
+        self.merge.push(&self.view, hits, &mut self.figures)
     }
 
-    fn push_rest(&mut self, mut rest: Rest) -> Result<()> {
-        if let Some(next) = rest.next(&self.view, self.filter.order, &mut self.figures)? {
-            self.push_source(Source { next, rest });
-        }
-        Ok(())
-    }
-
-    /// Finds the hits of a chunk and puts them on the heap.
+    /// Finds the hits of a chunk and adds them to the merge.
     fn open_chunk(&mut self, number: u64) -> Result<()> {
         let view = Arc::clone(&self.view);
         let mut rows = self.filter.rows(&view, number)?;
@@ -382,26 +344,26 @@ impl Stream {
             Some(Access::InPlace) | None => choose(&question),
             Some(access) => access,
         };
-        match access {
+        let first = match access {
             Access::InPlace => {
                 self.figures.chunks_in_place += 1;
-                self.push_rest(Rest::InPlace {
+                self.push(Hits::InPlace {
                     chunk: number,
                     rows: rows
                         .bitmap
                         .clone()
                         .into_range(positions.start as u32..positions.end as u32),
                     last: LastLeaf::default(),
-                })
+                })?
             }
             Access::Scan => {
                 self.figures.chunks_scanned += 1;
-                self.push_rest(Rest::Scan {
+                self.push(Hits::Scan {
                     chunk: number,
-                    rows,
+                    rows: Arc::clone(&rows),
                     positions,
                     last: LastLeaf::default(),
-                })
+                })?
             }
             Access::Sort => {
                 self.figures.chunks_sorted += 1;
@@ -413,12 +375,19 @@ impl Stream {
                     places.push(Place { micros, row });
                 }
                 self.figures.leaves += columns.leaves;
-                self.push_sorted(places)
+                self.push_sorted(places)?
             }
+        };
+        if let Some(first) = first
+            && self.is_from_the_ends()
+        {
+            let place = (first.row - first_row(number)) as u32;
+            rows.note_first(self.filter.order, (first.micros, place));
         }
+        Ok(())
     }
 
-    /// Puts the moved rows among these hits on the heap, and gives the others.
+    /// Adds the moved rows among these hits to the merge, and gives the others.
     fn push_moved(&mut self, number: u64, rows: &RoaringBitmap) -> Result<RoaringBitmap> {
         let mut rows = rows.clone();
         let mut places = Vec::new();
@@ -432,74 +401,23 @@ impl Stream {
         Ok(rows)
     }
 
-    /// Puts on the heap those of these rows that are in the time range and behind the start.
-    fn push_sorted(&mut self, mut places: Vec<Place>) -> Result<()> {
+    /// Adds to the merge those of these rows that are in the time range and behind the start.
+    fn push_sorted(&mut self, mut places: Vec<Place>) -> Result<Option<Place>> {
         let filter = &self.filter;
         places
             .retain(|place| filter.range.contains(place.micros) && filter.is_behind_start(*place));
         self.sort(&mut places);
-        self.push_rest(Rest::Sorted(places.into_iter()))
-    }
-
-    fn mirror(&self, place: Place) -> Place {
-        mirror(self.filter.order, place)
+        self.push(Hits::Sorted(places.into_iter()))
     }
 }
 
-/// A place by which the first in the order is the least.
-fn mirror(order: Order, place: Place) -> Place {
-    match order {
-        Order::Oldest => place,
-        Order::Newest => Place {
-            micros: !place.micros,
-            row: !place.row,
-        },
-    }
-}
-
-impl Rest {
-    /// The next hit.
-    fn next(&mut self, view: &View, order: Order, figures: &mut Figures) -> Result<Option<Place>> {
-        match self {
-            Self::InPlace { chunk, rows, last } => {
-                let place = match order {
-                    Order::Oldest => rows.next(),
-                    Order::Newest => rows.next_back(),
-                };
-                let Some(place) = place else {
-                    return Ok(None);
-                };
-                // Position and place are the same here, and moved rows are elsewhere.
-                let timeline = view.timeline(*chunk)?;
-                let mut reader = view.run_reader();
-                std::mem::swap(&mut reader.last, last);
-                let micros = timeline.instant(&mut reader, place as usize)?;
-                std::mem::swap(&mut reader.last, last);
-                figures.leaves += reader.leaves_read;
-                let row = *chunk * CHUNK_ROWS + u64::from(place);
-                Ok(Some(Place { micros, row }))
-            }
-            Self::Scan {
-                chunk,
-                rows,
-                positions,
-                last,
-            } => {
-                let timeline = view.timeline(*chunk)?;
-                let mut reader = view.run_reader();
-                std::mem::swap(&mut reader.last, last);
-                let before = positions.len();
-                let from_end = order == Order::Newest;
-                let found = timeline.next_of(&mut reader, positions, from_end, rows.mask())?;
-                std::mem::swap(&mut reader.last, last);
-                figures.entries += (before - positions.len()) as u64;
-                figures.leaves += reader.leaves_read;
-                Ok(found.map(|(micros, place)| Place {
-                    micros,
-                    row: *chunk * CHUNK_ROWS + u64::from(place),
-                }))
-            }
-            Self::Sorted(places) => Ok(places.next()),
-        }
-    }
+/// What the pages of a list are kept by, if they are: neither ids nor conditions are asked for.
+fn walk_key(filter: &Filter, start: Place) -> Option<WalkKey> {
+    let is_of_chunks = filter.ids.is_none() && filter.fields.is_empty() && !filter.is_of_change;
+    is_of_chunks.then(|| WalkKey {
+        rows: filter.rows_key(),
+        range: filter.range,
+        order: filter.order,
+        start,
+    })
 }

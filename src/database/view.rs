@@ -29,6 +29,7 @@ use super::schema::{
 };
 use super::state::{Identity, State, absent, read_identity, read_state};
 use super::unreadable::Unreadable;
+use super::walks::Walks;
 use crate::error::Result;
 use crate::sample::{Sample, Status};
 
@@ -55,6 +56,7 @@ pub(super) struct View {
     /// How many decoded leaves of time runs are kept.
     kept_leaves: Arc<AtomicUsize>,
     kept_blocks: KeptBlocks,
+    pub(super) walks: Walks,
 }
 
 /// What the writer keeps decoded from commit to commit.
@@ -99,6 +101,7 @@ impl View {
             newest_base: None,
             kept_leaves: Arc::default(),
             kept_blocks: KeptBlocks::default(),
+            walks: Walks::default(),
         })
     }
 
@@ -127,6 +130,7 @@ impl View {
             newest_base: decoded.newest,
             kept_leaves: decoded.kept_leaves,
             kept_blocks: KeptBlocks::default(),
+            walks: Walks::default(),
         })
     }
 

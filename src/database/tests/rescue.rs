@@ -164,10 +164,10 @@ fn repair_rebuilds_whatever_costs_no_sample_and_leaves_the_rest_alone() {
     assert_eq!(left_alone, 6);
 }
 
-/// A sample whose record cannot be read can be stored again and deleted by its id, also when that is done again from the log; and
-/// when none is left nothing is wrong.
+/// A sample whose record cannot be read can be given another status, stored again and deleted by its id, also when that is done
+/// again from the log; and when none is left nothing is wrong.
 #[test]
-fn damaged_records_are_replaced_and_deleted_by_their_ids() {
+fn damaged_records_are_marked_replaced_and_deleted_by_their_ids() {
     let file = file();
     let whole = all(&open(&file));
     let changes = changes().into_iter();
@@ -187,6 +187,15 @@ fn damaged_records_are_replaced_and_deleted_by_their_ids() {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Damaged, "{what}"),
             }
             damaged += 1;
+            let other = match sample.status() {
+                Status::Dlq => Status::Skipped,
+                _ => Status::Dlq,
+            };
+            let of_other = Query::new().status(other);
+            let before = database.count(&of_other).unwrap();
+            let marked = database.set_status(&sample.id().into(), None, other);
+            assert_eq!(marked.unwrap(), 1, "{what}");
+            assert_eq!(database.count(&of_other).unwrap(), before + 1, "{what}");
             if damaged % 2 == 0 {
                 assert_eq!(database.delete(&sample.id().into()).unwrap(), 1, "{what}");
                 continue;
