@@ -1,5 +1,7 @@
 //! Samples in a Delta Lake table: what lies there, what is read of it, who comes between, and who else can read it.
 
+/// Large samples, and more of them than are held in memory.
+mod large;
 /// Tables in S3.
 #[cfg(feature = "s3")]
 mod s3;

@@ -166,7 +166,9 @@ impl Task {
             self.data_change,
         );
         if !part.files.is_empty() {
-            let frame = self.table.scan(&self.state, Some(part.files))?;
+            let row_bytes = self.table.row_bytes(&self.state, Some(&part.files)).await;
+            let session = self.table.session(row_bytes, 0)?;
+            let frame = Table::scan_in(&session, &self.state, Some(part.files))?;
             let columns = self.schema.fields().iter().map(|field| field.name());
             // Those that come with this commit are not there yet.
             let is_there = |name: &&String| frame.schema().has_column_with_unqualified_name(name);

@@ -20,7 +20,7 @@ use serde_json::{Map as JsonMap, Value as Json, json};
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::schema::{CREATED_AT, CREATED_AT_US, DATA, MEASUREMENTS, Partition, REASON};
+use super::schema::{BYTES, CREATED_AT, CREATED_AT_US, DATA, MEASUREMENTS, Partition, REASON};
 use crate::instant;
 
 /// A file that is as large as this is not added to.
@@ -277,6 +277,12 @@ pub(super) fn ids_between(statistics: Option<&str>) -> Option<(String, String)> 
     Some((text("minValues")?, text("maxValues")?))
 }
 
+/// The largest row of a file, in bytes, as the log says; `None` where it does not say.
+pub(super) fn row_bytes_max(statistics: Option<&str>) -> Option<u64> {
+    let statistics: Json = serde_json::from_str(statistics?).ok()?;
+    statistics.get("maxValues")?.get(BYTES)?.as_u64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::row::{self, Row};
@@ -314,14 +320,14 @@ mod tests {
             "numRecords": 2,
             "minValues": {
                 "id": "a", "rank": 0, "status": "ready", "created_at_us": -1001,
-                "created_at": "1969-12-31T23:59:59.998Z", "measurement_temp": -0.5,
+                "created_at": "1969-12-31T23:59:59.998Z", "measurement_temp": -0.5, "bytes": 25,
             },
             "maxValues": {
                 "id": "b", "rank": 1, "status": "ready", "created_at_us": 1001,
-                "created_at": "1970-01-01T00:00:00.002Z", "measurement_temp": 7.5,
+                "created_at": "1970-01-01T00:00:00.002Z", "measurement_temp": 7.5, "bytes": 44,
             },
             "nullCount": {
-                "id": 0, "rank": 0, "status": 0, "created_at": 0, "created_at_us": 0,
+                "id": 0, "rank": 0, "status": 0, "created_at": 0, "created_at_us": 0, "bytes": 0,
                 "measured_at": 2, "measured_at_us": 2, "measurement_odd": 0, "measurement_temp": 0,
             },
         });
@@ -331,6 +337,8 @@ mod tests {
             ids_between(Some(&text)),
             Some(("a".to_owned(), "b".to_owned()))
         );
+        assert_eq!(row_bytes_max(Some(&text)), Some(44));
+        assert_eq!(row_bytes_max(Some("{}")), None);
         assert_eq!(ids_between(Some("{}")), None);
         assert_eq!(ids_between(None), None);
     }

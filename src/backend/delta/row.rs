@@ -12,7 +12,7 @@ use deltalake::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
 use super::failure::Failure;
 use super::schema::{
-    CREATED_AT, CREATED_AT_US, DATA, DATE, ID, MEASURED_AT, MEASURED_AT_US, MEASUREMENT,
+    BYTES, CREATED_AT, CREATED_AT_US, DATA, DATE, ID, MEASURED_AT, MEASURED_AT_US, MEASUREMENT,
     MEASUREMENTS, PIPELINE, RANK, REASON, STATUS, date, days, timestamp,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -66,7 +66,7 @@ impl Row {
         })
     }
 
-    /// Bytes of text, about.
+    /// Bytes of JSON text.
     pub(super) fn bytes(&self) -> usize {
         self.data.len() + self.measurements.len() + self.reason.as_ref().map_or(0, String::len)
     }
@@ -111,6 +111,7 @@ pub(super) fn write(rows: &[(&Row, i64)], schema: &SchemaRef) -> Result<RecordBa
             DATA => texts(|row| Some(&row.data)),
             MEASUREMENTS => texts(|row| Some(&row.measurements)),
             REASON => texts(|row| row.reason.as_deref()),
+            BYTES => Arc::new(longs(|row| Some(row.bytes() as i64)).collect::<Int64Array>()),
             name => match (name.strip_prefix(MEASUREMENT), field.data_type()) {
                 (Some(name), DataType::Float64) => {
                     let numbers = rows.iter().map(|(row, _)| row.numbers.get(name).copied());

@@ -10,6 +10,7 @@
 //! | `created_at_us`, `measured_at_us` | long | microseconds since 1970 |
 //! | `created_at`, `measured_at` | timestamp | the same, null outside of the years 1 to 9999 |
 //! | `data`, `measurements`, `reason` | string | JSON text |
+//! | `bytes` | long | how long these three are together; the log's range of it tells how many rows may be read at a time |
 //! | `measurement_NAME` | double | a measurement of this name, where it is a number |
 //!
 //! Samples have instants that neither dates nor timestamps of other engines hold: before the year 1 and behind
@@ -37,6 +38,7 @@ pub(super) const MEASURED_AT_US: &str = "measured_at_us";
 pub(super) const DATA: &str = "data";
 pub(super) const MEASUREMENTS: &str = "measurements";
 pub(super) const REASON: &str = "reason";
+pub(super) const BYTES: &str = "bytes";
 /// What the names of columns of single measurements begin with.
 pub(super) const MEASUREMENT: &str = "measurement_";
 
@@ -67,6 +69,7 @@ pub(super) fn columns() -> Vec<StructField> {
         StructField::not_null(DATA, DataType::STRING),
         StructField::not_null(MEASUREMENTS, DataType::STRING),
         StructField::nullable(REASON, DataType::STRING),
+        StructField::nullable(BYTES, DataType::LONG),
     ]
 }
 
@@ -267,7 +270,7 @@ mod tests {
         let wider = grown(&table, rows.iter()).unwrap();
         let names: Vec<_> = wider
             .iter()
-            .skip(12)
+            .skip(columns().len())
             .map(|column| &**column.name())
             .collect();
         assert_eq!(names, ["measurement_temp", "measurement_n"]);
@@ -275,6 +278,6 @@ mod tests {
         assert_eq!(grown(&table, rows.iter()), None);
         let many: Vec<_> = (0..200).map(|n| row(&format!("m{n}"), n.into())).collect();
         let widest = grown(&table, many.iter()).unwrap();
-        assert_eq!(widest.len(), 12 + MEASUREMENT_COLUMNS_MAX);
+        assert_eq!(widest.len(), columns().len() + MEASUREMENT_COLUMNS_MAX);
     }
 }

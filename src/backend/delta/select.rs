@@ -16,7 +16,7 @@ use futures_util::TryStreamExt;
 use super::failure::Failure;
 use super::row::{self, longs, texts};
 use super::schema::{CREATED_AT_US, DATE, ID, PIPELINE, RANK, STATUS, date, days};
-use super::table::{FILE, Table};
+use super::table::{FILE, MEMORY_BYTES, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Facets, Order, Query};
 use crate::sample::{Sample, Status};
@@ -82,16 +82,25 @@ impl Selected {
         })
     }
 
-    /// Samples in order, at most `limit`, in the columns that [`row::read`] takes. With conditions on fields there is no limit:
-    /// of which they are true is not known yet.
+    /// Samples in order, in the columns that [`row::read`] takes; only the first `limit` if that helps. With conditions on
+    /// fields it does not, since of which they are true is not known yet.
     pub(super) async fn samples(
         &self,
         table: &Table,
         state: &DeltaTableState,
         limit: Option<u64>,
     ) -> Result<SendableRecordBatchStream, Failure> {
-        let limit = limit.filter(|_| self.query.conditions().is_empty());
-        let frame = self.first(self.in_order(self.matching(table, state)?)?, limit)?;
+        let files = self.files(state);
+        let row_bytes = table.row_bytes(state, files.as_deref()).await;
+        let bytes = |limit: u64| {
+            usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_mul(row_bytes))
+        };
+        // The first ones are found in memory, and where they may be too many for it, all are sorted.
+        let limit = limit
+            .filter(|limit| self.query.conditions().is_empty() && bytes(*limit) <= MEMORY_BYTES);
+        let session = table.session(row_bytes, limit.map_or(0, bytes))?;
+        let frame = self.filtered(Table::scan_in(&session, state, files)?)?;
+        let frame = self.first(self.in_order(frame)?, limit)?;
         let frame = frame.select(row::COLUMNS.map(ident))?;
         Ok(frame.execute_stream().await?)
     }
@@ -158,9 +167,16 @@ impl Selected {
     }
 
     fn matching(&self, table: &Table, state: &DeltaTableState) -> Result<DataFrame, Failure> {
-        let ids = self.query.id_set();
-        let files = ids.map(|ids| Table::files_with(state, ids.iter().map(String::as_str)));
-        let frame = table.scan(state, files)?;
+        self.filtered(table.scan(state, self.files(state))?)
+    }
+
+    /// The files in which ids that the query names may be; `None` when it names none.
+    fn files(&self, state: &DeltaTableState) -> Option<Vec<String>> {
+        let ids = self.query.id_set()?;
+        Some(Table::files_with(state, ids.iter().map(String::as_str)))
+    }
+
+    fn filtered(&self, frame: DataFrame) -> Result<DataFrame, Failure> {
         match self.filters().into_iter().reduce(Expr::and) {
             Some(filter) => Ok(frame.filter(filter)?),
             None => Ok(frame),

@@ -3,12 +3,13 @@
 //! A table is ours if its property `samplestore.version` says so. How many samples there have ever been, from which
 //! new ones get their ranks, stands in the log as an application's transaction (`txn`) of every commit that adds some.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use deltalake::DeltaTableError;
 use deltalake::datafusion::execution::memory_pool::FairSpillPool;
 use deltalake::datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use deltalake::datafusion::execution::session_state::SessionStateBuilder;
 use deltalake::datafusion::logical_expr::lit;
 use deltalake::datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
@@ -34,17 +35,28 @@ pub(super) const RANKS: &str = "samplestore.ranks";
 /// The column that says in which file a row is.
 pub(super) const FILE: &str = "samplestore_file";
 
-/// What queries may hold in memory before they use temporary files.
-const MEMORY_BYTES: usize = 256 << 20;
-/// Rows that are read, sorted and handed out at a time.
+/// What queries may hold in memory before they use temporary files; more where a few rows take more.
+pub(super) const MEMORY_BYTES: usize = 256 << 20;
+/// Rows that are read, sorted and handed out at a time; fewer where they take more bytes.
 const BATCH_ROWS: usize = 1_024;
-/// Files that a query reads at the same time.
+const BATCH_BYTES: usize = 8 << 20;
+/// Files that a query reads at the same time; one where batches have fewer rows.
 const PARTITIONS: usize = 4;
+/// What a row takes besides its JSON texts.
+const ROW_BYTES: usize = 1 << 10;
+/// Rows that sorting and merging hold at the least.
+const ROWS_HELD: usize = 32;
+/// Copies of the first rows in order that are held while they are found.
+const FIRST_HELD: usize = 16;
+/// How much longer texts may be than the file that has them, where the log does not say.
+const COMPRESSION: u64 = 16;
 
 pub(super) struct Table {
     pub(super) log_store: LogStoreRef,
     session: SessionContext,
     state: Mutex<DeltaTableState>,
+    /// The largest row of a version of the table, in bytes.
+    row_bytes: Mutex<Option<(Version, usize)>>,
     /// Whoever writes holds it: handles of one storage take turns, and meet others at commits only.
     pub(super) writing: Mutex<Ranks>,
     /// Tells this table's cursors from those of others.
@@ -121,6 +133,7 @@ impl Table {
             log_store,
             session,
             state: Mutex::new(state),
+            row_bytes: Mutex::default(),
             writing: Mutex::default(),
             identity,
             partition_by,
@@ -143,31 +156,97 @@ impl Table {
         }
     }
 
-    /// The rows of a state, in these files or in all, with the column [`FILE`] besides.
+    /// The rows of a state, in these files or in all, with the column [`FILE`] besides. It is for columns that are small:
+    /// [`Table::scan_in`] is for texts.
     pub(super) fn scan(
         &self,
         state: &DeltaTableState,
         files: Option<Vec<String>>,
     ) -> Result<DataFrame, Failure> {
-        let config = DeltaScanConfig::new_from_session(&self.session.state())
+        Self::scan_in(&self.session, state, files)
+    }
+
+    /// The same in a session that [`Table::session`] gave for these files.
+    pub(super) fn scan_in(
+        session: &SessionContext,
+        state: &DeltaTableState,
+        files: Option<Vec<String>>,
+    ) -> Result<DataFrame, Failure> {
+        let config = DeltaScanConfig::new_from_session(&session.state())
             .with_wrap_partition_values(false)
             .with_file_column_name(FILE);
         let scan = DeltaScanNext::new(state.snapshot().clone(), config)?;
         let frame = match files {
-            None => self.session.read_table(Arc::new(scan))?,
+            None => session.read_table(Arc::new(scan))?,
             // A selection of no file has a plan without the column `FILE`.
             Some(files) if files.is_empty() => {
-                let all = self.session.read_table(Arc::new(scan))?;
+                let all = session.read_table(Arc::new(scan))?;
                 all.filter(lit(false))?
             }
             Some(files) => {
                 // As the log has them.
                 let files = files.into_iter().map(|path| String::from(Path::from(path)));
-                self.session
-                    .read_table(Arc::new(scan.with_file_paths(files)))?
+                session.read_table(Arc::new(scan.with_file_paths(files)))?
             }
         };
         Ok(frame)
+    }
+
+    /// The largest row of these files or of all, in bytes at the most.
+    pub(super) async fn row_bytes(
+        &self,
+        state: &DeltaTableState,
+        files: Option<&[String]>,
+    ) -> usize {
+        let largest = |file: &LogicalFileView| {
+            let rows = file.num_records().unwrap_or(1).max(1) as u64;
+            let about = || file.size().unsigned_abs().saturating_mul(COMPRESSION) / rows;
+            let bytes = file::row_bytes_max(file.stats().as_deref()).unwrap_or_else(about);
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            bytes.saturating_add(ROW_BYTES)
+        };
+        let log = state.log_data();
+        if let Some(files) = files {
+            let files: HashSet<&str> = files.iter().map(String::as_str).collect();
+            let files = log.iter().filter(|file| files.contains(&*file.path()));
+            return files.map(|file| largest(&file)).max().unwrap_or(ROW_BYTES);
+        }
+        let mut known = self.row_bytes.lock().await;
+        match *known {
+            Some((version, bytes)) if version == state.version() => bytes,
+            _ => {
+                let bytes = log.iter().map(|file| largest(&file)).max();
+                let bytes = bytes.unwrap_or(ROW_BYTES);
+                *known = Some((state.version(), bytes));
+                bytes
+            }
+        }
+    }
+
+    /// A session for whole rows of at most so many bytes, of which the first in order take so many: what it reads at a time,
+    /// and so its memory, is bounded however large they are.
+    pub(super) fn session(
+        &self,
+        row_bytes: usize,
+        first_bytes: usize,
+    ) -> Result<SessionContext, Failure> {
+        let rows = (BATCH_BYTES / row_bytes.max(1)).clamp(1, BATCH_ROWS);
+        let partitions = if rows == BATCH_ROWS { PARTITIONS } else { 1 };
+        let few = ROWS_HELD.saturating_mul(row_bytes);
+        let first = FIRST_HELD.saturating_mul(first_bytes);
+        let memory = MEMORY_BYTES.saturating_add(few).saturating_add(first);
+        let state = self.session.state();
+        let runtime = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
+            .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
+            .build_arc()?;
+        let config = state.config().clone();
+        let config = config
+            .with_batch_size(rows)
+            .with_target_partitions(partitions);
+        let state = SessionStateBuilder::new_from_existing(state)
+            .with_config(config)
+            .with_runtime_env(runtime);
+        Ok(SessionContext::new_with_state(state.build()))
     }
 
     /// The files of a state by their paths.
