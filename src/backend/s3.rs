@@ -46,10 +46,7 @@ impl Bucket {
         }
         let profile = aws::profile(location)?;
         let from_profile = |name: &str| profile.get(name).cloned();
-        let keys = match (
-            from_profile("aws_access_key_id"),
-            from_profile("aws_secret_access_key"),
-        ) {
+        let keys = match (from_profile(aws::KEY_ID), from_profile(aws::SECRET)) {
             (Some(id), Some(secret)) => Some(Keys {
                 id,
                 secret,
