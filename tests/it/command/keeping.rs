@@ -84,6 +84,42 @@ fn compact_and_stats_agree_about_what_there_is_to_win() {
     assert!(left < won / 5, "{left} are left");
 }
 
+#[cfg(feature = "delta")]
+#[test]
+fn compact_merges_the_files_of_a_table_and_removes_old_ones() {
+    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+    let shell = Shell::with_six();
+    let folder = shell.path("table");
+    let url = format!("delta+file:{}", folder.display());
+    let answer = shell.run(["-d", &url, "compact"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.words.contains("there is no table"), "{answer:?}");
+    assert!(!folder.exists());
+
+    for line in super::six().lines() {
+        let answer = shell.run_with(["-d", &url, "import", "-"], line);
+        assert_eq!(answer.code, 0, "{answer:?}");
+    }
+    // What killed writers left, long ago and just now.
+    let (old, new) = (folder.join("old.parquet"), folder.join("new.parquet"));
+    fs::write(&new, "half").unwrap();
+    fs::write(&old, "half").unwrap();
+    let file = fs::File::options().write(true).open(&old).unwrap();
+    file.set_modified(std::time::SystemTime::now() - 8 * DAY)
+        .unwrap();
+    // Of two pipelines on one day.
+    assert_eq!(
+        shell.data(["-d", &url, "compact"]),
+        "{\"files_after\":2,\"files_before\":6,\"files_removed\":1}\n"
+    );
+    assert!(!old.exists() && new.exists());
+    assert_eq!(
+        shell.data(["-d", &url, "compact", "-f", "table"]),
+        "files before   2\nfiles after    2\nfiles removed  0\n"
+    );
+    assert_eq!(shell.data(["-d", &url, "list"]), shell.data(["list"]));
+}
+
 #[test]
 fn backup_writes_a_database_and_never_over_a_file_unasked() {
     let shell = Shell::with_six();

@@ -119,7 +119,7 @@ fn every_verb_takes_a_url() {
         "{answer:?}"
     );
 
-    for verb in ["stats", "explain"] {
+    for verb in ["stats", "explain", "compact"] {
         let answer = shell.run(["-d", &folder, verb]);
         assert_eq!(answer.code, 2, "{answer:?}");
         assert!(
