@@ -170,6 +170,65 @@ fn brokers_that_are_down_are_an_error_to_try_again() {
     assert_eq!(stored.len(), 6);
 }
 
+/// What the kills of a real broker below cannot show, since that one forgets what it has acknowledged: with brokers that
+/// keep what they say they have, nothing is lost, however often they go away.
+#[test]
+fn brokers_that_come_and_go_in_the_middle_of_stores_lose_nothing() {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::thread;
+
+    const BATCH: usize = 10;
+    const WRITERS: usize = 2;
+    const TIMES: usize = 5;
+    let (cluster, _) = mock(3);
+    let url = format!("kafka://{}/topic?{IMPATIENT}", cluster.bootstrap_servers());
+    let storage = connect(&url).unwrap();
+    let (is_over, again) = (AtomicBool::new(false), AtomicBool::new(false));
+    let write = |writer: usize| {
+        let mut ids = Vec::new();
+        for number in 0.. {
+            if is_over.load(SeqCst) && number >= 3 {
+                break;
+            }
+            let of_batch: Vec<_> = (0..BATCH)
+                .map(|at| format!("{writer}-{number}-{at}"))
+                .collect();
+            let sample = |id: &String| Sample::builder("weather").id(id).build().unwrap();
+            let batch: Vec<_> = of_batch.iter().map(sample).collect();
+            let mut attempts = 0;
+            insist(|| {
+                attempts += 1;
+                storage.store(&batch)
+            });
+            again.fetch_or(attempts > 1, SeqCst);
+            ids.extend(of_batch);
+        }
+        ids
+    };
+    let stored: BTreeSet<String> = thread::scope(|scope| {
+        let write = &write;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| scope.spawn(move || write(writer)))
+            .collect();
+        for time in 0..TIMES {
+            thread::sleep(Duration::from_millis(200));
+            cluster.broker_down(-1).unwrap();
+            // Longer than a delivery is waited for, and shorter.
+            thread::sleep(Duration::from_millis([1_500, 300][time % 2]));
+            cluster.broker_up(-1).unwrap();
+        }
+        is_over.store(true, SeqCst);
+        let ids = writers
+            .into_iter()
+            .flat_map(|writer| writer.join().unwrap());
+        ids.collect()
+    });
+    assert!(again.load(SeqCst), "no store was in the middle");
+    let there = samples_of(&cluster);
+    let there: BTreeSet<_> = there.iter().map(|it| it.id().to_owned()).collect();
+    assert_eq!(there, stored);
+}
+
 #[test]
 fn a_broker_that_is_not_there_is_an_error_to_try_again() {
     let begun = std::time::Instant::now();
