@@ -388,7 +388,7 @@ mod s3 {
     #[test]
     fn a_bucket_that_is_not_there_is_told() {
         let Some(server) = shared() else { return };
-        let url = server.url().replace("s3://samples/", "s3://nowhere/");
+        let url = server.url().replace("s3://bucket-", "s3://nowhere-");
         let error = connect(&url).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
         assert!(!error.is_retryable());

@@ -79,6 +79,22 @@ fn s3() {
     runs_on(&server.url());
 }
 
+#[cfg(feature = "delta")]
+#[test]
+fn delta() {
+    let folder = folder();
+    runs_on(&format!("delta+file:{}", folder.path().display()));
+}
+
+#[cfg(all(feature = "delta", feature = "s3"))]
+#[test]
+fn delta_in_s3() {
+    let Some(server) = crate::servers::s3::S3::start() else {
+        return;
+    };
+    runs_on(&format!("delta+{}", server.url()));
+}
+
 #[cfg(all(feature = "postgres", unix))]
 #[test]
 fn postgres() {
@@ -105,7 +121,7 @@ fn kafka() {
 }
 
 /// From a file through every backend into a file again.
-#[cfg(all(feature = "postgres", feature = "s3", unix))]
+#[cfg(all(feature = "delta", feature = "postgres", feature = "s3", unix))]
 #[test]
 fn a_copy_through_all_of_them_ends_equal_to_the_first() {
     use samplestore::{CopyOptions, copy};
@@ -124,6 +140,7 @@ fn a_copy_through_all_of_them_ends_equal_to_the_first() {
         postgres.url(&postgres.schema()),
         format!("file:{}", path("documents")),
         s3.url(),
+        format!("delta+{}", s3.url()),
         format!("redb:{}", path("last.redb")),
     ];
     let first = load(&chain[0]);

@@ -50,7 +50,7 @@ impl Broker {
     #[cfg(feature = "s3")]
     /// Starts a broker that keeps its topics in a server, so that they outlive a kill.
     pub(crate) fn start_over(server: &S3) -> Option<Self> {
-        let mut broker = Self::prepare(&format!("s3://{}/", S3::BUCKET))?;
+        let mut broker = Self::prepare(&format!("s3://{}/", server.bucket()))?;
         broker.variables = vec![
             ("AWS_ENDPOINT", server.endpoint()),
             ("AWS_ALLOW_HTTP", "true".to_owned()),

@@ -20,7 +20,7 @@ pub(crate) struct S3 {
     child: Child,
     port: u16,
     folder: TempDir,
-    prefixes: AtomicU32,
+    buckets: AtomicU32,
 }
 
 /// The server that tests share: each takes a prefix of its own. `None` where moto is not installed.
@@ -30,10 +30,7 @@ pub(crate) fn shared() -> Option<&'static S3> {
 }
 
 impl S3 {
-    /// The bucket that it has.
-    pub(crate) const BUCKET: &str = "samples";
-
-    /// Starts a server with one bucket; `None`, and the test says so, where moto is not installed.
+    /// Starts a server; `None`, and the test says so, where moto is not installed.
     pub(crate) fn start() -> Option<Self> {
         let is_there = Command::new("python3")
             .args(["-c", "import moto.server"])
@@ -56,23 +53,29 @@ impl S3 {
             child,
             port,
             folder,
-            prefixes: AtomicU32::new(0),
+            buckets: AtomicU32::new(0),
         };
         server.wait_until_up();
-        let made = server.request("PUT", &format!("/{}", Self::BUCKET));
-        assert!(made.starts_with("HTTP/1.1 200"), "{made}");
         Some(server)
     }
 
-    /// The URL of a prefix that no other test has.
+    /// The URL of a prefix that no other test has, in a bucket of its own: to list a prefix, moto goes through the whole
+    /// bucket.
     pub(crate) fn url(&self) -> String {
-        let number = self.prefixes.fetch_add(1, Relaxed);
         format!(
-            "s3://{}/prefix-{number}?endpoint={}&credentials_file={}",
-            Self::BUCKET,
+            "s3://{}/prefix?endpoint={}&credentials_file={}",
+            self.bucket(),
             self.endpoint(),
             self.credentials().display()
         )
+    }
+
+    /// A bucket that no other test has.
+    pub(crate) fn bucket(&self) -> String {
+        let name = format!("bucket-{}", self.buckets.fetch_add(1, Relaxed));
+        let made = self.request("PUT", &format!("/{name}"));
+        assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+        name
     }
 
     /// The URL of the server itself.
