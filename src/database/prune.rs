@@ -4,6 +4,7 @@
 //! Here each step removes up to 10,000 samples in a transaction of its own and makes that durable, so that the next
 //! one reuses its pages, others may write in between, and what was done stays done when the process ends. Steps go
 //! by row and not by time: neighbours lie in the same blocks, so that few of these are written again, and once.
+//! Conditions on fields are asked of the records that the other filters and the indexes leave, up to 50,000 in a step.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +17,10 @@ use roaring::RoaringBitmap;
 use super::Database;
 use super::failure::guard;
 use super::filter::{ColumnReader, Filter, Place, first_row};
+use super::matching::{Matching, Request};
 use super::pipelines::read_all;
 use super::planes::ANY_STATUS;
+use super::readers::Readers;
 use super::schema::CHUNK_ROWS;
 use super::stream::Stream;
 use super::view::{View, live_status};
@@ -33,9 +36,13 @@ const STEP_SAMPLES: u64 = if cfg!(test) { 100 } else { 10_000 };
 const STEP_BLOCKS: u64 = if cfg!(test) { 20 } else { 1_024 };
 /// Chunks that are looked through in one transaction.
 const STEP_CHUNKS: usize = if cfg!(test) { 3 } else { 100 };
+/// Records that conditions are asked of in one transaction.
+const STEP_RECORDS: u64 = if cfg!(test) { 150 } else { 50_000 };
+/// Of these, how many are read together.
+const ASKED_TOGETHER: usize = if cfg!(test) { 40 } else { 2_048 };
 
-/// Which samples [`Database::prune`] removes: those of some pipelines and statuses, older than an instant, but never the
-/// newest of a pipeline.
+/// Which samples [`Database::prune`] removes: those of some pipelines and statuses, older than an instant, of which
+/// conditions are true, but never the newest of a pipeline.
 ///
 /// ```
 /// use samplestore::{Database, Prune, Query, Sample, Status, Storage};
@@ -66,7 +73,8 @@ impl Prune {
         Self::default()
     }
 
-    /// Only samples that these filters leave, in place of what was said before. They may be of pipelines, statuses and time.
+    /// Only samples that these filters leave, in place of what was said before. They may be of pipelines, statuses, time and
+    /// [fields](Query::condition). Conditions are asked of each record that the other filters and the indexes of fields leave.
     pub fn matching(mut self, query: Query) -> Self {
         self.query = query;
         self
@@ -90,7 +98,8 @@ impl Prune {
         self
     }
 
-    /// Keeps so many of each pipeline, the newest of those that are of the statuses named, however old they are.
+    /// Keeps so many of each pipeline, the newest of those that are of the statuses named and of which the conditions are true,
+    /// however old they are.
     pub fn keep_newest(mut self, samples: u64) -> Self {
         self.keep_newest = Some(samples);
         self
@@ -116,26 +125,26 @@ impl Prune {
             || query.limit_max().is_some()
             || query.start().is_some()
             || query.sort_order() != Order::Oldest
-            || !query.conditions().is_empty()
         {
             return refused(
-                "it takes filters of pipeline, status and time, but no ids, conditions, order, limit or cursor",
+                "it takes filters of pipeline, status, time and fields, but no ids, order, limit or cursor",
             );
         }
         let is_all = query.pipelines().is_empty()
             && query.statuses().is_empty()
             && query.time_range() == TimeRange::ALL
+            && query.conditions().is_empty()
             && self.keep_newest.is_none();
         match is_all {
             false => Ok(()),
             true => refused(
-                "it names no age, no number to keep, no pipeline and no status, and would remove everything",
+                "it names no age, no number to keep, no pipeline, no status and no condition, and would remove everything",
             ),
         }
     }
 
     /// What is to be removed, as it stands in a view.
-    fn targets(&self, view: &Arc<View>) -> Result<Vec<Target>> {
+    fn targets(&self, view: &Arc<View>, readers: &Arc<Readers>) -> Result<Vec<Target>> {
         let Some(keep) = self.keep_newest else {
             return Ok(vec![Target {
                 query: self.query.clone(),
@@ -156,10 +165,19 @@ impl Prune {
             }
             let query = self.query.clone().of_pipeline(&entry.name);
             let of_any_time = query.clone().of_any_time();
-            // From the nearer end.
-            let end = match keep <= total / 2 {
-                true => nth(view, &of_any_time.newest_first(), keep)?,
-                false => nth(view, &of_any_time, total - keep + 1)?,
+            let end = if keep == 0 {
+                None
+            } else if !query.conditions().is_empty() {
+                // Nobody knows how many there are.
+                match nth_matching(view, readers, &of_any_time.newest_first(), keep)? {
+                    None => continue,
+                    end => end,
+                }
+            } else if keep <= total / 2 {
+                // From the nearer end.
+                nth(view, &of_any_time.newest_first(), keep)?
+            } else {
+                nth(view, &of_any_time, total - keep + 1)?
             };
             targets.push(Target { query, end });
         }
@@ -167,7 +185,7 @@ impl Prune {
     }
 }
 
-/// The place of the `n`-th sample of a query, counted from 1; `None` when `n` is 0.
+/// The place of the `n`-th sample of a query without conditions, counted from 1; `None` when there are fewer.
 fn nth(view: &Arc<View>, query: &Query, n: u64) -> Result<Option<Place>> {
     let mut stream = Stream::open(Arc::clone(view), Filter::resolve(view, query)?, None)?;
     let mut last = None;
@@ -175,6 +193,29 @@ fn nth(view: &Arc<View>, query: &Query, n: u64) -> Result<Option<Place>> {
         last = stream.next()?;
     }
     Ok(last)
+}
+
+/// The same for a query with conditions, which are asked of each record until so many match.
+fn nth_matching(
+    view: &Arc<View>,
+    readers: &Arc<Readers>,
+    query: &Query,
+    n: u64,
+) -> Result<Option<Place>> {
+    let query = query.clone().limit(n);
+    let mut matching = Matching::all(Request {
+        view,
+        readers: Arc::clone(readers),
+        query: &query,
+        filter: Filter::resolve(view, &query)?,
+        forced: None,
+    })?;
+    let (mut last, mut found) = (None, 0);
+    while let Some((place, _)) = matching.next()? {
+        last = Some(place);
+        found += 1;
+    }
+    Ok(last.filter(|_| found == n))
 }
 
 /// Samples to be removed: those of a query that come before a place.
@@ -226,15 +267,76 @@ impl Resolved {
     }
 }
 
-/// The places of a chunk that any of these targets has.
-fn rows_of_chunk(targets: &[Resolved], view: &View, chunk: u64) -> Result<RoaringBitmap> {
-    let mut rows = RoaringBitmap::new();
-    if view.chunk(chunk)?.head.in_statuses(ANY_STATUS) > 0 {
-        for target in targets {
-            rows |= target.rows(view, chunk)?;
+/// What is to be removed in the terms of one view.
+struct Targets<'a> {
+    view: &'a Arc<View>,
+    readers: &'a Arc<Readers>,
+    /// What every target asks of a record.
+    conditions: &'a Query,
+    targets: Vec<Resolved>,
+}
+
+impl<'a> Targets<'a> {
+    fn resolve(
+        prune: &'a Prune,
+        targets: &[Target],
+        view: &'a Arc<View>,
+        readers: &'a Arc<Readers>,
+    ) -> Result<Self> {
+        let targets = targets.iter().map(|target| target.resolve(view));
+        Ok(Self {
+            view,
+            readers,
+            conditions: &prune.query,
+            targets: targets.collect::<Result<_>>()?,
+        })
+    }
+
+    fn has_conditions(&self) -> bool {
+        !self.conditions.conditions().is_empty()
+    }
+
+    /// The places of a chunk that any target has, conditions left aside where no index of a field answers them.
+    fn candidates(&self, chunk: u64) -> Result<RoaringBitmap> {
+        let view = self.view;
+        let mut rows = RoaringBitmap::new();
+        if view.chunk(chunk)?.head.in_statuses(ANY_STATUS) > 0 {
+            for target in &self.targets {
+                rows |= target.rows(view, chunk)?;
+            }
+        }
+        // Every target has the same conditions.
+        match self.targets.first() {
+            Some(target) if !rows.is_empty() => {
+                let rows = target
+                    .before
+                    .candidates(view, chunk, Arc::new(rows.into()))?;
+                Ok(rows.bitmap.clone())
+            }
+            _ => Ok(rows),
         }
     }
-    Ok(rows)
+
+    /// Of candidates of a chunk, in order, those that are to be removed.
+    fn matching(&self, chunk: u64, places: &[u32]) -> Result<Vec<u32>> {
+        if !self.has_conditions() {
+            return Ok(places.to_vec());
+        }
+        // Nothing asks for their instants.
+        let places = places.iter().map(|place| Place {
+            micros: 0,
+            row: first_row(chunk) + u64::from(*place),
+        });
+        let places = places.collect();
+        let mut matching = Matching::at(self.view, Arc::clone(self.readers), places)?;
+        let mut found = Vec::new();
+        while let Some((place, sample)) = matching.next()? {
+            if self.conditions.conditions_match(&sample)? {
+                found.push((place.row - first_row(chunk)) as u32);
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// What one step removes.
@@ -242,6 +344,8 @@ fn rows_of_chunk(targets: &[Resolved], view: &View, chunk: u64) -> Result<Roarin
 struct Step {
     rows: BTreeMap<u64, RoaringBitmap>,
     samples: u64,
+    /// How many records conditions were asked of.
+    records: u64,
     /// How many blocks of records they are in.
     blocks: u64,
     last_block: Option<u64>,
@@ -249,27 +353,34 @@ struct Step {
 
 impl Step {
     /// Takes what there is from a row on, as much as one step may remove, and says where to go on.
-    fn take(&mut self, targets: &[Resolved], view: &View, rows: Range<u64>) -> Result<u64> {
+    fn take(&mut self, targets: &Targets<'_>, rows: Range<u64>) -> Result<u64> {
         let chunks = rows.start / CHUNK_ROWS..rows.end.div_ceil(CHUNK_ROWS);
         for chunk in chunks.take(STEP_CHUNKS) {
-            let mut places = rows_of_chunk(targets, view, chunk)?;
+            let mut places = targets.candidates(chunk)?;
             places.remove_range(..rows.start.saturating_sub(first_row(chunk)) as u32);
-            for place in &places {
-                let row = first_row(chunk) + u64::from(place);
-                if row >= rows.end {
-                    return Ok(rows.end);
+            places.remove_range((rows.end - first_row(chunk)).min(CHUNK_ROWS) as u32..);
+            let places: Vec<u32> = places.iter().collect();
+            for asked in places.chunks(ASKED_TOGETHER) {
+                if self.records >= STEP_RECORDS {
+                    return Ok(first_row(chunk) + u64::from(asked[0]));
                 }
-                if self.samples == STEP_SAMPLES || self.blocks == STEP_BLOCKS {
-                    return Ok(row);
+                if targets.has_conditions() {
+                    self.records += asked.len() as u64;
                 }
-                let planes = view.planes(row)?;
-                let block = planes.block_of(row).filter(|_| !planes.is_replaced(row));
-                if block.is_some() && block != self.last_block {
-                    self.blocks += 1;
-                    self.last_block = block;
+                for place in targets.matching(chunk, asked)? {
+                    let row = first_row(chunk) + u64::from(place);
+                    if self.samples == STEP_SAMPLES || self.blocks == STEP_BLOCKS {
+                        return Ok(row);
+                    }
+                    let planes = targets.view.planes(row)?;
+                    let block = planes.block_of(row).filter(|_| !planes.is_replaced(row));
+                    if block.is_some() && block != self.last_block {
+                        self.blocks += 1;
+                        self.last_block = block;
+                    }
+                    self.samples += 1;
+                    self.rows.entry(chunk).or_default().insert(place);
                 }
-                self.samples += 1;
-                self.rows.entry(chunk).or_default().insert(place);
             }
         }
         let seen = first_row(rows.start / CHUNK_ROWS + STEP_CHUNKS as u64);
@@ -278,7 +389,7 @@ impl Step {
 }
 
 impl Database {
-    /// How many samples of each pipeline and status [`prune`](Self::prune) would remove; reads none of them.
+    /// How many samples of each pipeline and status [`prune`](Self::prune) would remove; reads none of them without conditions.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) when nothing says which; as [`Snapshot::facets`](super::Snapshot::facets).
@@ -287,11 +398,14 @@ impl Database {
         let view = self.engine.view(OPERATION)?;
         guard(OPERATION, || {
             let dictionary = view.dictionary()?;
-            let targets = resolve(&prune.targets(&view)?, &view)?;
+            let readers = &self.engine.readers;
+            let targets = prune.targets(&view, readers)?;
+            let targets = Targets::resolve(prune, &targets, &view, readers)?;
             let mut columns = ColumnReader::default();
             let mut facets = Facets::new();
             for chunk in 0..view.chunks()?.len() as u64 {
-                for place in rows_of_chunk(&targets, &view, chunk)? {
+                let places: Vec<u32> = targets.candidates(chunk)?.iter().collect();
+                for place in targets.matching(chunk, &places)? {
                     let row = first_row(chunk) + u64::from(place);
                     let status = live_status(row, view.code(row)?)?;
                     let pipeline = columns.pipeline(&view, row)?;
@@ -320,14 +434,14 @@ impl Database {
             None => 0,
         };
         let view = self.engine.view(OPERATION)?;
-        let targets = guard(OPERATION, || prune.targets(&view))?;
+        let targets = guard(OPERATION, || prune.targets(&view, &self.engine.readers))?;
         let mut rows = 0..view.state.next_row;
         // Pages that it shows could not be used again.
         drop(view);
         let mut removed = 0;
         let is_stopped = || prune.stop_when.as_ref().is_some_and(|stop| stop());
         while !rows.is_empty() && !is_stopped() {
-            removed += self.prune_step(&targets, &mut rows)?;
+            removed += self.prune_step(prune, &targets, &mut rows)?;
             self.engine.checkpoint(OPERATION)?;
             if let Some(progress) = &prune.on_progress {
                 progress((removed as f64 / total.max(1) as f64).min(1.0));
@@ -337,11 +451,11 @@ impl Database {
     }
 
     /// Removes the first of the rows that are targets, and leaves in `rows` those to go on with.
-    fn prune_step(&self, targets: &[Target], rows: &mut Range<u64>) -> Result<u64> {
+    fn prune_step(&self, prune: &Prune, targets: &[Target], rows: &mut Range<u64>) -> Result<u64> {
         let removed = self.engine.write(OPERATION, |transaction, view| {
-            let targets = resolve(targets, view)?;
+            let targets = Targets::resolve(prune, targets, view, &self.engine.readers)?;
             let mut step = Step::default();
-            let next = step.take(&targets, view, rows.clone())?;
+            let next = step.take(&targets, rows.clone())?;
             for (chunk, places) in &step.rows {
                 transaction.delete(*chunk, places)?;
             }
@@ -350,10 +464,6 @@ impl Database {
         })?;
         Ok(removed.unwrap_or(0))
     }
-}
-
-fn resolve(targets: &[Target], view: &View) -> Result<Vec<Resolved>> {
-    targets.iter().map(|target| target.resolve(view)).collect()
 }
 
 impl fmt::Debug for Prune {

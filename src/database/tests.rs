@@ -60,8 +60,8 @@ enum Operation {
     Load(u16, Pattern),
     SetStatus(Query, Option<Status>, Status),
     Delete(Query),
-    /// Prunes a status, what is older than this, all but so many of each pipeline.
-    Prune(Option<Status>, Option<i64>, Option<u64>),
+    /// Prunes what filters of status and fields leave, what is older than this, all but so many of each pipeline.
+    Prune(Query, Option<i64>, Option<u64>),
     Compact,
     /// Makes an index of a field, or drops it.
     Index(&'static str, bool),
@@ -180,8 +180,17 @@ fn operations() -> impl Strategy<Value = Operation> {
         2 => (selections(), prop::option::of(statuses()), statuses())
             .prop_map(|(query, from, to)| Operation::SetStatus(query, from, to)),
         1 => selections().prop_map(Operation::Delete),
-        1 => (prop::option::of(statuses()), prop::option::of(0..SPAN), prop::option::of(0_u64..90))
-            .prop_map(|(status, micros, keep)| Operation::Prune(status, micros, keep)),
+        2 => (
+            prop::option::of(statuses()),
+            prop::option::of(conditions()),
+            prop::option::of(0..SPAN),
+            prop::option::of(0_u64..90),
+        )
+            .prop_map(|(status, condition, micros, keep)| {
+                let query = status.into_iter().fold(Query::new(), Query::status);
+                let condition = condition.iter().map(|text| text.parse().unwrap());
+                Operation::Prune(condition.fold(query, Query::condition), micros, keep)
+            }),
         1 => Just(Operation::Compact),
         1 => (prop::sample::select(FIELDS.to_vec()), prop::bool::weighted(0.8))
             .prop_map(|(field, is_made)| Operation::Index(field, is_made)),
@@ -271,7 +280,7 @@ impl Pair {
                 let deleted = self.database.delete(&selection).unwrap();
                 assert_eq!(deleted, self.memory.delete(&selection).unwrap());
             }
-            Operation::Prune(status, micros, keep) => self.prune(*status, *micros, *keep),
+            Operation::Prune(query, micros, keep) => self.prune(query, *micros, *keep),
             Operation::Compact => {
                 self.database.compact().unwrap();
                 let view = self.database.engine.view("test").unwrap();
@@ -311,13 +320,11 @@ impl Pair {
         }
     }
 
-    fn prune(&self, status: Option<Status>, micros: Option<i64>, keep: Option<u64>) {
-        let (mut prune, mut query) = (Prune::new().pipeline("none"), Query::new());
-        for pipeline in self.memory.facets(&query).unwrap().by_pipeline().keys() {
+    fn prune(&self, query: &Query, micros: Option<i64>, keep: Option<u64>) {
+        let mut prune = Prune::new().matching(query.clone()).pipeline("none");
+        let facets = self.memory.facets(&Query::new()).unwrap();
+        for pipeline in facets.by_pipeline().keys() {
             prune = prune.pipeline(*pipeline);
-        }
-        if let Some(status) = status {
-            (prune, query) = (prune.status(status), query.status(status));
         }
         if let Some(micros) = micros {
             prune = prune.older_than(at(micros));
@@ -327,7 +334,8 @@ impl Pair {
         }
         let mut kept = std::collections::HashMap::new();
         let mut ids = Vec::new();
-        for sample in self.memory.list(&query.newest_first()).unwrap().samples {
+        let newest_first = query.clone().newest_first();
+        for sample in self.memory.list(&newest_first).unwrap().samples {
             let kept: &mut u64 = kept.entry(sample.pipeline().to_owned()).or_default();
             *kept += 1;
             let is_old = micros.is_none_or(|micros| sample.created_at() < at(micros));

@@ -196,6 +196,53 @@ fn filters_of_time_say_what_is_removed_and_not_what_is_kept() {
     }
 }
 
+/// In transactions of which each asks the conditions of some ten thousands of records, with others between them.
+#[test]
+fn conditions_say_what_is_removed_of_two_chunks_with_an_index_and_without() {
+    const SAMPLES: u64 = 70_000;
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&folder.path().join("s.redb"), &samples(SAMPLES));
+    let rare = Query::new().condition("data.number between 100 and 149".parse().unwrap());
+    let half = Query::new().condition(
+        "data.number >= 35000 and data.text like 'x%'"
+            .parse()
+            .unwrap(),
+    );
+    let prune = Prune::new().matching(half.clone()).status(Status::Dlq);
+    let expected = database.facets(&half.clone().status(Status::Dlq)).unwrap();
+    assert!(expected.total() > 5_000, "{expected:?}");
+    assert_eq!(database.prunable(&prune).unwrap(), expected);
+    let steps = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&steps);
+    let watched = prune.on_progress(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    assert_eq!(database.prune(&watched).unwrap(), expected.total());
+    assert!(steps.load(Ordering::SeqCst) > 0);
+    assert_eq!(database.count(&half.status(Status::Dlq)).unwrap(), 0);
+    let left = SAMPLES - expected.total();
+    assert_eq!(database.count(&Query::new()).unwrap(), left);
+
+    database
+        .create_index(&"data.number".parse().unwrap(), |_| ())
+        .unwrap();
+    let newest = rare.clone().pipeline("a").newest_first();
+    let of_a = database.list(&newest).unwrap().samples;
+    assert!(of_a.len() > 5, "{}", of_a.len());
+    let keeping = Prune::new()
+        .matching(rare.clone())
+        .pipeline("a")
+        .keep_newest(2);
+    assert_eq!(database.prune(&keeping).unwrap(), of_a.len() as u64 - 2);
+    assert_eq!(database.list(&newest).unwrap().samples, of_a[..2]);
+    assert_eq!(
+        database.prune(&Prune::new().matching(rare)).unwrap(),
+        50 - (of_a.len() as u64 - 2)
+    );
+    assert_eq!(database.count(&Query::new()).unwrap(), left - 50);
+    assert!(database.check(|_| ()).unwrap().is_sound());
+}
+
 #[test]
 fn a_prune_that_is_stopped_leaves_whole_steps_behind() {
     const SAMPLES: u64 = 45_000;

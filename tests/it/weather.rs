@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use samplestore::{Database, Query, Storage, connect};
+use samplestore::{Storage, connect};
 use tempfile::TempDir;
 
 #[path = "../../examples/weather.rs"]
@@ -114,7 +114,7 @@ fn kafka() {
     let topic = broker.topic();
     load(&broker.url(&topic)).close().unwrap();
     let folder = folder();
-    let database = Database::open(folder.path().join("weather.redb")).unwrap();
+    let database = samplestore::Database::open(folder.path().join("weather.redb")).unwrap();
     let consumed = crate::kafka::consume(&broker.servers(), &topic, "weather", &database).unwrap();
     assert_eq!((consumed.stored, consumed.deleted), (26_115, 0));
     assert_eq!(example::ask(&database).unwrap(), ANSWERS);
@@ -124,7 +124,7 @@ fn kafka() {
 #[cfg(all(feature = "delta", feature = "postgres", feature = "s3", unix))]
 #[test]
 fn a_copy_through_all_of_them_ends_equal_to_the_first() {
-    use samplestore::{CopyOptions, copy};
+    use samplestore::{CopyOptions, Query, copy};
 
     let (Some(postgres), Some(s3)) = (
         crate::servers::postgres::shared(),

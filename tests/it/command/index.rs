@@ -128,11 +128,26 @@ fn a_condition_that_is_none_is_told_with_its_place() {
 }
 
 #[test]
-fn prune_refuses_conditions_and_removes_nothing() {
+fn prune_removes_what_conditions_leave_and_keeps_the_newest_of_these() {
     let shell = Shell::new();
-    shell.run_with(["import", "-"], &numbers(20));
-    let condition = ["--where", "measurements.temp < 3"];
-    let refused = shell.run([&["prune", "--keep-newest", "1", "--yes"][..], &condition].concat());
-    assert_eq!(refused.code, 2, "{refused:?}");
-    assert_eq!(shell.data(["count"]), "20\n");
+    shell.run_with(["import", "-"], &numbers(100));
+    let prune = |words: &[&'static str]| {
+        let condition = ["--where", "measurements.temp < 5", "-f", "json"];
+        shell.run([&["prune"], words, &condition].concat())
+    };
+    let dry = prune(&["--dry-run"]);
+    assert_eq!(dry.code, 0, "{dry:?}");
+    let total = |answer: &super::Answer| {
+        let report: serde_json::Value = serde_json::from_str(&answer.data).unwrap();
+        report["total"].as_u64()
+    };
+    assert_eq!(total(&dry), Some(10));
+    shell.data(["index", "add", "measurements.temp"]);
+    let kept = prune(&["--keep-newest", "3", "--yes"]);
+    assert_eq!((kept.code, total(&kept)), (0, Some(7)), "{kept:?}");
+    assert_eq!(shell.data(["count"]), "93\n");
+    let all = prune(&["--yes"]);
+    assert_eq!((all.code, total(&all)), (0, Some(3)), "{all:?}");
+    let left = shell.data(["count", "--where", "measurements.temp < 5"]);
+    assert_eq!((left.as_str(), &*shell.data(["count"])), ("0\n", "90\n"));
 }
