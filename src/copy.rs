@@ -256,7 +256,7 @@ fn store(
         let Some(delay) = options.retry.delay_after_error(attempts, &error) else {
             return Err(error);
         };
-        tracing::warn!(%error, attempts, ?delay, "storing failed, trying again");
+        tracing::warn!(name: "retry", %error, attempts, ?delay, "storing failed, trying again");
         *retries += 1;
         thread::sleep(delay);
     }

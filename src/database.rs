@@ -7,7 +7,7 @@
 //! `state.rs` (what each table holds);
 //! `fields.rs` (indexes of fields, from the table to `create_index`); `chunk.rs`, `kept_blocks.rs`, `unreadable.rs` and `view.rs` (all of it at
 //! one commit); `filter.rs`, `plan.rs`, `merge.rs`, `walks.rs`, `stream.rs` (from a query to rows);
-//! `readers.rs`, `fetch.rs`, `matching.rs` (from rows to samples), `snapshot.rs`, `histogram.rs`, `changes.rs`, `explain.rs`, `stats.rs` (reading); `journal.rs`, `write.rs`, `moves.rs`,
+//! `readers.rs`, `fetch.rs`, `matching.rs` (from rows to samples), `snapshot.rs`, `histogram.rs`, `changes.rs`, `explain.rs`, `stats.rs`, `metrics.rs` (reading, and what was done); `journal.rs`, `write.rs`, `moves.rs`,
 //! `commit.rs` and `group.rs` (writing); `prune.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
 //! `overlay.rs` and `check.rs` (whether all of it agrees); `source.rs`, `fresh.rs`, `reindex.rs`, `salvage.rs` and `repair.rs`
 //! (what is done when not); `engine.rs` and `options.rs` (opening and closing);
@@ -42,6 +42,7 @@ mod log;
 mod mask;
 mod matching;
 mod merge;
+mod metrics;
 mod moves;
 mod once;
 mod options;
@@ -82,6 +83,7 @@ pub use backup::Backup;
 pub use check::{CheckReport, Fault, FaultKind};
 pub use explain::Explain;
 pub use fields::IndexStats;
+pub use metrics::{Distribution, Metrics};
 pub use options::{Durability, Options};
 pub use prune::Prune;
 pub use repair::{RepairOutcome, RepairReport};
@@ -246,6 +248,8 @@ impl Storage for Database {
                 let reports = batches.iter().map(|batch| transaction.store(batch));
                 reports.collect::<Result<Vec<_>>>().map(Some)
             })?;
+            let samples = batches.iter().map(|batch| batch.len());
+            self.engine.counters().stored(samples);
             Ok(reports.unwrap_or_default())
         })
     }

@@ -24,6 +24,9 @@ pub mod backends {}
 #[doc = include_str!("docs/contract.md")]
 pub mod contract {}
 
+#[doc = include_str!("docs/observing.md")]
+pub mod observing {}
+
 #[doc = include_str!("docs/what_survives_what.md")]
 pub mod what_survives_what {}
 

@@ -27,7 +27,7 @@
 //! - [`Sample`], [`Payload`], [`Value`]: what is stored, from maps or from your own types.
 //! - [`Query`]: which samples, in which order. [`Histogram`]: how many over time; [`Fields`]: what they hold.
 //! - [`Storage`]: what every backend does, and [`docs::contract`]: the rules that it keeps.
-//! - [`Database`], [`Options`], [`Snapshot`], [`Explain`]: the embedded file. [`MemoryStorage`]: the
+//! - [`Database`], [`Options`], [`Snapshot`], [`Explain`], [`Metrics`]: the embedded file. [`MemoryStorage`]: the
 //!   reference, for tests.
 //! - [`connect`], [`Location`]: every backend by its URL; [`copy`]: from one into another;
 //!   [`docs::backends`]: what each can do.
@@ -35,6 +35,7 @@
 //!   groups. [`Writer`]: writing in the background.
 //! - `conformance` (feature of that name): the contract as test cases, for a backend of your own.
 //! - [`docs::architecture`] and [`docs::file_format`]: how it works, and the file byte by byte.
+//! - [`docs::observing`]: figures of an open database, and its spans and events for `tracing`.
 //! - [`docs::what_survives_what`]: each fault, what is promised, and which test shows it.
 //!
 //! # Features
@@ -79,8 +80,9 @@ pub use copy::{CopyOptions, CopyReport, Verified, copy};
 #[cfg(feature = "simulation")]
 pub use database::simulation;
 pub use database::{
-    Backup, CheckReport, Database, Durability, Explain, Fault, FaultKind, IndexStats, Options,
-    Prune, RepairOutcome, RepairReport, SalvageReport, SalvagedRow, Snapshot, Stats, TableStats,
+    Backup, CheckReport, Database, Distribution, Durability, Explain, Fault, FaultKind, IndexStats,
+    Metrics, Options, Prune, RepairOutcome, RepairReport, SalvageReport, SalvagedRow, Snapshot,
+    Stats, TableStats,
 };
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use fields::{FieldSummary, Fields};

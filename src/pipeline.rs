@@ -108,6 +108,7 @@ impl Pipeline<'_> {
     pub fn run(self) -> Result<RunReport> {
         let began = Instant::now();
         let options = self.options;
+        let _span = tracing::debug_span!("run", pipeline = options.name).entered();
         let storage = Closing {
             storage: (self.storage)()?,
             keep_open: options.keep_open,
@@ -166,7 +167,7 @@ impl Pipeline<'_> {
             close_error,
             elapsed: began.elapsed(),
         };
-        tracing::debug!(%report, "a run has ended");
+        tracing::debug!(name: "run_ended", %report, "a run has ended");
         Ok(report)
     }
 }
@@ -261,7 +262,7 @@ impl Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            tracing::warn!(%error, "closing the storage of a run that failed");
+            tracing::warn!(name: "close_failed", %error, "closing the storage of a run that failed");
         }
     }
 }

@@ -96,7 +96,9 @@ impl Kafka {
         {
             match Stream::open(&self.settings) {
                 Ok(new) => *stream = Arc::new(new),
-                Err(error) => tracing::warn!(%error, "the producer cannot be made anew"),
+                Err(error) => {
+                    tracing::warn!(name: "producer_lost", %error, "the producer cannot be made anew")
+                }
             }
         }
     }

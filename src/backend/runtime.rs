@@ -63,7 +63,7 @@ pub(super) async fn retrying<T, W: Future<Output = Result<T>>>(
         let Some(delay) = policy.delay_after_error(attempts, &error) else {
             return Err(error);
         };
-        tracing::debug!(%error, attempts, ?delay, "trying again");
+        tracing::debug!(name: "retry_request", %error, attempts, ?delay, "trying again");
         tokio::time::sleep(delay).await;
     }
 }

@@ -256,7 +256,7 @@ impl Drop for Draft {
         if !self.is_finished.get()
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(%error, path = %self.path.display(), "a draft of a copy was left behind");
+            tracing::warn!(name: "file_left", path = %self.path.display(), %error, "a draft of a copy was left behind");
         }
     }
 }

@@ -38,7 +38,8 @@ pub(super) struct Committer {
 }
 
 /// Where a commit goes.
-enum Way {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
     Logged,
     Checkpoint,
     Direct,
@@ -88,12 +89,12 @@ impl Committer {
             false => self.commit_durably(transaction, false)?,
         }
         progress(1.0);
-        tracing::info!(commits = records.len(), "replayed the log");
+        tracing::info!(name: "replayed", commits = records.len(), "replayed the log");
         outcome.publish(database, view.identity)
     }
 
     /// Commits a transaction whose tables are written, all but the state, with what came of it. The state
-    /// gets the mark of the commit.
+    /// gets the mark of the commit. Says where it went.
     ///
     /// # Errors
     /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when it may or may not be there after the next opening.
@@ -101,7 +102,7 @@ impl Committer {
         &mut self,
         mut transaction: WriteTransaction,
         outcome: &mut Outcome,
-    ) -> Result<()> {
+    ) -> Result<Way> {
         self.check()?;
         let (state, journal) = (&mut outcome.state, outcome.journal.as_bytes());
         let way = self.way(journal.len());
@@ -134,7 +135,7 @@ impl Committer {
         self.is_in_doubt = false;
         self.is_ahead = matches!(way, Way::Logged);
         self.is_other_half_free |= !self.is_ahead;
-        Ok(())
+        Ok(way)
     }
 
     fn way(&self, journal_bytes: usize) -> Way {

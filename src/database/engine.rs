@@ -7,12 +7,14 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use redb::{ReadTransaction, ReadableDatabase};
 
 use super::commit::Committer;
 use super::failure::{Context, guard, wrap};
 use super::group::Group;
+use super::metrics::Counters;
 use super::options::Options;
 use super::plan::Access;
 use super::readers::Readers;
@@ -124,7 +126,7 @@ impl Engine {
             // file must keep too.
             None => guard(operation, || {
                 let transaction = open.handle.begin_read()?;
-                View::read(&transaction).map(Arc::new)
+                View::read(&transaction, self.volume.counters()).map(Arc::new)
             }),
         }
     }
@@ -165,7 +167,9 @@ impl Engine {
         operation: &'static str,
         work: impl FnOnce(&mut Transaction<'_>, &Arc<View>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
+        let _span = tracing::debug_span!("commit", operation).entered();
         let mut writer = self.writer();
+        let began = Instant::now();
         let open = self.opened(operation)?;
         let Writer {
             committer,
@@ -196,7 +200,8 @@ impl Engine {
                 Some(mutant) => Some(mutant.withhold(database, &transaction)?),
                 None => None,
             };
-            committer.commit(transaction, &mut outcome)?;
+            let way = committer.commit(transaction, &mut outcome)?;
+            let journal_bytes = outcome.journal.as_bytes().len();
             #[cfg(feature = "simulation")]
             if let Some(withheld) = withheld {
                 withheld.commit(database, committer)?;
@@ -208,6 +213,9 @@ impl Engine {
             let view = published.map_err(|cause| unpublished(operation).with_cause(cause))?;
             self.publish(&Arc::new(view));
             *is_stale = false;
+            let took = began.elapsed();
+            self.counters().commit(way, journal_bytes, took);
+            tracing::debug!(name: "committed", ?way, journal_bytes, took_us = took.as_micros() as u64, "committed");
             Ok(Some(answer))
         })
         .map_err(|error| match error.kind() {
@@ -227,6 +235,11 @@ impl Engine {
         Error::new(ErrorKind::ReadOnly, operation)
             .with_subject(self.path.display())
             .with_message("it was opened for reading only")
+    }
+
+    /// What was done so far, counted.
+    pub(super) fn counters(&self) -> &Counters {
+        self.volume.counters()
     }
 
     /// Makes every commit so far durable.
@@ -309,7 +322,9 @@ impl Engine {
             Ok(compacted)
         });
         let handle = Handle::Writes { database };
-        let view = guard(OPERATION, || View::read(&handle.begin_read()?)).map(Arc::new);
+        let view = guard(OPERATION, || {
+            View::read(&handle.begin_read()?, self.volume.counters()).map(Arc::new)
+        });
         // Whatever failed, it is not closed before it is told to be.
         *open = Some(Open {
             handle: Arc::new(handle),
@@ -364,7 +379,7 @@ fn unpublished(operation: &'static str) -> Error {
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
-            tracing::warn!(%error, "closing on drop failed");
+            tracing::warn!(name: "close_failed", path = %self.path.display(), %error, "closing on drop failed");
         }
     }
 }

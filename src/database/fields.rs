@@ -11,7 +11,7 @@ mod create;
 mod writer;
 
 use std::ops::Range;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
@@ -283,11 +283,18 @@ pub(super) struct Rows<'a> {
     pub(super) end: u64,
     /// How many decoded leaves of runs are kept.
     pub(super) kept_leaves: &'a AtomicUsize,
+    /// How many were read.
+    pub(super) leaves_read: &'a AtomicU64,
 }
 
 impl<'a> Rows<'a> {
     fn reader(&self, index: &FieldIndex) -> RunReader<'a> {
-        RunReader::new(self.table, index.place.runs(), self.kept_leaves)
+        RunReader::new(
+            self.table,
+            index.place.runs(),
+            self.kept_leaves,
+            self.leaves_read,
+        )
     }
 }
 

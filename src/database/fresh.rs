@@ -106,7 +106,7 @@ impl Drop for Fresh {
         if !self.is_finished {
             drop(self.database.take());
             if let Err(error) = fs::remove_file(&self.temporary) {
-                tracing::warn!(%error, "a temporary file could not be removed");
+                tracing::warn!(name: "file_left", path = %self.temporary.display(), %error, "a temporary file could not be removed");
             }
         }
     }

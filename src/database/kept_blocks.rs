@@ -4,10 +4,12 @@
 //! way to each leads through the tree. A view keeps some of them, in pairs found by the block's first row; longer
 //! lists and scans, which would only drive them out, leave them alone.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redb::OwnedAccessGuard;
 
+use super::metrics::Counters;
 use crate::error::Result;
 
 /// A block as redb gives it, with a hold on its transaction, so that no commit gives its pages away while it is kept.
@@ -30,6 +32,7 @@ impl KeptBlocks {
     /// The block that begins with a row, read by `read` unless it is kept.
     pub(super) fn get_or_read(
         &self,
+        counters: &Counters,
         first: u64,
         read: impl FnOnce() -> Result<KeptBlock>,
     ) -> Result<Arc<KeptBlock>> {
@@ -45,8 +48,10 @@ impl KeptBlocks {
             Some(Arc::clone(block))
         };
         if let Some(block) = kept(&pair.lock().unwrap_or_else(PoisonError::into_inner)) {
+            counters.kept_block_hits.fetch_add(1, Relaxed);
             return Ok(block);
         }
+        counters.kept_block_misses.fetch_add(1, Relaxed);
         let block = Arc::new(read()?);
         if block.value().len() <= KEPT_BYTES_MAX {
             let mut pair = pair.lock().unwrap_or_else(PoisonError::into_inner);

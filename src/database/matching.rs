@@ -73,6 +73,14 @@ impl Matching {
             filter.limit = u64::MAX;
         }
         let stream = stream(Arc::clone(request.view), filter, request.forced)?;
+        tracing::debug!(
+            name: "planned",
+            query = %request.query,
+            plan = stream.name(),
+            field_indexes = stream.fields().unwrap_or_default().join(", "),
+            estimated = stream.estimate().ok(),
+            "planned a list"
+        );
         Ok(Self {
             fetch: fetch(Arc::clone(request.view), request.readers, stream, limit),
             query: request.query.clone(),

@@ -247,6 +247,7 @@ impl Options {
             let left = self.lock_timeout.saturating_sub(start.elapsed());
             match opened {
                 Err(error) if error.kind() == ErrorKind::Locked && !left.is_zero() => {
+                    tracing::debug!(name: "waiting", ?pause, ?left, "others have the file, trying again");
                     std::thread::sleep(pause.min(left));
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
@@ -318,13 +319,14 @@ impl Options {
                 .open_read_only_with_backend(backend)
                 .map_err(refused)?;
             let transaction = database.begin_read().context(OPERATION)?;
-            let view = View::read(&transaction)?;
+            let view = View::read(&transaction, volume.counters())?;
             let (_, records) = open_log(&volume, &view)?;
             let base = layout(&volume)?.base;
             if !records.is_empty() {
                 return Err(Error::new(ErrorKind::NeedsRepair, OPERATION)
                     .with_message("its last writer did not close it; open it for writing once"));
             }
+            tracing::info!(name: "opened", samples = view.state.samples(), is_new = false, is_read_only = true, "opened");
             let view = (!self.shared_readers).then_some(view);
             let handle = Handle::Reads { database };
             let engine = Engine::new(path, volume, &self, base, handle, view, None);
@@ -335,7 +337,7 @@ impl Options {
         builder.set_repair_callback({
             let on_repair = Arc::clone(&on_repair);
             move |session| {
-                tracing::info!(progress = session.progress(), "looking at every page");
+                tracing::info!(name: "page_check", progress = session.progress(), "looking at every page");
                 on_repair(session.progress());
             }
         });
@@ -347,7 +349,7 @@ impl Options {
             sync_folder(OPERATION, &path)?;
         }
         let transaction = database.begin_read().context(OPERATION)?;
-        let mut view = View::read(&transaction)?;
+        let mut view = View::read(&transaction, volume.counters())?;
         drop(transaction);
         let (log, records) = open_log(&volume, &view)?;
         let base = layout(&volume)?.base;
@@ -357,7 +359,7 @@ impl Options {
         if !records.is_empty() {
             view = committer.replay(&database, &view, &records, &*on_repair)?;
         }
-        tracing::info!(samples = view.state.samples(), is_new, "opened");
+        tracing::info!(name: "opened", samples = view.state.samples(), is_new, is_read_only = false, "opened");
         let handle = Handle::Writes { database };
         let engine = Engine::new(
             path,

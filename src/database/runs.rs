@@ -10,7 +10,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use redb::{ReadOnlyTable, ReadableTable, Table};
 
@@ -257,6 +257,8 @@ pub(super) struct RunReader<'a> {
     series: Series,
     /// How many leaves of the database are kept.
     kept: &'a AtomicUsize,
+    /// How many were read, by every reader.
+    read: &'a AtomicU64,
     /// The last leaf that there was no room for.
     pub(super) last: LastLeaf,
     pub(super) leaves_read: u64,
@@ -271,11 +273,13 @@ impl<'a> RunReader<'a> {
         table: &'a ReadOnlyTable<u64, &'static [u8]>,
         series: Series,
         kept: &'a AtomicUsize,
+        read: &'a AtomicU64,
     ) -> Self {
         Self {
             table,
             series,
             kept,
+            read,
             last: LastLeaf::default(),
             leaves_read: 0,
         }
@@ -297,6 +301,7 @@ impl<'a> RunReader<'a> {
         let is_last = matches!(&self.last.0, Some(last) if (last.0, last.1) == (chunk, leaf));
         if !is_last {
             self.leaves_read += 1;
+            self.read.fetch_add(1, Relaxed);
             let read = RunLeaf::read(self.table, self.series, chunk, leaf)?;
             if self.kept.load(Relaxed) < KEPT_LEAVES_MAX {
                 self.kept.fetch_add(1, Relaxed);

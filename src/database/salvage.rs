@@ -145,7 +145,7 @@ impl Drop for Reserved<'_> {
         if let Some(path) = self.path
             && let Err(error) = fs::remove_file(path)
         {
-            tracing::warn!(%error, "an empty file could not be removed");
+            tracing::warn!(name: "file_left", path = %path.display(), %error, "an empty file could not be removed");
         }
     }
 }

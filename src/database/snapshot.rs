@@ -187,6 +187,7 @@ impl Snapshot {
                 })?;
                 return Ok(count);
             }
+            tracing::debug!(name: "counted", %query, plan = count_plan(&filter), "planned a count");
             if !filter.is_whole() {
                 return self.count_one_by_one(query);
             }

@@ -150,7 +150,7 @@ impl Source {
     pub(super) fn fields(&self) -> Vec<Field> {
         let read = || read_definitions(self.summary.as_ref().ok_or_else(gone)?, 0);
         let indexes = guard(OPERATION, read).unwrap_or_else(|error| {
-            tracing::warn!(%error, "indexes of fields are not made again");
+            tracing::warn!(name: "indexes_lost", %error, "indexes of fields are not made again");
             Vec::new()
         });
         indexes.into_iter().map(|index| index.field).collect()

@@ -344,6 +344,7 @@ impl Stream {
             Some(Access::InPlace) | None => choose(&question),
             Some(access) => access,
         };
+        tracing::trace!(name: "chunk_opened", chunk = number, ?access, hits = question.hits, "opened a chunk");
         let first = match access {
             Access::InPlace => {
                 self.figures.chunks_in_place += 1;

@@ -19,6 +19,7 @@ use super::gathered::{Gathered, find_in_batches};
 use super::ids::find_merged;
 use super::kept_blocks::{KeptBlock, KeptBlocks};
 use super::leaves;
+use super::metrics::Counters;
 use super::once::get_or_read;
 use super::pipelines::Dictionary;
 use super::planes::Planes;
@@ -57,6 +58,7 @@ pub(super) struct View {
     kept_leaves: Arc<AtomicUsize>,
     kept_blocks: KeptBlocks,
     pub(super) walks: Walks,
+    counters: Arc<Counters>,
 }
 
 /// What the writer keeps decoded from commit to commit.
@@ -72,11 +74,12 @@ pub(super) struct Decoded {
     /// The rows of the newest chunk, or the first of them, if they are decoded.
     pub(super) newest: Option<Arc<Newest>>,
     pub(super) kept_leaves: Arc<AtomicUsize>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl View {
     /// The view of this transaction, decoded when it is asked.
-    pub(super) fn read(transaction: &ReadTransaction) -> Result<Self> {
+    pub(super) fn read(transaction: &ReadTransaction, counters: &Arc<Counters>) -> Result<Self> {
         let meta = transaction
             .open_table(definition::meta)
             .map_err(|error| match error {
@@ -102,6 +105,7 @@ impl View {
             kept_leaves: Arc::default(),
             kept_blocks: KeptBlocks::default(),
             walks: Walks::default(),
+            counters: Arc::clone(counters),
         })
     }
 
@@ -131,6 +135,7 @@ impl View {
             kept_leaves: decoded.kept_leaves,
             kept_blocks: KeptBlocks::default(),
             walks: Walks::default(),
+            counters: decoded.counters,
         })
     }
 
@@ -203,6 +208,7 @@ impl View {
             looked_up: Arc::clone(&self.looked_up),
             newest: self.newest.get().or(self.newest_base.as_ref()).cloned(),
             kept_leaves: Arc::clone(&self.kept_leaves),
+            counters: Arc::clone(&self.counters),
         })
     }
 
@@ -251,6 +257,7 @@ impl View {
             table: self.field_table().ok_or_else(|| missing(Kind::Field, 0))?,
             end: self.state.next_row,
             kept_leaves: &self.kept_leaves,
+            leaves_read: &self.counters.leaves_read,
         })
     }
 
@@ -272,6 +279,7 @@ impl View {
             &self.tables.created_runs,
             Series::CREATED,
             &self.kept_leaves,
+            &self.counters.leaves_read,
         )
     }
 
@@ -313,7 +321,7 @@ impl View {
 
     /// The same, kept for the next who asks.
     pub(super) fn kept_block(&self, first: u64) -> Result<Arc<KeptBlock>> {
-        self.kept_blocks.get_or_read(first, || {
+        self.kept_blocks.get_or_read(&self.counters, first, || {
             let block = self.tables.blocks.get_owned(first);
             let block = block.context("read a record")?;
             block.ok_or_else(|| missing(Kind::Row, first))

@@ -16,6 +16,7 @@ use super::disk::{Access, Disk};
 use super::failure::disk_failure;
 use super::fuse::Fuse;
 use super::header::{self, Head, Layout};
+use super::metrics::Counters;
 use super::writeback::Writeback;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -35,6 +36,8 @@ pub(super) struct Volume {
     writeback: Writeback,
     /// Where redb's pages lie, once one of them was a branch.
     regions: OnceLock<Regions>,
+    /// What is done with it.
+    counters: Arc<Counters>,
 }
 
 /// What redb owns of a volume.
@@ -55,7 +58,13 @@ impl Volume {
             is_new: AtomicBool::new(false),
             refusal: Mutex::default(),
             regions: OnceLock::new(),
+            counters: Arc::default(),
         }
+    }
+
+    /// What is done with it, counted.
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     /// Where the log lies; `None` before redb has opened the volume.
@@ -159,6 +168,7 @@ impl StorageBackend for Backend {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.0.writeback.read(self.0.place(offset)?, out)?;
+        self.0.counters.read(out.len());
         if branch::is_branch(out) {
             let len = self.len()?;
             let regions = self.0.regions()?;

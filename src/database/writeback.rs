@@ -253,7 +253,7 @@ impl Writeback {
 impl Drop for Writeback {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
-            tracing::warn!(%error, "a sync behind a commit failed");
+            tracing::warn!(name: "sync_failed", %error, "a sync behind a commit failed");
         }
     }
 }

@@ -62,7 +62,7 @@ impl Delivery {
             left.iter().for_each(|sample| self.fail(sample, &error));
             return;
         }
-        tracing::warn!(%error, samples = left.len(), "a batch failed, storing sample by sample");
+        tracing::warn!(name: "one_by_one", %error, samples = left.len(), "a batch failed, storing sample by sample");
         for sample in &*left {
             match self.store(std::slice::from_ref(sample)) {
                 Ok(report) => self.count(std::slice::from_ref(sample), report),
@@ -121,7 +121,7 @@ impl Delivery {
             let Some(delay) = self.policy.delay_after_error(attempts, &error) else {
                 return Err((left, error));
             };
-            tracing::warn!(%error, attempts, ?delay, "storing failed, trying again");
+            tracing::warn!(name: "retry", %error, attempts, ?delay, "storing failed, trying again");
             self.account().retries += 1;
             (self.sleep)(delay);
         }

@@ -46,7 +46,7 @@ fn commit(storage: &dyn Storage, group: Vec<Submission>) {
         // Nothing of the group is stored (rule W1); after a panic it may be, and storing it again is
         // an upsert. Whoever is at fault now fails alone.
         Err(error) => {
-            tracing::warn!(%error, "a shared commit failed, storing each submission by itself");
+            tracing::warn!(name: "group_split", %error, submissions = group.len(), "a shared commit failed, storing each submission by itself");
             for submission in group {
                 store_alone(storage, submission);
             }

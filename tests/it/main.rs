@@ -50,6 +50,8 @@ mod kill;
 mod matrix;
 /// Storages that break one rule each: the suite must fail, and name that rule.
 mod mutants;
+/// What the library tells of itself: figures, spans and events.
+mod observing;
 /// Runs of pipelines, rule by rule.
 mod pipeline;
 /// Every filter combination is answered by an index.

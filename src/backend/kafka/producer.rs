@@ -120,17 +120,17 @@ impl ClientContext for Reports {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => tracing::error!(facility, "{message}"),
-            RDKafkaLogLevel::Warning => tracing::warn!(facility, "{message}"),
+            | RDKafkaLogLevel::Error => tracing::error!(name: "broker_log", facility, "{message}"),
+            RDKafkaLogLevel::Warning => tracing::warn!(name: "broker_log", facility, "{message}"),
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(facility, "{message}");
+                tracing::info!(name: "broker_log", facility, "{message}");
             }
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, "{message}"),
+            RDKafkaLogLevel::Debug => tracing::debug!(name: "broker_log", facility, "{message}"),
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "the client of brokers");
+        tracing::warn!(name: "broker_error", %error, reason, "the client of brokers");
         let Some(code) = error.rdkafka_error_code() else {
             return;
         };

@@ -17,7 +17,7 @@ pub(super) struct Login<'a> {
 pub(super) fn look_up(file: &Path, login: &Login<'_>) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
     if is_open_to_others(file) {
-        tracing::warn!(file = %file.display(), "the password file is passed over: others may read it; set its mode to 0600");
+        tracing::warn!(name: "password_file", file = %file.display(), "the password file is passed over: others may read it; set its mode to 0600");
         return None;
     }
     find(&text, login)

@@ -43,7 +43,7 @@ pub(super) fn check(
             .create_with_backend(overlay)
             .map_err(|error| open_failure(error, path))?;
         let transaction = database.begin_read().context(OPERATION)?;
-        match View::read(&transaction)?.state == view.state {
+        match View::read(&transaction, volume.counters())?.state == view.state {
             true => Ok(()),
             false => Err(damaged(
                 OPERATION,
