@@ -97,7 +97,7 @@ impl Kafka {
             match Stream::open(&self.settings) {
                 Ok(new) => *stream = Arc::new(new),
                 Err(error) => {
-                    tracing::warn!(name: "producer_lost", %error, "the producer cannot be made anew")
+                    tracing::warn!(name: "producer_lost", %error, "the producer cannot be made anew");
                 }
             }
         }
