@@ -275,6 +275,9 @@ fn a_subscriber_hears_of_opens_commits_plans_and_retries() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.redb");
     let listener = Listener::default();
+    // Were there one subscriber alone, `tracing` would ask that of the thread which is the first at a place of the code, and tests beside this
+    // one have none.
+    let _another = tracing::Dispatch::new(Listener::default());
     tracing::subscriber::with_default(listener.clone(), || {
         let database = Database::open(&path).unwrap();
         let wait = Database::options().lock_timeout(Duration::from_millis(5));
