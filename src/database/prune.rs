@@ -127,7 +127,7 @@ impl Prune {
             || query.sort_order() != Order::Oldest
         {
             return refused(
-                "it takes filters of pipeline, status, time and fields, but no ids, order, limit or cursor",
+                "it takes filters of pipeline, status, time and fields, but no ids, order, limit or cursor, since it goes by row; deleting takes these",
             );
         }
         let is_all = query.pipelines().is_empty()

@@ -12,6 +12,8 @@ mod import;
 mod index;
 mod keeping;
 mod manners;
+#[cfg(target_os = "linux")]
+mod memory;
 #[cfg(unix)]
 mod picture;
 mod reading;

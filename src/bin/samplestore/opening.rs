@@ -185,6 +185,8 @@ impl Db {
             ))
             .with_hint("samplestore copy makes a file of it"));
         };
+        // A second thread brings pages into memory that the allocator keeps apart, as much as the cache once more.
+        let options = options.read_threads(0);
         Ok((path, options.shared_readers(true).lock_timeout(self.wait)))
     }
 }

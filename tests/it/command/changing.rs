@@ -181,3 +181,56 @@ fn put_stores_one_sample_from_flags_or_from_a_text() {
     assert_eq!(shell.run(["put", "--pipeline", &long]).code, 2);
     assert_eq!(shell.data(["count"]), "2\n");
 }
+
+#[test]
+fn mark_and_rm_go_on_from_a_cursor_of_the_same_filters() {
+    let shell = Shell::with_six();
+    let cursor = |words: &[&str]| {
+        let list = shell.data([&["list", "--limit", "1", "-f", "json"], words].concat());
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        list["next"].as_str().unwrap().to_owned()
+    };
+    let of_odd = cursor(&["--pipeline", "odd"]);
+    let refused = shell.run([
+        "mark",
+        "ready",
+        "--pipeline",
+        "odd",
+        "--cursor",
+        &of_odd,
+        "--yes",
+    ]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused
+            .words
+            .contains("name the statuses that move, and not ready"),
+        "{refused:?}"
+    );
+    let named = ["--status", "pending,measured,labeled"];
+    let behind = cursor(&named);
+    let words = ["mark", "ready", "--cursor", &behind, "--yes", "-f", "table"];
+    assert_eq!(
+        shell.data([&words[..], &named].concat()),
+        "marked 2 samples ready\n"
+    );
+    // Of b, d and f all but the first.
+    let removed = shell.data([
+        "rm",
+        "--pipeline",
+        "odd",
+        "--cursor",
+        &of_odd,
+        "--yes",
+        "-f",
+        "table",
+    ]);
+    assert_eq!(removed, "removed 2 samples\n");
+    assert_eq!(
+        shell
+            .data(["list", "--pipeline", "odd", "-f", "csv"])
+            .lines()
+            .count(),
+        2
+    );
+}

@@ -25,7 +25,7 @@ const ROWS_MAX: usize = 8_192;
 /// How many bytes of texts are, about.
 const BYTES_MAX: usize = 8 << 20;
 /// A row group of Parquet is written before it holds more than this.
-const GROUP_BYTES_MAX: usize = 32 << 20;
+const GROUP_BYTES_MAX: usize = 8 << 20;
 /// How many measurements have a column of their own.
 const NUMBERS_MAX: usize = 1_000;
 

@@ -87,12 +87,22 @@ impl Mark {
             true => self.filters.statuses()?,
             false => self.from.clone(),
         };
-        let asked = match asked.is_empty() {
-            true => Status::ALL.to_vec(),
-            false => asked,
+        let named = asked.len();
+        let asked = match named {
+            0 => Status::ALL.to_vec(),
+            _ => asked,
         };
         let moving: Vec<_> = asked.into_iter().filter(|from| *from != self.to).collect();
         let query = self.filters.query_in(&moving)?;
+        // A cursor is of one query, and this one would be another than the one that was listed.
+        if query.start().is_some() && moving.len() != named {
+            let message = format!(
+                "with --cursor, name the statuses that move, and not {}",
+                self.to
+            );
+            return Err(Failure::usage(message)
+                .with_hint("a cursor of list --status pending goes with mark --status pending"));
+        }
         Ok(match moving.is_empty() {
             // All that could move is there.
             true => query.ids(Vec::<String>::new()),

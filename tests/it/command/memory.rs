@@ -1,0 +1,103 @@
+//! How much memory a verb takes that goes through many samples: bounded, however many there are.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use samplestore::{Database, Durability, Sample, Storage, data};
+
+use super::Shell;
+
+const SAMPLES: usize = 20_000;
+const SAMPLE_BYTES: usize = 10_000;
+const CACHE_BYTES: usize = 4 << 20;
+/// Beyond the cache. Half of what the samples are.
+const BEYOND_BYTES_MAX: usize = 100 << 20;
+
+/// Fills the database with 200 MB of texts that no format makes small.
+fn fill(shell: &Shell) {
+    let options = Database::options().durability(Durability::Deferred);
+    let database = options.open(shell.db()).unwrap();
+    let mut random = 1_u64;
+    let digits = std::iter::repeat_with(|| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b' ' + (random >> 33) as u8 % 90)
+            .to_string()
+            .replace(['"', '\\'], "x")
+    });
+    let text: String = digits.take(1 << 20).collect();
+    let sample = |number: usize| {
+        let first = number.wrapping_mul(7_919) % (text.len() - SAMPLE_BYTES);
+        Sample::builder("p")
+            .id(format!("{number:06}"))
+            .data(data! { "text" => &text[first..first + SAMPLE_BYTES] })
+            .measurements(data! { "temp" => number as f64 / 2.0 })
+            .build()
+            .unwrap()
+    };
+    for first in (0..SAMPLES).step_by(500) {
+        let batch: Vec<Sample> = (first..first + 500).map(sample).collect();
+        database.store(&batch).unwrap();
+    }
+    database.close().unwrap();
+}
+
+/// The most memory that a run has had, in bytes, as Linux counts it.
+fn peak(shell: &Shell, words: &[&str]) -> usize {
+    let url = format!("redb:{}?cache_bytes={CACHE_BYTES}", shell.db().display());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_samplestore"))
+        .args(["-d", &url])
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    let ended = loop {
+        // It only grows, until the process has ended and says nothing of it.
+        if let Ok(text) = fs::read_to_string(&status)
+            && let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))
+        {
+            peak_kib = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        }
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    assert!(ended.success(), "{words:?}");
+    peak_kib * 1_024
+}
+
+#[test]
+fn going_through_all_samples_takes_a_bounded_amount_beyond_the_cache() {
+    let shell = Shell::new();
+    fill(&shell);
+    let mut verbs = vec![
+        vec!["export", "-f", "jsonl"],
+        vec!["export", "-f", "json"],
+        vec!["export", "-f", "csv", "--newest"],
+        vec!["count", "--where", "measurements.temp > 5"],
+        vec!["facets", "--where", "data.text like '%a%'"],
+        vec!["schema", "--full"],
+    ];
+    if cfg!(feature = "arrow") {
+        verbs.push(vec!["export", "-f", "parquet"]);
+        verbs.push(vec!["export", "-f", "arrow"]);
+    }
+    for words in verbs {
+        let bytes = peak(&shell, &words);
+        println!("{words:?}: {} MiB", bytes >> 20);
+        // Something is seen of it at all.
+        assert!(bytes > CACHE_BYTES, "{words:?}: {bytes} bytes");
+        assert!(
+            bytes < CACHE_BYTES + BEYOND_BYTES_MAX,
+            "{words:?}: {} MiB",
+            bytes >> 20
+        );
+    }
+}
