@@ -159,6 +159,29 @@ fn make_the_fixtures() {
     pack(&path, &folder().join("format-1-killed.pages"));
 }
 
+/// Fields that have an index in the fixture of these, and conditions that ask it.
+const INDEXED: [(&str, &str); 2] = [
+    ("measurements.temp", "measurements.temp between 3 and 12.3"),
+    ("data.bool", "data.bool = true and data.small < 100"),
+];
+
+#[test]
+#[ignore = "writes the fixture of indexes of fields, of a new format version"]
+fn make_the_fixture_of_indexes() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("s.samplestore");
+    let database = Database::open(&path).unwrap();
+    live(&database);
+    for (field, _) in INDEXED {
+        database
+            .create_index(&field.parse().unwrap(), |_| ())
+            .unwrap();
+    }
+    // What comes behind them is in the log alone.
+    live_on(&database);
+    pack(&path, &folder().join("format-1-fields.pages"));
+}
+
 fn assert_same(database: &Database, memory: &MemoryStorage) {
     let mut queries = vec![Query::new(), Query::new().newest_first()];
     for pipeline in PIPELINES {
@@ -226,6 +249,39 @@ fn format_1_opens_with_all_that_is_in_it() {
         drop(database);
         assert_eq!(format_of(&path), 1);
         assert_same(&Database::open(&path).unwrap(), &memory);
+    }
+}
+
+#[test]
+fn format_1_has_its_indexes_of_fields() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("s.samplestore");
+    unpack("format-1-fields.pages", &path);
+    let memory = MemoryStorage::new();
+    live(&memory);
+    live_on(&memory);
+    let database = Database::open(&path).unwrap();
+    let indexes = database.indexes().unwrap();
+    let indexes: Vec<_> = indexes
+        .iter()
+        .map(|index| (index.field.to_string(), index.progress))
+        .collect();
+    assert_eq!(indexes, INDEXED.map(|(field, _)| (field.to_owned(), 1.0)));
+    for _ in 0..2 {
+        assert_same(&database, &memory);
+        for (field, condition) in INDEXED {
+            let query = Query::new().condition(condition.parse().unwrap());
+            let expected = memory.list(&query).unwrap().samples;
+            assert!(expected.len() > 10, "{query}");
+            assert_eq!(database.list(&query).unwrap().samples, expected, "{query}");
+            assert_eq!(database.explain(&query).unwrap().field_indexes, [field]);
+        }
+        assert!(database.check(|_| ()).unwrap().is_sound());
+        // They are written on, in their own format.
+        let batch: Vec<Sample> = (0..150).map(|number| sample(number * 3, "first")).collect();
+        for storage in [&database as &dyn Storage, &memory] {
+            storage.store(&batch).unwrap();
+        }
     }
 }
 

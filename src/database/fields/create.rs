@@ -33,6 +33,7 @@ impl Database {
     /// about 20 bytes for each sample that it ever had.
     ///
     /// Numbers are found by ranges and by equality, whole numbers beyond 2^53 with some neighbours; strings and bools by equality.
+    /// A key is eight bytes of a row, which for a string are its hash: ranges of strings and `like` read what the other filters leave.
     /// A condition uses an index where it is joined to the others by `and`: under `or` and `not` it does not. A file may have 64.
     ///
     /// ```
