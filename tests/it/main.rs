@@ -73,6 +73,15 @@ mod scripted;
     feature = "s3"
 ))]
 mod servers;
+/// How fast each backend is, as the docs have it.
+#[cfg(all(
+    feature = "delta",
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3",
+    unix
+))]
+mod times;
 /// Names, texts and input that mean harm.
 mod untrusted;
 /// The weather example on every backend, and its samples through all of them.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 #[path = "../../examples/weather.rs"]
 #[allow(dead_code, unreachable_pub)] // what is not run here
-mod example;
+pub(crate) mod example;
 
 /// What every storage answers. Counted from the input by other means.
 const ANSWERS: &str = "\

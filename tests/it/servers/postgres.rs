@@ -47,6 +47,14 @@ impl Server {
         Some(server)
     }
 
+    /// The same in a folder of the caller's.
+    #[cfg(all(feature = "delta", feature = "kafka", feature = "s3"))] // as times.rs, which asks for it
+    pub(crate) fn start_in(folder: TempDir) -> Option<Self> {
+        let mut server = Self::prepare_in(folder)?;
+        server.restart();
+        Some(server)
+    }
+
     /// Makes the folder of a server, in memory where the machine has that, and does not start it.
     pub(crate) fn prepare() -> Option<Self> {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
