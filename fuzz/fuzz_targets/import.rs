@@ -15,7 +15,7 @@ use samplestore::Sample;
 use command::input::{InputFormat, Source};
 use command::verb::import::mapping::Mapping;
 // The command's files name each other from the root of their crate.
-use command::{arguments, failure, input, interrupt, opening, output, progress, steps, verb};
+use command::{arguments, failure, fields, input, interrupt, opening, output, progress, steps, verb};
 
 #[derive(Parser)]
 struct Flags {

@@ -147,6 +147,14 @@ impl Condition {
         Ok(self.0.of(sample)? == Some(true))
     }
 
+    /// The fields that it asks for, in the order in which they stand there.
+    #[must_use]
+    pub fn fields(&self) -> Vec<&Field> {
+        let mut fields = Vec::new();
+        self.0.add_fields(&mut fields);
+        fields
+    }
+
     /// Ranges of keys, by field, outside of which no sample matches.
     pub(crate) fn bounds(&self) -> Vec<(&Field, Keys)> {
         bounds::of(&self.0)
@@ -154,6 +162,22 @@ impl Condition {
 }
 
 impl Node {
+    fn add_fields<'a>(&'a self, fields: &mut Vec<&'a Field>) {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) => {
+                nodes.iter().for_each(|node| node.add_fields(fields));
+            }
+            Self::Not(node) => node.add_fields(fields),
+            Self::Compare(field, ..)
+            | Self::OneOf(field, _)
+            | Self::Between(field, ..)
+            | Self::Matches(field, _)
+            | Self::Contains(field, _)
+            | Self::Null(field)
+            | Self::Missing(field) => fields.push(field),
+        }
+    }
+
     /// Whether it is true of a sample, or `None` when that is unknown.
     fn of(&self, sample: &Sample) -> Result<Option<bool>> {
         Ok(match self {

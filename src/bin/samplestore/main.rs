@@ -8,6 +8,7 @@
 // To the whole crate, since `fuzz` compiles this file as a module of its own.
 pub(crate) mod arguments;
 pub(crate) mod failure;
+pub(crate) mod fields;
 pub(crate) mod input;
 pub(crate) mod interrupt;
 pub(crate) mod opening;

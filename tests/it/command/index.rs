@@ -111,6 +111,58 @@ fn conditions_go_with_every_verb_that_has_filters() {
 }
 
 #[test]
+fn a_field_that_no_sample_has_is_told_with_the_nearest_when_nothing_matches() {
+    let shell = Shell::new();
+    shell.run_with(["import", "-"], &numbers(20));
+    let told =
+        "none of the newest 20 samples has measurements.tmp (did you mean measurements.temp?)\n";
+    let condition = ["--where", "measurements.tmp > 3 and data.name = 'x1'"];
+    for words in [
+        &["count"][..],
+        &["list", "-f", "jsonl"],
+        &["mark", "ready", "--yes"],
+        &["rm", "--yes"],
+    ] {
+        let answer = shell.run([words, &condition].concat());
+        assert_eq!(
+            (answer.code, answer.words.as_str()),
+            (0, told),
+            "{answer:?}"
+        );
+    }
+    for (condition, told) in [
+        (
+            "data.temp > 3",
+            "none of the newest 20 samples has data.temp (did you mean measurements.temp?)\n",
+        ),
+        (
+            "data.zzz = 1",
+            "none of the newest 20 samples has data.zzz\n",
+        ),
+        ("measurements.temp > 1000", ""),
+        (
+            "data.zzz is missing and measurements.temp < 0",
+            "none of the newest 20 samples has data.zzz\n",
+        ),
+    ] {
+        let answer = shell.run(["count", "--where", condition]);
+        assert_eq!(
+            (answer.data.as_str(), answer.words.as_str()),
+            ("0\n", told),
+            "{condition}"
+        );
+    }
+    assert_eq!(
+        shell.run(["count", "-q", "--where", "data.zzz = 1"]).words,
+        ""
+    );
+    assert_eq!(
+        shell.run(["count", "--where", "data.zzz is missing"]).words,
+        ""
+    );
+}
+
+#[test]
 fn a_condition_that_is_none_is_told_with_its_place() {
     let shell = Shell::with_six();
     let answer = shell.run(["count", "--where", "data.n > 1 adn data.n < 5"]);

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Outcome};
+use crate::fields::tell_unknown;
 use crate::opening::Db;
 use crate::output::{Format, Output, ReportFormat};
 
@@ -29,7 +30,11 @@ pub(crate) struct Count {
 impl Count {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let count = db.read()?.count(&query)?;
+        let reader = db.read()?;
+        let count = reader.count(&query)?;
+        if count == 0 {
+            tell_unknown(&reader, &query)?;
+        }
         let mut output = Output::new();
         match output.format(self.format) {
             Format::Table | Format::Jsonl => writeln!(output, "{count}")?,

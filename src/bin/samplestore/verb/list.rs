@@ -5,6 +5,7 @@ use samplestore::{Cursor, Page, Query, Result, Sample, Samples};
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Outcome, words};
+use crate::fields::tell_unknown;
 use crate::opening::{Db, Reader};
 use crate::output::{Columns, Format, Output, SampleWriter};
 
@@ -48,11 +49,16 @@ impl List {
         let mut listing = Listing::new(&reader, &query)?;
         let columns = || Columns::of(Listing::new(&reader, &query)?);
         let mut writer = SampleWriter::begin(&mut output, format, columns)?;
+        let mut is_empty = true;
         for sample in &mut listing {
+            is_empty = false;
             writer.write(&mut output, &sample?)?;
         }
         writer.finish(&mut output, listing.next.as_ref())?;
         output.finish()?;
+        if is_empty {
+            tell_unknown(&reader, &query)?;
+        }
         if let Some(next) = &listing.next {
             if is_glance {
                 words(&format!(

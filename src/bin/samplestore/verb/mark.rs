@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS, parse_status};
 use crate::failure::{Code, Failure, Outcome};
+use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat};
@@ -49,7 +50,12 @@ impl Mark {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.query()?;
         self.consent.check("mark changes samples")?;
-        let matched = db.read()?.facets(&query)?;
+        let reader = db.read()?;
+        let matched = reader.facets(&query)?;
+        if matched.total() == 0 {
+            tell_unknown(&reader, &query)?;
+        }
+        drop(reader);
         if self.consent.is_dry_run() {
             return self.report(&matched, Changed::default());
         }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::mark::by_status;
 use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome};
+use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat};
@@ -48,7 +49,12 @@ impl Rm {
         }
         let query = self.filters.query()?;
         self.consent.check("rm removes samples for good")?;
-        let matched = db.read()?.facets(&query)?;
+        let reader = db.read()?;
+        let matched = reader.facets(&query)?;
+        if matched.total() == 0 {
+            tell_unknown(&reader, &query)?;
+        }
+        drop(reader);
         if self.consent.is_dry_run() || matched.total() == 0 {
             return self.report(&matched, Changed::default());
         }

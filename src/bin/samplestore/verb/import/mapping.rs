@@ -17,6 +17,7 @@ use super::cell::Cell;
 use super::exported::Exported;
 use crate::arguments::parse_status;
 use crate::failure::{Failure, chain};
+use crate::fields::nearest;
 use crate::input::{RECORD_BYTES_MAX, Record};
 
 /// What joins the parts of an id.
@@ -111,7 +112,7 @@ impl Mapping {
             let found = header.iter().position(|column| column == name);
             found.ok_or_else(|| {
                 let failure = Failure::usage(format!("the CSV has no column {name:?}"));
-                match nearest(name, header) {
+                match nearest(name, header.iter().map(String::as_str)) {
                     Some(near) => failure.with_hint(format!("did you mean {near:?}?")),
                     None => failure.with_hint(format!("it has {}", header.join(", "))),
                 }
@@ -285,14 +286,4 @@ fn instant(name: &str, text: &str) -> Result<DateTime<Utc>, String> {
     at.ok_or_else(|| {
         format!("field {name:?} is {text:?}, which is no instant such as 2013-06-01T12:00:00Z")
     })
-}
-
-/// The column most like `name`, if one is.
-fn nearest<'a>(name: &str, header: &'a [String]) -> Option<&'a String> {
-    let likeness = |column: &&String| {
-        let likeness = strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase());
-        (likeness * 1e6) as u64
-    };
-    let near = header.iter().max_by_key(likeness)?;
-    (likeness(&near) > 800_000).then_some(near)
 }
