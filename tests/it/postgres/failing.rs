@@ -77,7 +77,7 @@ fn a_run_goes_on_when_the_server_is_back() {
             if number == 430 {
                 server.lock().unwrap().kill();
                 scope.spawn(|| {
-                    thread::sleep(Duration::from_millis(500));
+                    thread::sleep(Duration::from_secs(2));
                     server.lock().unwrap().restart();
                 });
             }
