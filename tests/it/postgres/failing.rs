@@ -80,8 +80,6 @@ fn a_run_goes_on_when_the_server_is_back() {
                     thread::sleep(Duration::from_secs(2));
                     server.lock().unwrap().restart();
                 });
-                // A session outlives its server while it is kept busy, and ends when it is not.
-                thread::sleep(Duration::from_millis(500));
             }
             sample
         });

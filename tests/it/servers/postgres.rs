@@ -1,5 +1,6 @@
 //! [`Server`]: PostgreSQL in a temporary folder, of a test's own or shared.
 
+use std::fs::DirEntry;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
@@ -136,16 +137,42 @@ impl Server {
         )
     }
 
-    /// Kills the server as the system would, and waits until it is gone.
+    /// Kills the server and its sessions as the loss of a machine would, and waits until they are gone. By itself a session
+    /// outlives its server as long as it is kept busy.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut watchdog) = self.watchdog.take() {
-            watchdog.stdin.take().unwrap().write_all(b"keep\n").unwrap();
-            watchdog.wait().unwrap();
+        let Some(mut watchdog) = self.watchdog.take() else {
+            return;
+        };
+        watchdog.stdin.take().unwrap().write_all(b"keep\n").unwrap();
+        watchdog.wait().unwrap();
+        loop {
+            let processes = self.processes();
+            if processes.is_empty() {
+                return;
+            }
+            // One may have ended meanwhile.
+            let _ = Command::new("kill").arg("-9").args(processes).output();
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Starts the server, and waits until it answers. Sessions of a server that was killed end on their own,
-    /// and until the last of them has ended a new one refuses to start.
+    /// The numbers of the processes that work in the server's data, where the system tells.
+    fn processes(&self) -> Vec<String> {
+        let Ok(all) = std::fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        let data = self.data();
+        let works_there = |process: &DirEntry| {
+            std::fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == data)
+        };
+        let there = all.flatten().filter(works_there);
+        there
+            .filter_map(|process| process.file_name().into_string().ok())
+            .collect()
+    }
+
+    /// Starts the server, and waits until it answers. Until the last session of one that was killed has ended, a new one
+    /// refuses to start.
     pub(crate) fn restart(&mut self) {
         let begun = Instant::now();
         while !self.begin() {
