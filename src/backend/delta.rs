@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `delta/place.rs` opens the folder or the bucket, and `delta/disk.rs` makes files durable; `delta/schema.rs` has the columns,
-//! `delta/row.rs` puts samples into them; `delta/table.rs` knows the newest state; `delta/select.rs` reads,
+//! `delta/row.rs` puts samples into them; `delta/table.rs` knows the newest state; `delta/select.rs` reads (`delta/names.rs`: many ids),
 //! `delta/stream.rs` sample by sample; `delta/change.rs` writes, `delta/file.rs` one file; `delta/upkeep.rs`
 //! merges small files and removes old ones; `delta/failure.rs` says what an error means.
 //!
@@ -19,6 +19,7 @@ mod change;
 mod disk;
 mod failure;
 mod file;
+mod names;
 mod place;
 mod row;
 mod schema;

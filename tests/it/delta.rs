@@ -2,6 +2,8 @@
 
 /// Large samples, and more of them than are held in memory.
 mod large;
+/// Many ids and matches.
+mod many;
 /// Tables in S3.
 #[cfg(feature = "s3")]
 mod s3;

@@ -14,6 +14,7 @@ use deltalake::table::state::DeltaTableState;
 use futures_util::TryStreamExt;
 
 use super::failure::Failure;
+use super::names::one_of;
 use super::row::{self, longs, texts};
 use super::schema::{CREATED_AT_US, DATE, ID, PIPELINE, RANK, STATUS, date, days};
 use super::table::{FILE, MEMORY_BYTES, Table};
@@ -188,8 +189,7 @@ impl Selected {
         let mut filters = Vec::new();
         let query = &self.query;
         if !query.pipelines().is_empty() {
-            let pipelines = query.pipelines().iter().map(|name| lit(name.as_str()));
-            filters.push(ident(PIPELINE).in_list(pipelines.collect(), false));
+            filters.extend(one_of(PIPELINE, query.pipelines()));
         }
         if !query.statuses().is_empty() {
             let statuses = query.statuses().iter().map(|status| lit(status.as_str()));
@@ -199,8 +199,7 @@ impl Selected {
             filters.push(ident(STATUS).eq(lit(from.as_str())));
         }
         if let Some(ids) = query.id_set() {
-            let ids = ids.iter().map(|id| lit(id.as_str()));
-            filters.push(ident(ID).in_list(ids.collect(), false));
+            filters.extend(one_of(ID, ids));
         }
         let range = query.time_range();
         let mut first = range.first;
