@@ -18,6 +18,7 @@ use redb::Builder;
 use super::Database;
 use super::disk::{Access, FileDisk};
 use super::failure::{Context, commit_failure, damaged, disk_failure, guard, wrap};
+use super::fresh::take_rights;
 use super::header::HALF_BYTES;
 use super::options::sync_folder;
 use super::schema::{FIELDS, TablesMut};
@@ -226,8 +227,7 @@ impl Draft {
     /// Gives the copy its name.
     fn finish(&self, path: &Path, own: &Path, overwrite: bool) -> Result<()> {
         let failed = |cause| Error::io(OPERATION, path.display(), cause);
-        let permissions = fs::metadata(own).map_err(failed)?.permissions();
-        self.file.set_permissions(permissions).map_err(failed)?;
+        take_rights(&self.file, own).map_err(failed)?;
         self.file.sync_all().map_err(failed)?;
         // Unlike a new name, a link is refused where there is a file by now.
         let is_linked = !overwrite

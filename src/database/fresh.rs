@@ -2,7 +2,8 @@
 //!
 //! So whoever looks sees the old state or the new one, and after a crash there is at worst a file of the other name, which nothing needs.
 
-use std::fs::{self, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -40,8 +41,8 @@ impl Fresh {
     /// A new file, which is to be called `path`, and is in the same folder meanwhile. Nobody else may read it
     /// before it is finished.
     pub(super) fn create(path: &Path, operation: &'static str) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default();
-        let mut temporary = name.to_owned();
+        let mut temporary = OsString::from(".");
+        temporary.push(path.file_name().unwrap_or_default());
         temporary.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
         let temporary = path.with_file_name(temporary);
         create_private(&temporary)
@@ -91,8 +92,8 @@ impl Fresh {
             }
             database.close()?;
         }
-        fs::metadata(like)
-            .and_then(|metadata| fs::set_permissions(&self.temporary, metadata.permissions()))
+        File::open(&self.temporary)
+            .and_then(|file| take_rights(&file, like))
             .and_then(|()| fs::rename(&self.temporary, &self.path))
             .map_err(|cause| Error::io(operation, self.path.display(), cause))?;
         self.is_finished = true;
@@ -110,6 +111,22 @@ impl Drop for Fresh {
             }
         }
     }
+}
+
+/// Gives a file the permissions of another one, and where that is allowed its owner.
+pub(super) fn take_rights(file: &File, like: &Path) -> io::Result<()> {
+    let like = fs::metadata(like)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+            // Root may. Others have made a file of their own, as everybody does who makes one.
+            let _ = fchown(file, Some(like.uid()), Some(like.gid()));
+        }
+    }
+    file.set_permissions(like.permissions())
 }
 
 /// Makes an empty file that only its owner may read.

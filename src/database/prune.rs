@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
 
 use super::Database;
-use super::failure::guard;
+use super::failure::{damaged, guard};
 use super::filter::{ColumnReader, Filter, Place, first_row};
 use super::matching::{Matching, Request};
 use super::pipelines::read_all;
@@ -175,9 +175,9 @@ impl Prune {
                 }
             } else if keep <= total / 2 {
                 // From the nearer end.
-                nth(view, &of_any_time.newest_first(), keep)?
+                Some(nth(view, &of_any_time.newest_first(), keep)?)
             } else {
-                nth(view, &of_any_time, total - keep + 1)?
+                Some(nth(view, &of_any_time, total - keep + 1)?)
             };
             targets.push(Target { query, end });
         }
@@ -185,17 +185,25 @@ impl Prune {
     }
 }
 
-/// The place of the `n`-th sample of a query without conditions, counted from 1; `None` when there are fewer.
-fn nth(view: &Arc<View>, query: &Query, n: u64) -> Result<Option<Place>> {
+/// The place of the `n`-th sample of a query without conditions, counted from 1, of which the counters say that there are
+/// as many.
+fn nth(view: &Arc<View>, query: &Query, n: u64) -> Result<Place> {
     let mut stream = Stream::open(Arc::clone(view), Filter::resolve(view, query)?, None)?;
-    let mut last = None;
-    for _ in 0..n {
-        last = stream.next()?;
+    let mut found = 0;
+    loop {
+        let Some(place) = stream.next()? else {
+            // Taken for the end of all, that would remove what is to be kept.
+            let message = format!("counters say that there are {n} samples, and there are {found}");
+            return Err(damaged(OPERATION, message).with_subject(query.to_string()));
+        };
+        found += 1;
+        if found >= n {
+            return Ok(place);
+        }
     }
-    Ok(last)
 }
 
-/// The same for a query with conditions, which are asked of each record until so many match.
+/// The same for a query with conditions, which are asked of each record until so many match; `None` when there are fewer.
 fn nth_matching(
     view: &Arc<View>,
     readers: &Arc<Readers>,

@@ -4,6 +4,7 @@
 //! old one's indexes or with the pages they lie in, memory is bounded, a crash leaves the one or the other, and the code
 //! that makes the indexes is the one that always does. It costs the room of a second file meanwhile.
 
+use std::fs;
 use std::path::Path;
 
 use super::Database;
@@ -22,13 +23,20 @@ impl Database {
     /// durable; until then the old one is as it was, whatever happens. Samples keep their order. Cursors from before are not valid
     /// any more. On systems where a file that is open cannot be replaced it fails, and changes nothing.
     ///
+    /// Where `path` is a symbolic link, the file that it leads to is replaced. Other names of the same file (hard links) keep the old one. The
+    /// new file has the permissions of the old one, and where that is allowed its owner. Meanwhile it is called as the old one is, with a
+    /// dot before it and `.tmp` behind; a process that is killed leaves it, and it can be removed.
+    ///
     /// # Errors
     /// [`Damaged`](crate::ErrorKind::Damaged) when a sample or a commit cannot be read, which only
     /// [`salvage`](Self::salvage) can leave out; [`Locked`](crate::ErrorKind::Locked) while anybody has the file open;
     /// [`NotFound`](crate::ErrorKind::NotFound), [`NotADatabase`](crate::ErrorKind::NotADatabase),
     /// [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io).
     pub fn reindex(path: impl AsRef<Path>, progress: impl Fn(f64)) -> Result<u64> {
-        let path = path.as_ref();
+        let given = path.as_ref();
+        // What cannot be resolved cannot be opened either, which says why.
+        let resolved = fs::canonicalize(given).unwrap_or_else(|_| given.to_owned());
+        let path = resolved.as_path();
         let refused = |what: &str| {
             let message = format!("{what} cannot be read; salvage copies what can be");
             damaged(OPERATION, message).with_subject(path.display())

@@ -114,6 +114,15 @@ fn forge(table: &mut Bytes<'_>, kind: Kind, key: u64, change: impl FnOnce(&mut V
     });
 }
 
+/// The file with 65,536 samples more in a pipeline, as its counters say.
+pub(in crate::database) fn with_counters_too_high() -> Vec<u8> {
+    tamper(&file(), |tables| {
+        forge(&mut tables.summary, Kind::Pipeline, 1, |value| {
+            value[10] += 1;
+        });
+    })
+}
+
 fn first_key(table: &Bytes<'_>) -> u64 {
     table.first().unwrap().unwrap().0.value()
 }

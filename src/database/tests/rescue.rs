@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::check::FaultKind;
-use super::super::check::tests::{changes, file, open, tamper};
+use super::super::check::tests::{changes, file, open, tamper, with_counters_too_high};
 use super::super::disk::memory::MemoryDisk;
 use super::super::disk::{Access, FileDisk};
-use super::super::{Database, RepairOutcome};
+use super::super::{Backup, Database, Prune, RepairOutcome};
 use crate::query::Query;
 use crate::sample::{Sample, Status};
 use crate::storage::Storage;
@@ -224,6 +224,24 @@ fn damaged_records_are_marked_replaced_and_deleted_by_their_ids() {
     assert_eq!(damaging, 4);
 }
 
+/// Counters that are too high are no reason to remove what is to be kept.
+#[test]
+fn nothing_is_pruned_by_counters_that_are_too_high() {
+    // From the newest one on, and from the oldest one on.
+    for keep in [5_000, 60_000] {
+        let database = open(&with_counters_too_high());
+        let before = all(&database);
+        let prune = Prune::new().keep_newest(keep);
+        for failed in [
+            database.prunable(&prune).map(drop),
+            database.prune(&prune).map(drop),
+        ] {
+            assert_eq!(failed.unwrap_err().kind(), ErrorKind::Damaged, "{keep}");
+        }
+        assert_eq!(all(&database), before);
+    }
+}
+
 /// Whatever is lost of the index of ids, looking one up comes to an end.
 #[test]
 fn ids_are_looked_up_in_a_damaged_index_or_that_is_an_error() {
@@ -246,6 +264,62 @@ fn ids_are_looked_up_in_a_damaged_index_or_that_is_an_error() {
     }
     // At the least for all ids, when every run is gone.
     assert!(errors >= 20, "{errors}");
+}
+
+/// A link to a file is a name of it, for what puts another file in its place too.
+#[cfg(unix)]
+#[test]
+fn a_file_is_rebuilt_where_it_is_and_not_where_a_link_to_it_is() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    let counter = |what: &str| what == "a pipeline that counts wrongly";
+    let change = changes().into_iter().find(|(what, ..)| counter(what));
+    let damaged = tamper(&file(), change.unwrap().2);
+    for is_repair in [false, true] {
+        let (folder, path) = on_disk(&damaged);
+        let places = folder.path().join("links");
+        fs::create_dir(&places).unwrap();
+        let link = places.join("link.redb");
+        symlink("../s.redb", &link).unwrap();
+        let before = fs::metadata(&path).unwrap();
+        match is_repair {
+            true => {
+                let report = Database::repair(&link, |_| ()).unwrap();
+                assert_eq!(report.outcome, RepairOutcome::Rebuilt);
+            }
+            false => assert!(Database::reindex(&link, |_| ()).unwrap() > 0),
+        }
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let after = fs::metadata(&path).unwrap();
+        assert_ne!(after.ino(), before.ino());
+        assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+        let database = Database::open(&path).unwrap();
+        assert!(database.check(|_| ()).unwrap().is_sound());
+        assert_alone(&places, &["link.redb"]);
+    }
+}
+
+/// Who may hand files to others, as root may, leaves a file to its owner.
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_rebuilt_keeps_its_owner() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    let (_folder, path) = on_disk(&file());
+    if chown(&path, Some(4_321), Some(1_234)).is_err() {
+        // Nobody but root may, and only then is there anything to keep.
+        return;
+    }
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+    Database::reindex(&path, |_| ()).unwrap();
+    let copy = path.with_file_name("copy.redb");
+    let database = Database::open(&path).unwrap();
+    database.backup(&copy, &Backup::new()).unwrap();
+    for path in [path, copy] {
+        let rebuilt = fs::metadata(path).unwrap();
+        assert_eq!((rebuilt.uid(), rebuilt.gid()), (4_321, 1_234));
+        assert_eq!(rebuilt.mode() & 0o777, 0o640);
+    }
 }
 
 #[test]
