@@ -176,6 +176,20 @@ impl Db {
         })
     }
 
+    /// Refuses to make a file in the place of the database file.
+    pub(crate) fn refuse_as_target(&self, path: &Path) -> Result<(), Failure> {
+        let Some((own, _)) = self.location.database()? else {
+            return Ok(());
+        };
+        match (own.canonicalize(), path.canonicalize()) {
+            (Ok(own), Ok(target)) if own == target => Err(Failure::usage(format!(
+                "{} is the database itself",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The database file, and how it is opened, shared with others.
     fn file(&self) -> Result<(&Path, Options), Failure> {
         let Some((path, options)) = self.location.database()? else {

@@ -65,6 +65,16 @@ fn hist_draws_a_picture() {
     assert_eq!(svg.matches("<title>").count(), 6);
     assert!(svg.contains("<title>2013-06-01 05:00: 1</title>"), "{svg}");
     assert!(svg.contains(">dlq</text>"), "{svg}");
+    // Nothing that is there is replaced by the way, and the database never.
+    let again = shell.run(words);
+    assert_eq!(again.code, 2, "{again:?}");
+    assert!(again.words.contains("--overwrite"), "{again:?}");
+    let words = [words.as_slice(), &["--overwrite"]].concat();
+    assert_eq!(shell.run(words).code, 0);
+    let db = shell.db();
+    let into_itself = shell.run(["hist", "hour", "--svg", db.to_str().unwrap(), "--overwrite"]);
+    assert_eq!(into_itself.code, 2, "{into_itself:?}");
+    assert_eq!(shell.data(["count"]), "6\n");
 }
 
 #[test]

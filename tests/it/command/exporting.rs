@@ -220,6 +220,15 @@ fn a_file_appears_whole_or_not_at_all() {
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.words.starts_with("6 samples in "), "{done:?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), shell.data(["export"]));
+    // Into the database that is read: never, by whichever name it is called.
+    let db = shell.db();
+    let into_itself = ["export", db.to_str().unwrap(), "-f", "csv", "--overwrite"];
+    let into_itself = shell.run(into_itself);
+    assert_eq!(into_itself.code, 2, "{into_itself:?}");
+    assert!(
+        into_itself.words.contains("the database itself"),
+        "{into_itself:?}"
+    );
     let nowhere = shell.path("none/x.csv");
     let answer = shell.run(["export", nowhere.to_str().unwrap()]);
     assert_eq!(answer.code, 1);

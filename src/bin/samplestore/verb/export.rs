@@ -129,6 +129,9 @@ impl Export {
         if matches!(format, ExportFormat::Parquet | ExportFormat::Arrow) {
             return Err(no_arrow());
         }
+        if !is_stdout {
+            db.refuse_as_target(&self.to)?;
+        }
         let reader = db.read()?;
         let mut output = match is_stdout {
             true => Output::new(),

@@ -52,15 +52,21 @@ pub(crate) struct Hist {
     /// Draw a picture into this file, in place of writing the counts
     #[arg(long, value_name = "FILE", conflicts_with_all = ["format", "json"])]
     svg: Option<PathBuf>,
+    /// Put the picture in the place of a file that is there
+    #[arg(long, requires = "svg")]
+    overwrite: bool,
 }
 
 impl Hist {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
+        if let Some(path) = &self.svg {
+            db.refuse_as_target(path)?;
+        }
         let histogram = db.read()?.histogram(&query, self.interval)?;
         let chart = self.chart(&histogram, &query)?;
         if let Some(path) = &self.svg {
-            let mut output = Output::file(path, true)?;
+            let mut output = Output::file(path, self.overwrite)?;
             write_svg(&mut output, &chart)?;
             output.finish()?;
             words(&format!(
