@@ -20,6 +20,8 @@ const OPERATION: &str = "understand where samples are kept";
 const CREATE: &str = "create";
 /// Words in the names of options whose values are shown to nobody.
 const SECRETS: [&str; 5] = ["password", "secret", "token", "key", "credential"];
+/// What passwords stand behind in the connection strings of clients.
+const KEYWORDS: [&str; 3] = ["password=", "passwd=", "pwd="];
 /// What stands in the place of a secret.
 const HIDDEN: &str = "***";
 
@@ -267,12 +269,11 @@ pub(super) fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The URL without what may be a secret: rather too much of it is hidden than too little.
+/// The URL or path without what may be a secret: rather too much of it is hidden than too little.
 fn redacted(url: &str) -> String {
-    let Some((_, rest)) = split_scheme(url) else {
-        return url.to_owned();
+    let Some((name, rest)) = split_scheme(url) else {
+        return without_keyword(url);
     };
-    let scheme = &url[..url.len() - rest.len()];
     // A password may hold any character if it is not encoded as it should be, so all from the first
     // colon to the last @ is taken for one.
     let rest = match (rest.find(':'), rest.rfind('@')) {
@@ -281,14 +282,48 @@ fn redacted(url: &str) -> String {
         }
         _ => rest.to_owned(),
     };
-    let Some((place, options)) = rest.split_once('?') else {
-        return format!("{scheme}{rest}");
+    let (place, options) = match rest.split_once('?') {
+        Some((place, options)) => (place, Some(options)),
+        None => (rest.as_str(), None),
     };
-    let shown = options.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
-        _ => pair.to_owned(),
-    });
-    format!("{scheme}{place}?{}", shown.collect::<Vec<_>>().join("&"))
+    let mut shown = format!("{name}:{}", without_keyword(place));
+    for (number, pair) in options
+        .into_iter()
+        .flat_map(|all| all.split('&'))
+        .enumerate()
+    {
+        shown.push(if number == 0 { '?' } else { '&' });
+        shown.push_str(&match pair.split_once('=') {
+            Some((option, _)) if is_public(name, option) => pair.to_owned(),
+            Some((option, _)) => format!("{option}={HIDDEN}"),
+            None if pair.is_empty() || is_public(name, pair) => pair.to_owned(),
+            None => HIDDEN.to_owned(),
+        });
+    }
+    shown
+}
+
+/// Whether the value of an option may be shown: it must be known, since a misspelt name says nothing of its value.
+fn is_public(scheme: &str, option: &str) -> bool {
+    let mut schemes = SCHEMES.iter();
+    let scheme = schemes.find(|known| known.name.eq_ignore_ascii_case(scheme));
+    let options = scheme
+        .and_then(|scheme| scheme.backend)
+        .map(|backend| backend.options);
+    let is_known = option == CREATE || options.is_some_and(|known| known.contains(&option));
+    is_known && !is_secret(option)
+}
+
+/// Hides all behind `password=`, as PostgreSQL's connection strings have it, which are no URLs.
+fn without_keyword(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let found = KEYWORDS
+        .iter()
+        .filter_map(|word| Some(lower.find(word)? + word.len()));
+    match found.min() {
+        Some(end) => format!("{}{HIDDEN}", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn is_secret(name: &str) -> bool {
@@ -419,17 +454,29 @@ mod tests {
             ),
             (
                 "postgres://me:se/cr?e@t@host/db?x=1",
-                "postgres://me:***@host/db?x=1",
+                "postgres://me:***@host/db?x=***",
             ),
             (
                 "postgres://me@host/db?password=secret&x=1",
-                "postgres://me@host/db?password=***&x=1",
+                "postgres://me@host/db?password=***&x=***",
             ),
             (
                 "s3://b/p?SECRET_ACCESS_KEY=secret",
                 "s3://b/p?SECRET_ACCESS_KEY=***",
             ),
             ("redb:a?create=false", "redb:a?create=false"),
+            (
+                "redb:a?durability=deferred&read_only",
+                "redb:a?durability=deferred&read_only",
+            ),
+            // What is not known may be anything, and be misspelt.
+            ("redb:a?x=secret&secret&&y=", "redb:a?x=***&***&&y=***"),
+            ("mysql://host/db?auth=secret", "mysql://host/db?auth=***"),
+            ("host=a Password=secret", "host=a Password=***"),
+            (
+                "postgres:host=a password='se cret'",
+                "postgres:host=a password=***",
+            ),
             ("a:b@c", "a:b@c"),
         ] {
             assert_eq!(redacted(url), shown);

@@ -64,12 +64,18 @@ impl Bucket {
             found.or_else(|| from_profile(name))
         };
         let endpoints = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+        let endpoint = setting("endpoint", &endpoints, "endpoint_url");
+        // Errors of the client show it.
+        if endpoint.as_deref().is_some_and(|url| url.contains('@')) {
+            return Err(location
+                .invalid("the endpoint has a user or a password in it, which S3 does not know"));
+        }
         Ok(Self {
             name: name.to_owned(),
             prefix: prefix.to_owned(),
             keys,
             region: setting("region", &["AWS_REGION", "AWS_DEFAULT_REGION"], "region"),
-            endpoint: setting("endpoint", &endpoints, "endpoint_url"),
+            endpoint,
             virtual_hosted_style: location.flag("virtual_hosted_style")?,
         })
     }

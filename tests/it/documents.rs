@@ -385,6 +385,16 @@ mod s3 {
         }
     }
 
+    /// Nobody has such an endpoint, but it would be in every error of the client.
+    #[test]
+    fn an_endpoint_with_a_password_in_it_is_refused_without_it() {
+        let url = "s3://bucket/prefix?endpoint=http://user:of-no-value@127.0.0.1:1";
+        let error = connect(url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+        assert!(error.to_string().contains("the endpoint has"), "{error}");
+        assert!(!format!("{error:?}").contains("of-no-value"), "{error:?}");
+    }
+
     #[test]
     fn a_bucket_that_is_not_there_is_told() {
         let Some(server) = shared() else { return };
