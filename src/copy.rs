@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::error::Result;
+use crate::proceed::{Proceed, told};
 use crate::query::Query;
 use crate::retry::RetryPolicy;
 use crate::sample::Sample;
 use crate::storage::{Storage, StoreReport};
 
+const OPERATION: &str = "copy samples";
 /// A batch is stored before its samples take more than this many bytes, however few they are.
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// How many ids of samples that are not equal are told at most.
@@ -26,7 +28,7 @@ pub struct CopyOptions {
     batch_samples_max: usize,
     verify: bool,
     retry: RetryPolicy,
-    progress: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+    progress: Option<Arc<dyn Fn(u64) -> bool + Send + Sync>>,
 }
 
 impl CopyOptions {
@@ -61,14 +63,19 @@ impl CopyOptions {
 
     /// Is told after each batch how many samples were copied so far, and on the way through the closing
     /// comparison how many were compared.
-    pub fn on_progress(mut self, progress: impl Fn(u64) + Send + Sync + 'static) -> Self {
-        self.progress = Some(Arc::new(progress));
+    /// It may end the copying there.
+    pub fn on_progress<P: Proceed>(
+        mut self,
+        progress: impl Fn(u64) -> P + Send + Sync + 'static,
+    ) -> Self {
+        self.progress = Some(Arc::new(move |count| progress(count).proceeds()));
         self
     }
 
-    fn tell(&self, count: u64) {
-        if let Some(progress) = &self.progress {
-            progress(count);
+    fn tell(&self, count: u64) -> Result<()> {
+        match &self.progress {
+            Some(progress) => told(OPERATION, progress(count)),
+            None => Ok(()),
         }
     }
 }
@@ -178,7 +185,7 @@ impl fmt::Display for CopyReport {
 /// ```
 ///
 /// # Errors
-/// Those of the two storages. What was stored by then stays.
+/// Those of the two storages, and [`Interrupted`](crate::ErrorKind::Interrupted). What was stored by then stays.
 pub fn copy(
     source: &dyn Storage,
     target: &dyn Storage,
@@ -189,8 +196,7 @@ pub fn copy(
     batches(source, query, options, |batch| {
         report.stored += store(target, batch, options, &mut report.retries)?;
         report.copied += batch.len() as u64;
-        options.tell(report.copied);
-        Ok(())
+        options.tell(report.copied)
     })?;
     target.flush()?;
     if !target.capabilities().query {
@@ -203,8 +209,7 @@ pub fn copy(
         batches(source, query, options, |batch| {
             compare(target, batch, &mut found)?;
             seen += batch.len() as u64;
-            options.tell(seen);
-            Ok(())
+            options.tell(seen)
         })?;
         report.verified = Some(found);
     }

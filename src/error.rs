@@ -52,6 +52,8 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// Only a part of a batch was stored; see [`Error::stored_ids`].
     Partial,
+    /// Whoever is told of the progress ended the work; see [`Proceed`](crate::Proceed).
+    Interrupted,
     /// An input or output operation failed.
     Io,
     /// A panic was caught: in a stage, or in a library below this one.
@@ -82,6 +84,7 @@ impl ErrorKind {
             Self::NeedsRepair => "needs repair",
             Self::OutcomeUnknown => "outcome unknown",
             Self::Partial => "partly stored",
+            Self::Interrupted => "interrupted",
             Self::Io => "input or output failed",
             Self::Panicked => "panicked",
             Self::Backend => "backend failed",

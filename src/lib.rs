@@ -64,6 +64,7 @@ mod memory;
 mod panicked;
 mod payload;
 mod pipeline;
+mod proceed;
 mod query;
 mod retry;
 mod sample;
@@ -93,6 +94,7 @@ pub use pipeline::{
     Pipeline, PipelineBuilder, Progress, RunOutcome, RunReport, SourceItem, Stage, WithSource,
     WithStorage,
 };
+pub use proceed::Proceed;
 pub use query::{
     Condition, Cursor, FILTERS, Facet, Facets, Field, Filter, Histogram, Interval, Order, Page,
     Query, Selection, TimeRange, parse_instant, parse_span,

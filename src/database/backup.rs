@@ -25,6 +25,7 @@ use super::schema::{FIELDS, TablesMut};
 use super::view::View;
 use super::volume::{Backend, Volume};
 use crate::error::{Error, ErrorKind, Result};
+use crate::proceed::{Proceed, told};
 use copy::Copy;
 use hashes::Hashes;
 
@@ -35,12 +36,15 @@ const CACHE_BYTES: usize = 32 << 20;
 /// The caller is told of progress each so many entries.
 const TOLD_ENTRIES: u64 = 64;
 
+/// Is told how far a copy is, and says whether it goes on.
+type OnProgress = dyn Fn(f64) -> bool + Send + Sync;
+
 /// How [`Database::backup`] makes its copy.
 #[derive(Clone, Default)]
 #[must_use = "nothing is copied until a database is asked to"]
 pub struct Backup {
     overwrite: bool,
-    on_progress: Option<Arc<dyn Fn(f64) + Send + Sync>>,
+    on_progress: Option<Arc<OnProgress>>,
 }
 
 impl Backup {
@@ -56,8 +60,11 @@ impl Backup {
     }
 
     /// Is told now and then how far it has come, from 0 to 1.
-    pub fn on_progress(mut self, progress: impl Fn(f64) + Send + Sync + 'static) -> Self {
-        self.on_progress = Some(Arc::new(progress));
+    pub fn on_progress<P: Proceed>(
+        mut self,
+        progress: impl Fn(f64) -> P + Send + Sync + 'static,
+    ) -> Self {
+        self.on_progress = Some(Arc::new(move |done| progress(done).proceeds()));
         self
     }
 }
@@ -91,7 +98,7 @@ impl Database {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) when there is a file at `path` and it may not be overwritten, or it is the
     /// database's own; [`Damaged`](ErrorKind::Damaged) when the database is, so that it cannot be copied whole;
     /// [`Closed`](ErrorKind::Closed), [`NotFound`](ErrorKind::NotFound) for the folder, [`ReadOnly`](ErrorKind::ReadOnly),
-    /// [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io).
+    /// [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io), [`Interrupted`](ErrorKind::Interrupted).
     pub fn backup(&self, path: impl AsRef<Path>, backup: &Backup) -> Result<u64> {
         let path = path.as_ref();
         let view = self.engine.view(OPERATION)?;
@@ -263,14 +270,14 @@ impl Drop for Draft {
 
 /// Tells the caller how far it is.
 struct Told<'a> {
-    progress: Option<&'a (dyn Fn(f64) + Send + Sync)>,
+    progress: Option<&'a OnProgress>,
     entries: u64,
     /// How many are written and read back in all, about.
     total: u64,
 }
 
 impl<'a> Told<'a> {
-    fn new(view: &View, progress: Option<&'a (dyn Fn(f64) + Send + Sync)>) -> Result<Self> {
+    fn new(view: &View, progress: Option<&'a OnProgress>) -> Result<Self> {
         let entries = view.tables.entries()?;
         Ok(Self {
             progress,
@@ -279,18 +286,20 @@ impl<'a> Told<'a> {
         })
     }
 
-    fn entry(&mut self) {
+    fn entry(&mut self) -> Result<()> {
         self.entries += 1;
-        if self.entries.is_multiple_of(TOLD_ENTRIES)
-            && let Some(progress) = self.progress
-        {
-            progress((self.entries as f64 / self.total as f64).min(1.0));
+        match self.progress {
+            Some(progress) if self.entries % TOLD_ENTRIES == 1 => {
+                let share = (self.entries as f64 / self.total as f64).min(1.0);
+                told(OPERATION, progress(share))
+            }
+            _ => Ok(()),
         }
     }
 
     fn end(&self) {
         if let Some(progress) = self.progress {
-            progress(1.0);
+            let _ = progress(1.0);
         }
     }
 }

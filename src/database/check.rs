@@ -26,6 +26,7 @@ use super::pipelines::Entry;
 use super::schema::{CHUNK_ROWS, COLUMN_ROWS, STATUS_ROWS, cell_key, run_key};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
+use crate::proceed::{Proceed, told};
 
 const OPERATION: &str = "check the database";
 
@@ -246,8 +247,11 @@ impl Database {
     /// ```
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed), [`Io`](ErrorKind::Io).
-    pub fn check(&self, progress: impl Fn(f64) + Send + Sync + 'static) -> Result<CheckReport> {
+    /// [`Closed`](ErrorKind::Closed), [`Io`](ErrorKind::Io), [`Interrupted`](ErrorKind::Interrupted).
+    pub fn check<P: Proceed>(
+        &self,
+        progress: impl Fn(f64) -> P + Send + Sync + 'static,
+    ) -> Result<CheckReport> {
         let mut report = CheckReport {
             is_complete: true,
             ..CheckReport::default()
@@ -264,14 +268,15 @@ impl Database {
         let mut check = Check::new(&view, report)?;
         let chunks = view.state.next_row.div_ceil(CHUNK_ROWS);
         for chunk in 0..chunks {
-            progress(PAGES_SHARE + (1.0 - PAGES_SHARE) * chunk as f64 / chunks as f64);
+            let share = PAGES_SHARE + (1.0 - PAGES_SHARE) * chunk as f64 / chunks as f64;
+            told(OPERATION, progress(share).proceeds())?;
             check.chunk(chunk)?;
             if !check.report.is_complete {
                 return Ok(check.report);
             }
         }
         let report = check.finish()?;
-        progress(1.0);
+        let _ = progress(1.0);
         Ok(report)
     }
 }

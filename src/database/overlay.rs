@@ -18,8 +18,8 @@ use super::disk::Disk;
 /// The unit in which what was written is kept.
 const PIECE_BYTES: usize = 4_096;
 
-/// Is told how many bytes were read so far.
-pub(super) type OnRead = Box<dyn Fn(u64) + Send + Sync>;
+/// Is told how many bytes were read so far, and says whether reading goes on.
+pub(super) type OnRead = Box<dyn Fn(u64) -> io::Result<()> + Send + Sync>;
 
 /// redb's storage on a disk from some byte on; what is written lies over it.
 pub(super) struct Overlay {
@@ -153,8 +153,7 @@ impl StorageBackend for Overlay {
             self.regions()?.guard(offset, out, can_be_there);
         }
         let bytes = len as u64;
-        (self.on_read)(self.read_bytes.fetch_add(bytes, Relaxed) + bytes);
-        Ok(())
+        (self.on_read)(self.read_bytes.fetch_add(bytes, Relaxed) + bytes)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

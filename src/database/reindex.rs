@@ -12,6 +12,7 @@ use super::failure::damaged;
 use super::fresh::Fresh;
 use super::source::{Found, Source};
 use crate::error::Result;
+use crate::proceed::{Proceed, told};
 
 const OPERATION: &str = "rebuild the indexes";
 
@@ -31,8 +32,8 @@ impl Database {
     /// [`Damaged`](crate::ErrorKind::Damaged) when a sample or a commit cannot be read, which only
     /// [`salvage`](Self::salvage) can leave out; [`Locked`](crate::ErrorKind::Locked) while anybody has the file open;
     /// [`NotFound`](crate::ErrorKind::NotFound), [`NotADatabase`](crate::ErrorKind::NotADatabase),
-    /// [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io).
-    pub fn reindex(path: impl AsRef<Path>, progress: impl Fn(f64)) -> Result<u64> {
+    /// [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io), [`Interrupted`](crate::ErrorKind::Interrupted).
+    pub fn reindex<P: Proceed>(path: impl AsRef<Path>, progress: impl Fn(f64) -> P) -> Result<u64> {
         let given = path.as_ref();
         // What cannot be resolved cannot be opened either, which says why.
         let resolved = fs::canonicalize(given).unwrap_or_else(|_| given.to_owned());
@@ -57,7 +58,7 @@ impl Database {
         };
         let leaves = source.leaves();
         for leaf in 0..leaves {
-            progress(leaf as f64 / leaves as f64);
+            told(OPERATION, progress(leaf as f64 / leaves as f64).proceeds())?;
             source.leaf(leaf, &mut add)?;
         }
         source.late(&mut add)?;
@@ -71,7 +72,8 @@ impl Database {
             )));
         }
         let samples = fresh.finish(path, OPERATION)?;
-        progress(1.0);
+        // It is there, whatever the answer is.
+        let _ = progress(1.0);
         Ok(samples)
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Database;
 use super::check::CheckReport;
 use crate::error::{ErrorKind, Result};
+use crate::proceed::Proceed;
 use crate::storage::Storage;
 
 /// How [`Database::repair`] ended.
@@ -44,16 +45,19 @@ impl Database {
     /// # Errors
     /// As [`Options::open`](super::Options::open), but for [`Damaged`](ErrorKind::Damaged) and
     /// [`NeedsRepair`](ErrorKind::NeedsRepair), and as [`reindex`](Self::reindex).
-    pub fn repair(
+    pub fn repair<P: Proceed>(
         path: impl AsRef<Path>,
-        progress: impl Fn(f64) + Send + Sync + 'static,
+        progress: impl Fn(f64) -> P + Send + Sync + 'static,
     ) -> Result<RepairReport> {
         let path = path.as_ref();
         let progress = Arc::new(progress);
         let (of_opening, of_check) = (Arc::clone(&progress), Arc::clone(&progress));
         let opened = Self::options()
             .create(false)
-            .on_repair(move |fraction| of_opening(fraction))
+            .on_repair(move |fraction| {
+                // What an opening has begun it finishes.
+                let _ = of_opening(fraction);
+            })
             .open(path);
         let found = match opened {
             Ok(database) => {

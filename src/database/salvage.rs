@@ -10,6 +10,7 @@ use super::Database;
 use super::fresh::{Fresh, create_private};
 use super::source::{Found, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::proceed::{Proceed, told};
 
 const OPERATION: &str = "salvage a database";
 
@@ -79,11 +80,12 @@ impl Database {
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) when there is a file at `to`; [`Damaged`](ErrorKind::Damaged) when not even the
     /// roots of the tables can be read; [`Locked`](ErrorKind::Locked) while another process writes the file;
-    /// [`NotFound`](ErrorKind::NotFound), [`NotADatabase`](ErrorKind::NotADatabase), [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io).
-    pub fn salvage(
+    /// [`NotFound`](ErrorKind::NotFound), [`NotADatabase`](ErrorKind::NotADatabase), [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io),
+    /// [`Interrupted`](ErrorKind::Interrupted).
+    pub fn salvage<P: Proceed>(
         from: impl AsRef<Path>,
         to: impl AsRef<Path>,
-        progress: impl Fn(f64),
+        progress: impl Fn(f64) -> P,
     ) -> Result<SalvageReport> {
         let (from, to) = (from.as_ref(), to.as_ref());
         let mut source = Source::open(from, false)?;
@@ -105,7 +107,7 @@ impl Database {
         };
         let leaves = source.leaves();
         for leaf in 0..leaves {
-            progress(leaf as f64 / leaves as f64);
+            told(OPERATION, progress(leaf as f64 / leaves as f64).proceeds())?;
             source.leaf(leaf, &mut add)?;
         }
         source.late(&mut add)?;
@@ -113,7 +115,8 @@ impl Database {
         reserved.keep();
         report.lost_commits = source.lost_commits;
         report.notes = std::mem::take(&mut source.notes);
-        progress(1.0);
+        // It is there, whatever the answer is.
+        let _ = progress(1.0);
         Ok(report)
     }
 }

@@ -401,7 +401,7 @@ impl Source {
 /// Opens redb's part of the disk as another process beside its writer would, which looks at the header
 /// and the roots of the tables and at nothing else.
 fn open_database(disk: &Arc<dyn Disk>, base: u64, path: &Path) -> Result<ReadOnlyDatabase> {
-    let overlay = Overlay::new(Arc::clone(disk), base, Box::new(|_| ()))
+    let overlay = Overlay::new(Arc::clone(disk), base, Box::new(|_| Ok(())))
         .map_err(|cause| Error::io(OPERATION, path.display(), cause))?
         .padded();
     let mut flags = [0];

@@ -8,6 +8,7 @@
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
 mod damage;
+mod ended;
 mod fields;
 mod rescue;
 mod upkeep;

@@ -20,6 +20,10 @@ fn filled(count: usize) -> MemoryStorage {
     storage
 }
 
+fn all(storage: &dyn Storage) -> Vec<Sample> {
+    storage.list(&Query::new()).unwrap().samples
+}
+
 #[test]
 fn a_copy_is_equal_in_order_too_and_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
@@ -35,7 +39,6 @@ fn a_copy_is_equal_in_order_too_and_can_be_repeated() {
         report.to_string(),
         "copied 250: 250 inserted, 0 replaced; the target has 250; 250 equal, 0 missing, 0 different"
     );
-    let all = |storage: &dyn Storage| storage.list(&Query::new()).unwrap().samples;
     assert_eq!(all(&database), all(&source));
 
     let again = copy(&source, &database, &Query::new(), &options).unwrap();
@@ -68,6 +71,24 @@ fn progress_is_told_for_both_ways() {
     let report = copy(&filled(10), &MemoryStorage::new(), &Query::new(), &options).unwrap();
     assert!(report.is_whole());
     assert_eq!(*told.lock().unwrap(), [4, 8, 10, 4, 8, 10]);
+}
+
+#[test]
+fn whoever_is_told_may_end_it_and_what_is_copied_stays() {
+    use std::ops::ControlFlow;
+
+    let (source, target) = (filled(10), MemoryStorage::new());
+    let options = CopyOptions::new().batch_samples_max(4);
+    let ending = options.clone().on_progress(|count| match count {
+        8 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    let ended = copy(&source, &target, &Query::new(), &ending).unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::Interrupted);
+    assert_eq!(target.count(&Query::new()).unwrap(), 8);
+    let rest = copy(&source, &target, &Query::new(), &options).unwrap();
+    assert_eq!((rest.stored.inserted, rest.stored.replaced), (2, 8));
+    assert_eq!(all(&target), all(&source));
 }
 
 #[test]

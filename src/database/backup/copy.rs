@@ -91,7 +91,7 @@ impl Copy<'_, '_> {
             // Also without pairs: a bucket that is not there is damage.
             target.insert(key.value(), &bucket)?;
             state.merged_ids += pairs;
-            told.entry();
+            told.entry()?;
         }
         self.hashes.push(&target.hash);
         for (name, from, to, kind) in [
@@ -123,7 +123,7 @@ impl Copy<'_, '_> {
             let kind = kinds.into_iter().find(is_of).unwrap_or(Kind::Chunk);
             unseal(kind, key ^ kind.summary_key(0), sealed.value())?;
             target.insert(key, sealed.value())?;
-            told.entry();
+            told.entry()?;
         }
         self.hashes.push(&target.hash);
         if let (Some(from), Some(to)) = (view.field_table(), &mut self.fields) {
@@ -160,14 +160,14 @@ impl Copy<'_, '_> {
                     bytes.resize(block.encoded_len(), 0);
                     block.encode(&mut bytes);
                     blocks.insert(block.first(), &bytes)?;
-                    told.entry();
+                    told.entry()?;
                 }
             }
             bytes.clear();
             new.encode(&mut bytes);
             seal(Kind::Status, leaf, &mut bytes);
             status.insert(leaf, &bytes)?;
-            told.entry();
+            told.entry()?;
         }
         let (blocks, status) = (blocks.hash, status.hash);
         self.hashes.push(&blocks);
@@ -190,7 +190,7 @@ fn verbatim(
         let (key, sealed) = entry.context(OPERATION)?;
         unseal(kind, key.value(), sealed.value())?;
         target.insert(key.value(), sealed.value())?;
-        told.entry();
+        told.entry()?;
     }
     Ok(target.hash)
 }

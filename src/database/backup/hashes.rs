@@ -67,7 +67,7 @@ impl Hashes {
             for entry in table.iter().context(OPERATION)? {
                 let (key, value) = entry.context(OPERATION)?;
                 hash.add(&key.value().to_le_bytes(), value.value());
-                told.entry();
+                told.entry()?;
             }
             self.push(&hash);
         }

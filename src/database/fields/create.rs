@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::database::Database;
 use crate::database::view::View;
 use crate::error::Result;
+use crate::proceed::{Proceed, told};
 use crate::query::Field;
 
 const CREATE: &str = "create an index";
@@ -52,8 +53,13 @@ impl Database {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for the 65th, and those of [`Storage::store`](crate::Storage::store).
-    pub fn create_index(&self, field: &Field, mut progress: impl FnMut(f64)) -> Result<bool> {
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for the 65th, [`Interrupted`](crate::ErrorKind::Interrupted), after
+    /// which a second call goes on where this one ended, and those of [`Storage::store`](crate::Storage::store).
+    pub fn create_index<P: Proceed>(
+        &self,
+        field: &Field,
+        mut progress: impl FnMut(f64) -> P,
+    ) -> Result<bool> {
         let mut steps = 0;
         loop {
             let step = self.engine.write(CREATE, |transaction, view| {
@@ -63,9 +69,13 @@ impl Database {
             })?;
             let Some((built, rows)) = step else { break };
             steps += 1;
-            progress(built as f64 / rows.max(1) as f64);
+            let answer = progress(built as f64 / rows.max(1) as f64);
             if built == rows {
                 break;
+            }
+            if let Err(ended) = told(CREATE, answer.proceeds()) {
+                self.engine.checkpoint(CREATE)?;
+                return Err(ended);
             }
             if steps % CHUNKS_PER_CHECKPOINT == 0 {
                 self.engine.checkpoint(CREATE)?;

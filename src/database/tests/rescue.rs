@@ -21,14 +21,14 @@ fn all(database: &Database) -> Vec<Sample> {
 }
 
 /// A folder, and in it a file of these bytes.
-fn on_disk(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+pub(super) fn on_disk(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.redb");
     fs::write(&path, bytes).unwrap();
     (folder, path)
 }
 
-fn assert_alone(folder: &Path, names: &[&str]) {
+pub(super) fn assert_alone(folder: &Path, names: &[&str]) {
     let mut found: Vec<String> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
