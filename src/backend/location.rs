@@ -77,6 +77,15 @@ impl Location {
         self.scheme
     }
 
+    /// Whether both are the same URL, or lead to the same file or folder. Nothing is opened, so that what is the same by
+    /// its server's word alone is not seen.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let resolved = |location: &Self| location.path.as_ref()?.canonicalize().ok();
+        let (own, theirs) = (resolved(self), resolved(other));
+        self.url == other.url || own.is_some() && own == theirs
+    }
+
     /// The whole URL with its secrets, for clients that read URLs themselves. Not to be shown.
     #[allow(dead_code)] // not every set of features has such a client
     pub(super) fn url(&self) -> &str {
@@ -339,7 +348,9 @@ fn invalid(url: &str, message: String) -> Error {
 
 fn unknown_scheme(name: &str) -> String {
     let names = || SCHEMES.iter().map(|scheme| scheme.name);
-    let known = match nearest(name, names()) {
+    let begins = |known: &&str| known.starts_with(name);
+    let near = names().find(begins).or_else(|| nearest(name, names()));
+    let known = match near {
         Some(near) => format!("did you mean {near}:?"),
         None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
     };
@@ -412,6 +423,7 @@ mod tests {
                 "memroy:",
                 r#"there is no scheme "memroy"; did you mean memory:?"#,
             ),
+            ("delta:a", "did you mean delta+file:?"),
             ("redb:a?chache_bytes=1", "did you mean cache_bytes?"),
             ("redb:a?creat=false", "did you mean create?"),
             ("memory:?zzz=1", r#"has no option "zzz"; there are create"#),
@@ -421,6 +433,29 @@ mod tests {
         ] {
             let error = refusal(text);
             assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn one_place_by_several_names_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        std::fs::write(format!("{path}/a"), "").unwrap();
+        for (a, b, is_same) in [
+            (format!("file:{path}"), format!("file:{path}/."), true),
+            (
+                format!("{path}/a"),
+                format!(
+                    "redb:{path}/../{}/a",
+                    folder.path().file_name().unwrap().display()
+                ),
+                true,
+            ),
+            (format!("file:{path}"), format!("file:{path}/b"), false),
+            (format!("file:{path}/b"), format!("file:{path}/b"), true),
+            ("memory:".to_owned(), "redb:".to_owned(), false),
+        ] {
+            assert_eq!(parse(&a).is_same_place(&parse(&b)), is_same, "{a} {b}");
         }
     }
 

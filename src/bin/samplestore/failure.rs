@@ -37,7 +37,7 @@ pub(crate) enum Code {
     Damaged = 5,
     /// The file is damaged, but only in what can be rebuilt.
     Rebuildable = 6,
-    /// Stopped by Ctrl-C between two steps, as a shell tells it: 128 and the number of the signal.
+    /// Stopped by Ctrl-C, as a shell tells it: 128 and the number of the signal.
     Interrupted = 130,
 }
 
@@ -51,7 +51,7 @@ Exit codes:
   4  the database is locked by another process
   5  the file is damaged, or no database this version can read
   6  the file is damaged, but only in indexes and counters, which can be rebuilt
-  130  interrupted; what was done until then is said and stays";
+  130  interrupted; verbs that write say what was done until then, and that stays";
 
 /// How much is told on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +99,16 @@ impl Failure {
     /// A command line that parses but makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Code::Usage, message)
+    }
+
+    /// Ctrl-C, which is none: what is done is said at once.
+    pub(crate) fn interrupted(what_is_done: &str) -> Self {
+        words(&format!("interrupted; {what_is_done}"));
+        Self {
+            code: Code::Interrupted,
+            message: None,
+            hint: None,
+        }
     }
 
     /// Says what to do about it.
@@ -253,8 +263,12 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
 
 /// Tells what the parser of the command line has to say, help and version among it.
 pub(crate) fn report_usage(answer: &clap::Error) -> ExitCode {
-    // Whoever asked for help and closed the pipe has seen enough.
-    let _ = answer.print();
+    // Whoever asked for help and closed the pipe has seen enough. Where mistakes are told, nobody can be told of another one.
+    if let Err(error) = answer.print()
+        && !answer.use_stderr()
+    {
+        return report(Err(error.into()));
+    }
     ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Code::Usage as u8))
 }
 

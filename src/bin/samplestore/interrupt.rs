@@ -1,26 +1,65 @@
-//! Ctrl-C: verbs that work in steps end between two of them, say what is done, and can be run again for the rest.
+//! Ctrl-C: verbs that write end where they can without harm, remove what is not whole, and say what is done.
 //!
 //! Verbs that only read end at once, as programs do that know nothing of it.
 
+use std::ops::ControlFlow;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use crate::failure::{Code, Failure};
+use samplestore::{Error, ErrorKind};
+
+use crate::failure::{Code, Failure, words};
+
+/// What is said of work that changes a file as its last step.
+pub(crate) const UNCHANGED: &str = "the file is as it was";
 
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
 
 /// From here on Ctrl-C, or being told to terminate, ends the work after the step that is under way. Asked a second time, the
 /// process ends at once, which is as safe as the loss of power.
 pub(crate) fn watch() -> Result<(), Failure> {
-    ctrlc::set_handler(|| {
+    handle(|| {
         if IS_ASKED.swap(true, SeqCst) {
-            process::exit(i32::from(Code::Interrupted as u8));
+            exit();
         }
     })
-    .map_err(|cause| Failure::new(Code::Error, format!("could not watch for Ctrl-C: {cause}")))
+}
+
+/// From here on Ctrl-C, or being told to terminate, ends the process at once, with these words. For work that cannot be ended
+/// otherwise, and leaves nothing half-done when it is.
+pub(crate) fn end_with(farewell: &'static str) -> Result<(), Failure> {
+    handle(move || {
+        words(&format!("interrupted; {farewell}"));
+        exit();
+    })
+}
+
+fn handle(work: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+    ctrlc::set_handler(work)
+        .map_err(|cause| Failure::new(Code::Error, format!("could not watch for Ctrl-C: {cause}")))
+}
+
+fn exit() {
+    process::exit(i32::from(Code::Interrupted as u8));
 }
 
 /// Whether the work is to end.
 pub(crate) fn is_asked() -> bool {
     IS_ASKED.load(SeqCst)
+}
+
+/// What work that is told of its progress is answered: whether it goes on.
+pub(crate) fn answer() -> ControlFlow<()> {
+    match is_asked() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
+}
+
+/// The failure of work that may have been ended by that answer; if it was, `what_is_done` is said.
+pub(crate) fn ended(error: Error, what_is_done: &str) -> Failure {
+    match error.kind() {
+        ErrorKind::Interrupted => Failure::interrupted(what_is_done),
+        _ => error.into(),
+    }
 }

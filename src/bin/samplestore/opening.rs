@@ -12,7 +12,7 @@ use samplestore::{
     Result, Sample, Samples, Snapshot, Storage,
 };
 
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, words};
 use crate::progress::FractionProgress;
 
 /// A storage that may be there.
@@ -57,9 +57,15 @@ impl Db {
     pub(crate) fn source(&self) -> Result<Source, Failure> {
         match self.location.database()? {
             Some(_) => Ok(Source::File(self.read_file()?)),
+            // It would be asked whether it is there, which takes its time where it is not.
+            None if self.location.scheme() == "kafka" => Err(Failure::new(
+                Code::Error,
+                "from kafka: nothing is read here",
+            )
+            .with_hint("samplestore copy writes into a topic")),
             None => {
                 let opened = self.location.clone().create(false).connect();
-                Ok(Source::Other(opened.map_err(refused)?))
+                Ok(Source::Other(opened.map_err(|error| self.refused(error))?))
             }
         }
     }
@@ -86,7 +92,7 @@ impl Db {
                 }
                 Ok(reading().open(path)?)
             }
-            _ => Err(refused(error)),
+            _ => Err(self.refused(error)),
         }
     }
 
@@ -109,7 +115,7 @@ impl Db {
             ErrorKind::NeedsRepair => Err(Failure::from(error).with_hint(
                 "its last writer was killed; samplestore repair finishes what it began",
             )),
-            _ => Err(refused(error)),
+            _ => Err(self.refused(error)),
         }
     }
 
@@ -121,7 +127,12 @@ impl Db {
                 let (path, options) = self.file()?;
                 Ok(Box::new(with_progress(options).open(path)?))
             }
-            None => Ok(self.location.connect()?),
+            None => {
+                if self.location.scheme() == "memory" {
+                    words("what is stored in memory: is gone when this ends");
+                }
+                Ok(self.location.connect()?)
+            }
         }
     }
 
@@ -131,7 +142,7 @@ impl Db {
             Some(_) => Ok(Box::new(self.write_existing()?)),
             None => {
                 let opened = self.location.clone().create(false).connect();
-                opened.map_err(refused)
+                opened.map_err(|error| self.refused(error))
             }
         }
     }
@@ -140,7 +151,7 @@ impl Db {
     pub(crate) fn write_existing(&self) -> Result<Database, Failure> {
         let (path, options) = self.file()?;
         let options = with_progress(options.create(false));
-        options.open(path).map_err(refused)
+        options.open(path).map_err(|error| self.refused(error))
     }
 
     /// Opens a Delta Lake table that must be there, if it is about one.
@@ -150,7 +161,7 @@ impl Db {
             return Ok(None);
         }
         let opened = samplestore::DeltaTable::open(&self.location.clone().create(false));
-        opened.map(Some).map_err(refused)
+        opened.map(Some).map_err(|error| self.refused(error))
     }
 
     /// The size of the database file.
@@ -164,18 +175,6 @@ impl Db {
         Ok(measured?.len())
     }
 
-    /// Whether both name one database file, however they name it.
-    pub(crate) fn is_same_file(&self, other: &Self) -> Result<bool, Failure> {
-        let (a, b) = (self.location.database()?, other.location.database()?);
-        let (Some((a, _)), Some((b, _))) = (a, b) else {
-            return Ok(false);
-        };
-        Ok(match (a.canonicalize(), b.canonicalize()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
-        })
-    }
-
     /// Refuses to make a file in the place of the database file.
     pub(crate) fn refuse_as_target(&self, path: &Path) -> Result<(), Failure> {
         let Some((own, _)) = self.location.database()? else {
@@ -187,6 +186,17 @@ impl Db {
                 path.display()
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Why a storage that must be there cannot be opened.
+    fn refused(&self, error: Error) -> Failure {
+        match error.kind() {
+            ErrorKind::NotFound => Failure::from(error).with_hint(match self.location.scheme() {
+                "redb" => "samplestore import creates a database",
+                _ => "samplestore import and copy create what is not there",
+            }),
+            _ => error.into(),
         }
     }
 
@@ -205,19 +215,12 @@ impl Db {
     }
 }
 
-/// Why a storage that must be there cannot be opened.
-fn refused(error: Error) -> Failure {
-    match error.kind() {
-        ErrorKind::NotFound => {
-            Failure::from(error).with_hint("samplestore import creates a database")
-        }
-        _ => error.into(),
-    }
-}
-
 fn with_progress(options: Options) -> Options {
     let progress = FractionProgress::new("repairing");
-    options.on_repair(move |fraction| progress.set(fraction))
+    options.on_repair(move |fraction| {
+        // What it has begun it finishes.
+        let _ = progress.set(fraction);
+    })
 }
 
 impl Source {

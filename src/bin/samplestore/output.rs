@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use tempfile::NamedTempFile;
@@ -234,6 +235,30 @@ impl Output {
         match self.is_terminal {
             true => self.write_all(escape_json(text).as_bytes()),
             false => self.write_all(text.as_bytes()),
+        }
+    }
+
+    /// Waits, but not for a reader that is gone by then: that is an error, as writing would be. Ctrl-C ends it, too.
+    pub(crate) fn wait(&self, time: Duration) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+            use rustix::io::Errno;
+
+            let stdout = io::stdout();
+            // What tells that nobody reads is told unasked.
+            let mut seen = [PollFd::new(&stdout, PollFlags::empty())];
+            let time = Timespec::try_from(time).map_err(io::Error::other)?;
+            match poll(&mut seen, Some(&time)) {
+                Ok(0) | Err(Errno::INTR) => Ok(()),
+                Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),
+                Err(error) => Err(error.into()),
+            }
+        }
+        #[cfg(not(unix))]
+        {
+            std::thread::sleep(time);
+            Ok(())
         }
     }
 

@@ -1,11 +1,13 @@
 //! Progress on stderr, for people: nothing of it is written unless stderr is a terminal, nor when it is to be quiet.
 
 use std::io::{IsTerminal, Read};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Volume, is_told};
+use crate::interrupt;
 
 /// How often a second the bar is drawn.
 const DRAWS_PER_S: u8 = 10;
@@ -89,10 +91,11 @@ impl FractionProgress {
         Self(drawn(bar, "{msg} {wide_bar} {percent:>3} %"))
     }
 
-    /// Shows a fraction from 0 to 1.
-    pub(crate) fn set(&self, fraction: f64) {
+    /// Shows a fraction from 0 to 1, and says whether the work goes on: until Ctrl-C is pressed, if that is watched for.
+    pub(crate) fn set(&self, fraction: f64) -> ControlFlow<()> {
         self.0
             .set_position((fraction.clamp(0.0, 1.0) * STEPS as f64) as u64);
+        interrupt::answer()
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn in_steps(
             },
         };
         if count == 0 {
+            changed.is_interrupted = interrupt::is_asked() && changed.samples < total;
             break;
         }
         changed.samples += count;

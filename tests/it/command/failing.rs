@@ -277,6 +277,11 @@ fn a_full_disk_is_1_with_words() {
         assert_eq!(output.status.code(), Some(1), "{words:?} {told}");
         assert!(told.contains("No space left"), "{told}");
     }
+    for words in [&["--help"][..], &["--version"], &["list", "-h"]] {
+        let full = fs::File::create("/dev/full").unwrap();
+        let output = process(&shell, words).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+    }
     let bad = shell.run_with(["import", "--rejects", "/dev/full"], "x\n");
     assert_eq!(bad.code, 1, "{bad:?}");
     assert!(bad.words.contains("/dev/full"), "{bad:?}");

@@ -122,6 +122,7 @@ fn a_field_that_no_sample_has_is_told_with_the_nearest_when_nothing_matches() {
         &["list", "-f", "jsonl"],
         &["mark", "ready", "--yes"],
         &["rm", "--yes"],
+        &["prune", "--older-than", "1s", "--yes"],
     ] {
         let answer = shell.run([words, &condition].concat());
         assert_eq!(

@@ -1,7 +1,10 @@
 //! The command on a terminal: questions, progress, colours, widths.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use rexpect::process::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
@@ -151,30 +154,33 @@ fn ctrl_c_at_a_question_changes_nothing() {
     assert_eq!(shell.data(["count"]), "6\n");
 }
 
-/// Runs, and presses Ctrl-C as soon as this is seen.
-fn interrupted(shell: &Shell, words: &[&str], sign: &str) -> (String, i32) {
-    let mut session = on_terminal(shell, words);
-    session.exp_string(sign).unwrap();
-    session.send_control('c').unwrap();
-    ended(&mut session)
+/// Runs again and again, and presses Ctrl-C at one moment after the other, until it was while there was something to end;
+/// `undo` makes good what a run that was done before has done. Gives what was written.
+fn interrupted(shell: &Shell, words: &[&str], undo: impl Fn()) -> String {
+    for attempt in 0..200 {
+        let mut session = on_terminal(shell, words);
+        thread::sleep(Duration::from_millis(attempt * 7 % 400));
+        // There may be nobody any more.
+        let _ = session.send_control('c');
+        let (text, code) = ended(&mut session);
+        if text.contains("interrupted;") {
+            assert_eq!(code, 130, "{text}");
+            return text;
+        }
+        // Before it listened it ends as any program does.
+        assert!([0, 130].contains(&code), "{code} {text}");
+        undo();
+    }
+    panic!("{words:?} was never interrupted");
 }
 
 #[test]
 fn ctrl_c_ends_between_two_steps_and_the_rest_can_be_done_later() {
     const SAMPLES: u64 = 400_000;
     let shell = many(SAMPLES as u32);
-    // A machine may be done before the key is pressed.
-    let interrupted_once = (0..20).find_map(|_| {
-        let words = ["mark", "ready", "--all", "--yes"];
-        let (text, code) = interrupted(&shell, &words, "/400,000 samples");
-        if code == 0 {
-            shell.data(["mark", "pending", "--all", "--yes"]);
-            return None;
-        }
-        Some((text, code))
+    let text = interrupted(&shell, &["mark", "ready", "--all", "--yes"], || {
+        shell.data(["mark", "pending", "--all", "--yes"]);
     });
-    let (text, code) = interrupted_once.unwrap();
-    assert_eq!(code, 130, "{text}");
     assert!(text.contains("interrupted; what is done stays"), "{text}");
     let (_, done) = text.split_once("marked ").unwrap();
     let done = done.chars().take_while(|char| *char != ' ');
@@ -192,28 +198,72 @@ fn ctrl_c_ends_between_two_steps_and_the_rest_can_be_done_later() {
     );
 
     let target = shell.path("out.jsonl");
-    let words = ["export", target.to_str().unwrap(), "--overwrite"];
-    let (text, code) = interrupted(&shell, &words, "samples");
-    match code {
-        130 => assert!(
-            text.contains("no file was made") && !target.exists(),
-            "{text}"
-        ),
-        code => assert_eq!(code, 0, "{text}"),
-    }
-    let names = std::fs::read_dir(shell.path(".")).unwrap();
-    let names = names.map(|entry| entry.unwrap().file_name());
-    let is_part = |name: &std::ffi::OsString| name.to_str().unwrap().ends_with(".part");
-    assert_eq!(names.filter(is_part).count(), 0);
+    let words = ["export", target.to_str().unwrap()];
+    let text = interrupted(&shell, &words, || {
+        let _ = fs::remove_file(&target);
+    });
+    assert!(text.contains("no file was made"), "{text}");
+    assert_eq!(names(&shell), ["samples.db"]);
 
     let words = ["prune", "--status", "ready", "--yes"];
-    let (text, code) = interrupted(&shell, &words, "pruning");
-    let left: u64 = shell.data(["count"]).trim().parse().unwrap();
-    match code {
-        130 => assert!(left > 0 && left.is_multiple_of(10_000), "{left} {text}"),
-        code => assert_eq!((code, left), (0, 0), "{text}"),
-    }
+    let left = || -> u64 { shell.data(["count"]).trim().parse().unwrap() };
+    interrupted(&shell, &words, || {
+        let input = shell.path("again.jsonl");
+        let mut text = String::new();
+        (0..SAMPLES).for_each(|n| {
+            writeln!(text, r#"{{"id":"{n}","pipeline":"p","status":"ready"}}"#).unwrap();
+        });
+        fs::write(&input, text).unwrap();
+        shell.data(["import", input.to_str().unwrap(), "--batch", "20000"]);
+    });
+    let left = left();
+    assert!(left > 0 && left.is_multiple_of(10_000), "{left}");
     assert_eq!(shell.run(["check"]).code, 0);
+}
+
+/// The files beside the database, and itself.
+fn names(shell: &Shell) -> Vec<String> {
+    let names = fs::read_dir(shell.path(".")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn ctrl_c_leaves_no_file_that_is_not_whole_and_says_what_is_done() {
+    const SAMPLES: u32 = 150_000;
+    let shell = many(SAMPLES);
+    let (input, target) = (shell.path("input.jsonl"), shell.path("target.db"));
+    shell.data(["export", input.to_str().unwrap()]);
+    let (db, input) = (shell.db(), input.to_str().unwrap());
+    let (db, named) = (db.to_str().unwrap(), target.to_str().unwrap());
+    for (words, said, is_kept) in [
+        (vec!["reindex"], "the file is as it was", false),
+        (vec!["backup", named], "no copy was made", false),
+        (vec!["salvage", named], "no new file was made", false),
+        (vec!["index", "add", "data.n"], "goes on from there", false),
+        (vec!["copy", db, named], "what is copied stays", true),
+        (
+            vec!["-d", named, "import", input],
+            "what is stored stays",
+            true,
+        ),
+    ] {
+        let text = interrupted(&shell, &words, || {
+            let _ = fs::remove_file(&target);
+            shell.run(["index", "drop", "data.n"]);
+        });
+        assert!(text.contains(said), "{words:?}: {text}");
+        if is_kept {
+            let count = shell.data(["-d", named, "count"]);
+            assert!(count.trim().parse::<u32>().unwrap() < SAMPLES, "{words:?}");
+            fs::remove_file(&target).unwrap();
+        }
+        assert_eq!(names(&shell), ["input.jsonl", "samples.db"], "{words:?}");
+        assert_eq!(shell.data(["count"]), format!("{SAMPLES}\n"));
+        assert_eq!(shell.run(["check"]).code, 0, "{words:?}");
+    }
 }
 
 #[test]

@@ -55,6 +55,48 @@ fn a_copy_that_makes_no_sense_is_refused() {
     }
 }
 
+#[cfg(feature = "files")]
+#[test]
+fn a_folder_is_not_copied_onto_itself() {
+    let shell = Shell::with_six();
+    let folder = shell.path("folder");
+    let db = shell.db();
+    let (plain, roundabout) = (
+        format!("file:{}", folder.display()),
+        format!("file://{}/.", folder.display()),
+    );
+    shell.data(["copy", db.to_str().unwrap(), &plain]);
+    let answer = shell.run(["copy", &plain, &roundabout]);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    assert!(
+        answer.words.contains("SRC and DST are the same"),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn what_is_stored_in_memory_is_told_to_be_gone() {
+    let shell = Shell::new();
+    let answer = shell.run_with(["-d", "memory:", "import", "-"], &six());
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let told = "what is stored in memory: is gone when this ends\n";
+    assert!(answer.words.starts_with(told), "{answer:?}");
+}
+
+/// There is no broker at this address, and none is looked for.
+#[cfg(feature = "kafka")]
+#[test]
+fn nothing_is_read_from_a_stream() {
+    let shell = Shell::new();
+    for words in [&["list"][..], &["count"], &["export"], &["tail"]] {
+        let words = [&["-d", "kafka://127.0.0.1:1/topic"], words].concat();
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, 1, "{answer:?}");
+        let told = "error: from kafka: nothing is read here\n hint: samplestore copy writes into a topic\n";
+        assert_eq!(answer.words, told);
+    }
+}
+
 #[test]
 fn passwords_are_not_told() {
     let shell = Shell::new();
@@ -92,7 +134,7 @@ fn every_verb_takes_a_url() {
     let answer = shell.run(["-d", &folder, "list"]);
     assert_eq!(answer.code, 1, "{answer:?}");
     assert!(
-        answer.words.contains("samplestore import creates"),
+        answer.words.contains("samplestore import and copy create"),
         "{answer:?}"
     );
 

@@ -8,6 +8,7 @@ use samplestore::Backup as Copying;
 use serde_json::json;
 
 use crate::failure::{Code, Failure, Outcome};
+use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
@@ -40,7 +41,11 @@ impl Backup {
         let copying = Copying::new()
             .overwrite(self.overwrite)
             .on_progress(move |done| progress.set(done));
-        let samples = db.read_file()?.backup(&self.to, &copying)?;
+        let database = db.read_file()?;
+        interrupt::watch()?;
+        let samples = database
+            .backup(&self.to, &copying)
+            .map_err(|error| interrupt::ended(error, "no copy was made"))?;
         let bytes = std::fs::metadata(&self.to)
             .map_err(|error| Failure::new(Code::Error, format!("the copy is gone: {error}")))?
             .len();

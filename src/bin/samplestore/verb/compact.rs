@@ -7,6 +7,7 @@ use samplestore::Storage;
 use serde_json::json;
 
 use crate::failure::{Code, Outcome};
+use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat};
 
@@ -34,6 +35,7 @@ pub(crate) struct Compact {
 
 impl Compact {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        interrupt::end_with("nothing is lost, and the file is as large as it was or smaller")?;
         #[cfg(feature = "delta")]
         if let Some(table) = db.write_existing_table()? {
             return self.compact_table(&table);

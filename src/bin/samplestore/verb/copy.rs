@@ -8,6 +8,7 @@ use samplestore::{CopyOptions, Query, Storage, copy};
 
 use crate::arguments::{Filters, INSTANTS, location};
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::interrupt;
 use crate::opening::{Db, Source};
 use crate::progress::{SampleProgress, pace};
 
@@ -18,6 +19,9 @@ Examples:
   samplestore copy a.redb b.redb --status ready
 
 It is safe to do it again: what DST has under the same ids is replaced, nothing is removed.";
+
+/// What is said when it was interrupted.
+const REST: &str = "what is copied stays, run it again for the rest";
 
 /// Copy samples from one storage into another, and compare in the end
 ///
@@ -46,8 +50,7 @@ impl Copy {
         let query = self.filters.query()?;
         let from = Db::new(location(self.source)?, wait);
         let to = Db::new(location(self.target)?, wait);
-        let is_same = from.location().to_string() == to.location().to_string();
-        if is_same || from.is_same_file(&to)? {
+        if from.location().is_same_place(to.location()) {
             return Err(Failure::usage("SRC and DST are the same"));
         }
         let source = from.source()?;
@@ -57,14 +60,18 @@ impl Copy {
         let options = CopyOptions::new()
             .batch_samples_max(self.batch as usize)
             .verify(self.verify)
-            .on_progress(move |count| shown.samples(count));
+            .on_progress(move |count| {
+                shown.samples(count);
+                interrupt::answer()
+            });
 
+        interrupt::watch()?;
         let started = Instant::now();
         let copied = copy(source.storage(), &*target, &query, &options);
         // What is stored is to be durable, however it ended.
         let closed = target.close();
         progress.finish();
-        let report = copied?;
+        let report = copied.map_err(|error| interrupt::ended(error, REST))?;
         closed?;
         words(&format!(
             "{report} {}",

@@ -7,7 +7,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use console::Style;
 use indicatif::HumanCount;
-use samplestore::{FailureGroup, Failures, Query, Sample, Selection, Status, Storage};
+use samplestore::{FailureGroup, Failures, Query, Sample, Samples, Selection, Status, Storage};
 use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS};
@@ -19,7 +19,7 @@ use crate::output::{
     csv_record,
 };
 use crate::progress::SampleProgress;
-use crate::steps::{Changed, STEP_SAMPLES};
+use crate::steps::{Changed, in_steps};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -296,33 +296,24 @@ impl Retry {
         }
         interrupt::watch()?;
         let storage = db.change()?;
-        let progress = SampleProgress::new(Some(matched));
-        let mut changed = Changed::default();
-        let mut ids = Vec::new();
-        let put_back = |ids: &mut Vec<String>, changed: &mut Changed| {
-            let moved = put_back(&*storage, std::mem::take(ids), &query);
-            changed.samples += moved?;
-            progress.samples(changed.samples);
-            Ok::<_, samplestore::Error>(())
-        };
-        for sample in storage.iterate(&query)? {
-            let sample = sample?;
-            if is_wanted(&sample) {
-                ids.push(sample.id().to_owned());
+        let mut failed = storage.iterate(&query)?;
+        let changed = in_steps(matched, None, |samples_max| {
+            loop {
+                let ids = next_ids(&mut failed, samples_max, is_wanted)?;
+                if ids.is_empty() {
+                    return Ok(0);
+                }
+                // None of them is left where others moved them meanwhile.
+                match put_back(&*storage, ids, &query)? {
+                    0 => {}
+                    moved => return Ok(moved),
+                }
             }
-            if ids.len() as u64 == STEP_SAMPLES {
-                put_back(&mut ids, &mut changed)?;
-            }
-            if interrupt::is_asked() {
-                changed.is_interrupted = true;
-                break;
-            }
-        }
-        if !changed.is_interrupted {
-            put_back(&mut ids, &mut changed)?;
-        }
-        progress.finish();
-        storage.close()?;
+        });
+        drop(failed);
+        let closed = storage.close();
+        let changed = changed?;
+        closed?;
         self.report(matched, changed)
     }
 
@@ -374,6 +365,23 @@ impl Retry {
 }
 
 /// Puts those of these samples back to pending that are still in a status of the query.
+/// The ids of the next samples that are wanted; fewer where Ctrl-C is pressed meanwhile.
+fn next_ids(
+    samples: &mut Samples<'_>,
+    ids_max: u64,
+    is_wanted: impl Fn(&Sample) -> bool,
+) -> samplestore::Result<Vec<String>> {
+    let mut ids = Vec::new();
+    while (ids.len() as u64) < ids_max && !interrupt::is_asked() {
+        let Some(sample) = samples.next() else { break };
+        let sample = sample?;
+        if is_wanted(&sample) {
+            ids.push(sample.id().to_owned());
+        }
+    }
+    Ok(ids)
+}
+
 fn put_back(storage: &dyn Storage, ids: Vec<String>, query: &Query) -> samplestore::Result<u64> {
     let selected = query.statuses().iter().copied();
     let selected = selected.fold(Query::new().ids(ids), Query::status);

@@ -20,6 +20,7 @@ use samplestore::Storage;
 
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::input::{InputFormat, Records, Source};
+use crate::interrupt;
 use crate::opening::Db;
 use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
@@ -92,6 +93,7 @@ impl Import {
         let mut rejects = Rejects::create(self.rejects.as_deref())?;
         let mut batch = Batch::new(&*db, self.batch as usize, self.on_conflict);
 
+        interrupt::watch()?;
         let started = Instant::now();
         let transfer = Transfer {
             mapping: &self.mapping,
@@ -115,6 +117,10 @@ impl Import {
             pace(stored.stored() + batch.skipped() + rejects.count(), elapsed),
         ));
         ended.and(closed).and(told)?;
+        // Whoever wrote into a pipe may have ended of it, too.
+        if interrupt::is_asked() {
+            return Err(Failure::interrupted("what is stored stays"));
+        }
         Ok(match rejects.count() {
             0 => Code::Fine,
             _ => Code::Partly,
@@ -148,6 +154,9 @@ impl Transfer<'_> {
             count += 1;
             if count.is_multiple_of(PROGRESS_RECORDS) {
                 self.progress.records(count);
+                if interrupt::is_asked() {
+                    break Ok(());
+                }
             }
             let sample = self
                 .mapping

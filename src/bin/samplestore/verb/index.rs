@@ -7,6 +7,7 @@ use samplestore::{Field, Storage};
 use serde_json::json;
 
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat};
 use crate::progress::FractionProgress;
@@ -80,9 +81,13 @@ impl Add {
     fn run(self, db: &Db) -> Outcome {
         let database = db.write_existing()?;
         let progress = FractionProgress::new("indexing");
-        let is_new = database.create_index(&self.field, |fraction| progress.set(fraction))?;
+        interrupt::watch()?;
+        let created = database.create_index(&self.field, |fraction| progress.set(fraction));
         drop(progress);
-        database.close()?;
+        let closed = database.close();
+        let is_new = created
+            .map_err(|error| interrupt::ended(error, "run it again, and it goes on from there"))?;
+        closed?;
         words(&match is_new {
             true => format!("made an index of {}", self.field),
             false => format!("there is an index of {} already", self.field),

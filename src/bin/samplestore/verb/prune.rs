@@ -11,8 +11,9 @@ use serde_json::json;
 use super::mark::by_status;
 use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::fields::tell_unknown;
 use crate::interrupt;
-use crate::opening::Db;
+use crate::opening::{Db, Reader};
 use crate::output::{Output, ReportFormat, facets_json, facets_table};
 use crate::progress::FractionProgress;
 use crate::steps::Changed;
@@ -49,7 +50,12 @@ impl Prune {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let selected = self.selected()?;
         self.consent.check("prune removes samples for good")?;
-        let facets = db.read_file()?.prunable(&selected)?;
+        let database = db.read_file()?;
+        let facets = database.prunable(&selected)?;
+        if facets.total() == 0 {
+            tell_unknown(&Reader::File(database.snapshot()?), &self.filters.query()?)?;
+        }
+        drop(database);
         if self.consent.is_dry_run() || facets.total() == 0 {
             self.report(&facets)?;
             return Ok(Code::Fine);
@@ -63,7 +69,9 @@ impl Prune {
         let database = db.write_existing()?;
         let progress = FractionProgress::new("pruning");
         let selected = selected
-            .on_progress(move |done| progress.set(done))
+            .on_progress(move |done| {
+                let _ = progress.set(done);
+            })
             .stop_when(interrupt::is_asked);
         let removed = database.prune(&selected);
         drop(selected);

@@ -4,6 +4,7 @@ use clap::Args;
 use samplestore::Database;
 
 use crate::failure::{Code, Outcome, words};
+use crate::interrupt::{self, UNCHANGED};
 use crate::opening::Db;
 use crate::progress::FractionProgress;
 
@@ -19,8 +20,10 @@ pub(crate) struct Reindex {}
 impl Reindex {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let progress = FractionProgress::new("rebuilding");
-        let samples = Database::reindex(db.path()?, |fraction| progress.set(fraction))?;
+        interrupt::watch()?;
+        let rebuilt = Database::reindex(db.path()?, |fraction| progress.set(fraction));
         drop(progress);
+        let samples = rebuilt.map_err(|error| interrupt::ended(error, UNCHANGED))?;
         words(&format!("rebuilt the indexes of {samples} samples"));
         Ok(Code::Fine)
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::check;
 use crate::failure::{Code, Failure, Outcome, complaint};
+use crate::interrupt::{self, UNCHANGED};
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
@@ -29,7 +30,9 @@ pub(crate) struct Repair {
 impl Repair {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let progress = FractionProgress::new("repairing");
-        let report = Database::repair(db.path()?, move |fraction| progress.set(fraction))?;
+        interrupt::watch()?;
+        let report = Database::repair(db.path()?, move |fraction| progress.set(fraction))
+            .map_err(|error| interrupt::ended(error, UNCHANGED))?;
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => table(&mut output, &report)?,

@@ -8,6 +8,7 @@ use samplestore::{Database, SalvageReport, SalvagedRow};
 use serde_json::json;
 
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
@@ -32,8 +33,10 @@ pub(crate) struct Salvage {
 impl Salvage {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let progress = FractionProgress::new("salvaging");
-        let report = Database::salvage(db.path()?, &self.to, |fraction| progress.set(fraction))?;
+        interrupt::watch()?;
+        let salvaged = Database::salvage(db.path()?, &self.to, |fraction| progress.set(fraction));
         drop(progress);
+        let report = salvaged.map_err(|error| interrupt::ended(error, "no new file was made"))?;
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => table(&mut output, &report)?,

@@ -1,7 +1,6 @@
 //! `tail`: the newest samples, and then those that are stored or changed as they are committed.
 
 use std::io::Write;
-use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -97,7 +96,7 @@ impl Tail {
         while !interrupt::is_asked() {
             writer.settle(&mut output)?;
             output.flush()?;
-            thread::sleep(POLL_INTERVAL);
+            output.wait(POLL_INTERVAL)?;
             let now = database.snapshot()?;
             for sample in now.changed_since(&seen)? {
                 let sample = sample?;
