@@ -143,7 +143,11 @@ impl Location {
             return Ok(None);
         };
         let found = words.iter().find(|word| **word == value);
-        let known = || format!("the option {name} must be {}", words.join(" or "));
+        let known = || {
+            let words = words.iter().map(|word| format!("{word:?}"));
+            let words = words.collect::<Vec<_>>().join(" or ");
+            format!("the option {name} must be {words}")
+        };
         found
             .map(|word| Some(*word))
             .ok_or_else(|| self.invalid(known()))
@@ -466,7 +470,10 @@ mod tests {
                 "redb:a?cache_bytes=many",
                 "cache_bytes must be a whole number",
             ),
-            ("redb:a?durability=never", "must be immediate or deferred"),
+            (
+                "redb:a?durability=never",
+                r#"must be "immediate" or "deferred""#,
+            ),
             ("redb:", "there is no path"),
             ("redb://", "there is no path"),
             ("redb:a%2", "a percent sign as %25"),

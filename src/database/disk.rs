@@ -116,7 +116,12 @@ impl FileDisk {
             Access::Write { .. } if has_log => open_durable(path, &file)?,
             _ => None,
         };
-        let identity = identity(&file.metadata()?);
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            // To write it cannot be opened, and to read it can.
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let identity = identity(&metadata);
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
         Ok(Self {
             backend,

@@ -46,6 +46,16 @@ pub(super) fn wrap(error: redb::Error, operation: &'static str) -> Error {
     }
 }
 
+/// A failure to open a file, which may be no file.
+pub(super) fn file_failure(operation: &'static str, path: &Path, error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::IsADirectory => Error::new(ErrorKind::NotADatabase, operation)
+            .with_subject(path.display())
+            .with_message("it is a folder, of which file: and delta+file: make storages"),
+        _ => Error::io(operation, path.display(), error),
+    }
+}
+
 /// A failure to read or write the file.
 pub(super) fn disk_failure(operation: &'static str, error: std::io::Error) -> Error {
     match error.kind() {

@@ -11,7 +11,7 @@ use super::Database;
 use super::commit::Committer;
 use super::disk::{Access, Disk, FileDisk};
 use super::engine::{Engine, Handle};
-use super::failure::{Context, commit_failure, damaged, guard, open_failure};
+use super::failure::{Context, commit_failure, damaged, file_failure, guard, open_failure};
 use super::header::{HALF_BYTES, HALF_BYTES_MAX, Layout, PAGE_BYTES};
 use super::log::{Log, Record};
 use super::schema::TablesMut;
@@ -264,7 +264,7 @@ impl Options {
             return Err(Error::new(ErrorKind::NotFound, OPERATION)
                 .with_message("there is no such file, and it was not to be made"));
         }
-        let failed = |cause| Error::io(OPERATION, path.display(), cause);
+        let failed = |cause| file_failure(OPERATION, path, cause);
         for _ in 0..REPLACED_MAX {
             let disk = FileDisk::open(path, self.access(), !self.shared_readers);
             if let Some(opened) = self.open_unless_replaced(path, disk.map_err(failed)?)? {

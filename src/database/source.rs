@@ -19,7 +19,7 @@ use redb::{
 
 use super::blocks::Block;
 use super::disk::{Access, Disk, FileDisk};
-use super::failure::{Context, damaged, guard, open_failure};
+use super::failure::{Context, damaged, file_failure, guard, open_failure};
 use super::fields::read_definitions;
 use super::header::{self, HALF_BYTES, Head, Layout};
 use super::leaves;
@@ -86,7 +86,7 @@ impl Source {
             false => Access::Read,
         };
         let disk = FileDisk::open(path, access, false)
-            .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
+            .map_err(|cause| file_failure(OPERATION, path, cause))?;
         let everything = (Bound::Unbounded, Bound::Unbounded);
         // A file that was replaced since it was opened, as another's repair does, had somebody's lock too.
         let is_locked = matches!(disk.try_lock(everything, !is_exclusive), Ok(false));

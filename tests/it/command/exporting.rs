@@ -232,7 +232,8 @@ fn a_file_appears_whole_or_not_at_all() {
     let nowhere = shell.path("none/x.csv");
     let answer = shell.run(["export", nowhere.to_str().unwrap()]);
     assert_eq!(answer.code, 1);
-    assert!(answer.words.contains("none/x.csv"), "{answer:?}");
+    let told = "none/x.csv: No such file or directory (os error 2)\n";
+    assert!(answer.words.ends_with(told), "{answer:?}");
     // One that fails half-way: the query is fine, and the database is damaged behind its first record.
     let missing = Shell::new();
     let target = missing.path("x.jsonl");

@@ -288,6 +288,25 @@ fn a_full_disk_is_1_with_words() {
 }
 
 #[test]
+fn a_folder_is_no_database_and_that_is_said() {
+    let shell = Shell::new();
+    let folder = shell.path(".");
+    let words = ["-d", folder.to_str().unwrap()];
+    for rest in [
+        &["list"][..],
+        &["check"],
+        &["mark", "ready", "--all", "--yes"],
+        &["reindex"],
+    ] {
+        let answer = shell.run([&words, rest].concat());
+        assert_eq!(answer.code, 5, "{answer:?}");
+        assert!(answer.words.contains("it is a folder"), "{answer:?}");
+    }
+    let put = shell.run([&words[..], &["put", "--pipeline", "p"]].concat());
+    assert_eq!(put.code, 5, "{put:?}");
+}
+
+#[test]
 fn a_newer_format_is_5_and_says_so() {
     let shell = Shell::with_six();
     write_format(&shell.db(), 2);
