@@ -1,10 +1,11 @@
 //! Every backend by its URL: [`connect`] and [`Location`].
 //!
 //! Here stands which schemes there are, and which feature each needs. How a URL is read is in
-//! `backend/location.rs`; what clients of servers share, a runtime, retries and bounded parallelism, in
+//! `backend/location.rs` and, as a text, `backend/address.rs`; what clients of servers share, a runtime, retries and bounded parallelism, in
 //! `backend/runtime.rs`, and what they make of a batch in `backend/batch.rs`; a backend's own file holds
 //! only what is special to it. The chapter [`crate::docs::backends`] has the URLs for users.
 
+mod address;
 #[cfg(feature = "s3")]
 mod aws;
 #[cfg(any(
@@ -78,10 +79,13 @@ struct Scheme {
     backend: Option<Backend>,
 }
 
+/// The option that every scheme has.
+const CREATE: &str = "create";
+
 /// What a backend is to `connect`.
 #[derive(Clone, Copy)]
 struct Backend {
-    /// The names of its options, beside `create` that all have.
+    /// The names of its options, beside [`CREATE`].
     options: &'static [&'static str],
     open: fn(&Location) -> Result<Box<dyn Storage>>,
 }

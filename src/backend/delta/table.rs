@@ -24,7 +24,7 @@ use super::failure::Failure;
 use super::place::{Place, not_there};
 use super::schema::{self, DATE, PIPELINE};
 use super::{OPEN, file};
-use crate::backend::location::decode;
+use crate::backend::address::decode;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The property that marks our tables.

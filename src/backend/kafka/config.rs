@@ -15,7 +15,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use crate::backend::Location;
-use crate::backend::location::decode;
+use crate::backend::address::decode;
 use crate::error::{Error, Result};
 
 /// Every option of the URL.

@@ -14,7 +14,7 @@ use super::password_file;
 use super::service_file;
 use super::tls::{self, Tls};
 use crate::backend::Location;
-use crate::backend::location::decode;
+use crate::backend::address::decode;
 use crate::error::Result;
 
 /// What libpq and the client know alike, with libpq's variable for it if there is one.
