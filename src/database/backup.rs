@@ -18,7 +18,7 @@ use redb::Builder;
 use super::Database;
 use super::disk::{Access, FileDisk};
 use super::failure::{Context, commit_failure, damaged, disk_failure, guard, wrap};
-use super::fresh::take_rights;
+use super::fresh::{take_new_name, take_rights};
 use super::header::HALF_BYTES;
 use super::options::sync_folder;
 use super::schema::{FIELDS, TablesMut};
@@ -236,24 +236,16 @@ impl Draft {
         let failed = |cause| Error::io(OPERATION, path.display(), cause);
         take_rights(&self.file, own).map_err(failed)?;
         self.file.sync_all().map_err(failed)?;
-        // Unlike a new name, a link is refused where there is a file by now.
-        let is_linked = !overwrite
-            && match fs::hard_link(&self.path, path) {
-                Ok(()) => true,
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    check_target(path, own, overwrite)?;
-                    return Err(failed(error));
-                }
-                // Not every file system has links.
-                Err(_) => {
-                    check_target(path, own, overwrite)?;
-                    false
-                }
-            };
-        if !is_linked {
-            fs::rename(&self.path, path).map_err(failed)?;
-            self.is_finished.set(true);
+        let is_finished = match overwrite {
+            true => fs::rename(&self.path, path).map(|()| true),
+            false => take_new_name(&self.path, path),
+        };
+        if let Err(error) = &is_finished
+            && error.kind() == std::io::ErrorKind::AlreadyExists
+        {
+            check_target(path, own, overwrite)?;
         }
+        self.is_finished.set(is_finished.map_err(failed)?);
         sync_folder(OPERATION, path)
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::options::sync_folder;
 use super::{Database, Durability};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
 use crate::sample::Sample;
 use crate::storage::Storage;
@@ -34,13 +34,17 @@ pub(super) struct Fresh {
     pub(super) fields: Vec<Field>,
     /// Samples that are in it.
     pub(super) samples: u64,
+    replaces: bool,
     is_finished: bool,
 }
 
 impl Fresh {
-    /// A new file, which is to be called `path`, and is in the same folder meanwhile. Nobody else may read it
-    /// before it is finished.
-    pub(super) fn create(path: &Path, operation: &'static str) -> Result<Self> {
+    /// A new file, which is to be called `path`, in the place of the one that is there or where nothing is, and is in the same
+    /// folder meanwhile. Nobody else may read it before it is finished.
+    pub(super) fn create(path: &Path, replaces: bool, operation: &'static str) -> Result<Self> {
+        if !replaces && fs::symlink_metadata(path).is_ok() {
+            return Err(is_there(path, operation));
+        }
         let mut temporary = OsString::from(".");
         temporary.push(path.file_name().unwrap_or_default());
         temporary.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
@@ -55,6 +59,7 @@ impl Fresh {
             batch_bytes: 0,
             fields: Vec::new(),
             samples: 0,
+            replaces,
             is_finished: false,
         };
         let options = Database::options()
@@ -92,11 +97,18 @@ impl Fresh {
             }
             database.close()?;
         }
+        let failed = |cause| Error::io(operation, self.path.display(), cause);
         File::open(&self.temporary)
             .and_then(|file| take_rights(&file, like))
-            .and_then(|()| fs::rename(&self.temporary, &self.path))
-            .map_err(|cause| Error::io(operation, self.path.display(), cause))?;
-        self.is_finished = true;
+            .map_err(failed)?;
+        self.is_finished = match self.replaces {
+            true => fs::rename(&self.temporary, &self.path).map(|()| true),
+            false => take_new_name(&self.temporary, &self.path),
+        }
+        .map_err(|cause| match cause.kind() {
+            io::ErrorKind::AlreadyExists => is_there(&self.path, operation),
+            _ => failed(cause),
+        })?;
         sync_folder("rebuild the database", &self.path)?;
         Ok(self.samples)
     }
@@ -129,8 +141,26 @@ pub(super) fn take_rights(file: &File, like: &Path) -> io::Result<()> {
     file.set_permissions(like.permissions())
 }
 
+fn is_there(path: &Path, operation: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, operation)
+        .with_subject(path.display())
+        .with_message("it is there already")
+}
+
+/// Gives a file a second name, where nothing is, and says whether it is the only one: where there are no links it takes the
+/// place of the first.
+pub(super) fn take_new_name(old: &Path, new: &Path) -> io::Result<bool> {
+    // Unlike another name, a link is refused where there is a file by now.
+    match fs::hard_link(old, new) {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if fs::symlink_metadata(new).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(old, new).map(|()| true),
+    }
+}
+
 /// Makes an empty file that only its owner may read.
-pub(super) fn create_private(path: &Path) -> io::Result<()> {
+fn create_private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

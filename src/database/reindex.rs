@@ -43,7 +43,7 @@ impl Database {
             damaged(OPERATION, message).with_subject(path.display())
         };
         let mut source = Source::open(path, true)?;
-        let mut fresh = Fresh::create(path, OPERATION)?;
+        let mut fresh = Fresh::create(path, true, OPERATION)?;
         fresh.fields = source.fields();
         let mut add = |row, found| match found {
             Found::Sample(sample) => fresh.add(sample),

@@ -1,15 +1,13 @@
 //! [`Database::salvage`]: what can be read of a damaged file, in a new one, and a list of what is lost.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::Database;
-use super::fresh::{Fresh, create_private};
+use super::fresh::Fresh;
 use super::source::{Found, Source};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::proceed::{Proceed, told};
 
 const OPERATION: &str = "salvage a database";
@@ -78,10 +76,10 @@ impl Database {
     /// What it cannot do: find records when the branches of redb's tree above them are damaged, or both of its headers.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) when there is a file at `to`; [`Damaged`](ErrorKind::Damaged) when not even the
-    /// roots of the tables can be read; [`Locked`](ErrorKind::Locked) while another process writes the file;
-    /// [`NotFound`](ErrorKind::NotFound), [`NotADatabase`](ErrorKind::NotADatabase), [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io),
-    /// [`Interrupted`](ErrorKind::Interrupted).
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when there is a file at `to`, or is one in the end; [`Damaged`](crate::ErrorKind::Damaged) when not even the
+    /// roots of the tables can be read; [`Locked`](crate::ErrorKind::Locked) while another process writes the file;
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io),
+    /// [`Interrupted`](crate::ErrorKind::Interrupted).
     pub fn salvage<P: Proceed>(
         from: impl AsRef<Path>,
         to: impl AsRef<Path>,
@@ -89,8 +87,7 @@ impl Database {
     ) -> Result<SalvageReport> {
         let (from, to) = (from.as_ref(), to.as_ref());
         let mut source = Source::open(from, false)?;
-        let reserved = Reserved::take(to)?;
-        let mut fresh = Fresh::create(to, OPERATION)?;
+        let mut fresh = Fresh::create(to, false, OPERATION)?;
         fresh.fields = source.fields();
         let mut report = SalvageReport::default();
         let mut add = |row, found| match found {
@@ -112,43 +109,10 @@ impl Database {
         }
         source.late(&mut add)?;
         report.samples = fresh.finish(from, OPERATION)?;
-        reserved.keep();
         report.lost_commits = source.lost_commits;
         report.notes = std::mem::take(&mut source.notes);
         // It is there, whatever the answer is.
         let _ = progress(1.0);
         Ok(report)
-    }
-}
-
-/// An empty file that keeps a name, so that nothing that is there is ever written over.
-struct Reserved<'a> {
-    path: Option<&'a Path>,
-}
-
-impl<'a> Reserved<'a> {
-    fn take(path: &'a Path) -> Result<Self> {
-        create_private(path).map_err(|cause| match cause.kind() {
-            io::ErrorKind::AlreadyExists => Error::new(ErrorKind::InvalidArgument, OPERATION)
-                .with_subject(path.display())
-                .with_message("it is there already"),
-            _ => Error::io(OPERATION, path.display(), cause),
-        })?;
-        Ok(Self { path: Some(path) })
-    }
-
-    /// What has the name now stays.
-    fn keep(mut self) {
-        self.path = None;
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if let Some(path) = self.path
-            && let Err(error) = fs::remove_file(path)
-        {
-            tracing::warn!(name: "file_left", path = %path.display(), %error, "an empty file could not be removed");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Repair, reindex and salvage of files that are damaged, or were not closed.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -319,6 +320,26 @@ fn a_file_that_is_rebuilt_keeps_its_owner() {
         let rebuilt = fs::metadata(path).unwrap();
         assert_eq!((rebuilt.uid(), rebuilt.gid()), (4_321, 1_234));
         assert_eq!(rebuilt.mode() & 0o777, 0o640);
+    }
+}
+
+/// Whoever puts a file where another one is to appear keeps it, also an empty one.
+#[test]
+fn salvage_never_takes_the_place_of_a_file() {
+    for content in [&b""[..], b"precious"] {
+        let (folder, path) = on_disk(&file());
+        let target = path.with_file_name("new.redb");
+        let appears = Cell::new(true);
+        for while_it_runs in [true, false] {
+            let error = Database::salvage(&path, &target, |_| {
+                if while_it_runs && appears.take() {
+                    fs::write(&target, content).unwrap();
+                }
+            });
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+            assert_eq!(fs::read(&target).unwrap(), content);
+            assert_alone(folder.path(), &["new.redb", "s.redb"]);
+        }
     }
 }
 

@@ -244,6 +244,60 @@ fn a_killed_import_leaves_whole_batches_and_the_next_reader_repairs() {
     );
 }
 
+/// Killed at one moment after the other, from before it begins until it is done.
+#[test]
+fn a_killed_rebuild_or_copy_leaves_the_database_and_nothing_half_done_under_a_name() {
+    const SAMPLES: usize = 20_000;
+    let shell = Shell::new();
+    let mut text = String::new();
+    for n in 0..SAMPLES {
+        text.push_str(&format!("{{\"id\":\"n{n}\",\"pipeline\":\"p\"}}\n"));
+    }
+    assert_eq!(shell.run_with(["import"], &text).code, 0);
+    let target = shell.path("new.db");
+    let named = target.to_str().unwrap();
+    let (mut begun, mut done) = (0, 0);
+    for words in [&["reindex"][..], &["salvage", named], &["backup", named]] {
+        for attempt in 0.. {
+            let mut child = process(&shell, words).spawn().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(4 * attempt));
+            let _ = child.kill();
+            let is_done = child.wait().unwrap().success();
+            let mut names = Vec::new();
+            for entry in fs::read_dir(shell.path(".")).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                if name.ends_with(".tmp") {
+                    begun += 1;
+                    let is_hidden =
+                        name.starts_with(".samples.db.") || name.starts_with(".new.db.");
+                    assert!(is_hidden, "{name}");
+                    fs::remove_file(shell.path(&name)).unwrap();
+                } else {
+                    names.push(name);
+                }
+            }
+            names.retain(|name| name != "samples.db");
+            assert!(names.is_empty() || names == ["new.db"], "{names:?}");
+            if !names.is_empty() {
+                let copy = shell.run(["-d", named, "check", "-f", "json"]);
+                assert_eq!(copy.code, 0, "{copy:?}");
+                assert!(
+                    copy.data.contains(&format!("\"samples\": {SAMPLES}")),
+                    "{copy:?}"
+                );
+                fs::remove_file(&target).unwrap();
+            }
+            assert_eq!(shell.data(["count"]), format!("{SAMPLES}\n"));
+            assert_eq!(shell.run(["check"]).code, 0, "{words:?}");
+            if is_done {
+                done += 1;
+                break;
+            }
+        }
+    }
+    assert!(begun >= 3 && done == 3, "{begun} {done}");
+}
+
 #[test]
 fn a_closed_pipe_is_no_failure() {
     let shell = Shell::new();
