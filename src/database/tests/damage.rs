@@ -2,7 +2,8 @@
 //!
 //! Leaves and chunks are small here, so a file of some hundred kilobytes has everything that there can be in one.
 //! A byte that no read path ever reads cannot matter; so it is found out first which are read, and each of
-//! these is flipped in turn, every so many of them in an ordinary run, and all with `SAMPLESTORE_DAMAGE=all`.
+//! these is flipped in turn: all of a file with few samples, and of that one every so many in an ordinary run, and all with
+//! `SAMPLESTORE_DAMAGE=all`.
 
 // The sweeps say what they saw.
 #![allow(clippy::print_stdout)]
@@ -22,9 +23,11 @@ use crate::query::Query;
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, MemoryStorage};
 use image::Image;
-use model::{Model, closed, sample};
+use model::{LARGE, Model, closed, sample};
 
-/// One in so many bytes is flipped in an ordinary run.
+/// Samples of a file of which every byte is flipped in an ordinary run, too.
+const SMALL: u64 = 40;
+/// One in so many bytes is flipped of a large file then.
 const STRIDE: usize = 211;
 /// One in so many ids is looked up then.
 const ID_STRIDE: usize = 9;
@@ -136,10 +139,22 @@ fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
     });
 }
 
+/// All of them, of a file with few samples.
+#[test]
+fn damage_of_any_byte_of_a_small_file_is_an_error_or_changes_nothing() {
+    flip_bytes(SMALL, 1);
+}
+
+/// Of a file that has everything in it that there can be.
 #[test]
 fn damage_of_any_byte_is_an_error_or_changes_nothing() {
+    flip_bytes(LARGE, if is_long() { 1 } else { STRIDE });
+}
+
+/// Flips one in so many of the bytes that are read of a file of so many samples.
+fn flip_bytes(samples: u64, stride: usize) {
     silence_redb();
-    let (bytes, memory) = closed();
+    let (bytes, memory) = closed(samples);
     let model = Model::of(&memory);
     let image = Arc::new(Image {
         seen: Some(Mutex::new(vec![false; bytes.len()])),
@@ -150,7 +165,6 @@ fn damage_of_any_byte_is_an_error_or_changes_nothing() {
     drop(database);
     let seen = image.seen.as_ref().unwrap().lock().unwrap();
     let read: Vec<usize> = (0..bytes.len()).filter(|at| seen[*at]).collect();
-    let stride = if is_long() { 1 } else { STRIDE };
     let mask = |at: usize| match at % 9 {
         8 => 0xff,
         bit => 1 << bit,
@@ -176,7 +190,7 @@ fn damage_of_any_byte_is_an_error_or_changes_nothing() {
 #[test]
 fn damage_of_whole_pages_is_an_error_or_changes_nothing() {
     silence_redb();
-    let (bytes, memory) = closed();
+    let (bytes, memory) = closed(LARGE);
     let model = Model::of(&memory);
     let pages = bytes.len() / PAGE_BYTES;
     let page = |number: usize| number * PAGE_BYTES..(number + 1) * PAGE_BYTES;
@@ -224,7 +238,7 @@ fn damage_of_whole_pages_is_an_error_or_changes_nothing() {
 #[test]
 fn random_bytes_are_no_database() {
     silence_redb();
-    let (bytes, memory) = closed();
+    let (bytes, memory) = closed(LARGE);
     let model = Model::of(&memory);
     let mut state = 1_u64;
     let mut random = || {
