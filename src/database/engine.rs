@@ -14,6 +14,7 @@ use redb::{ReadTransaction, ReadableDatabase};
 use super::commit::Committer;
 use super::failure::{Context, guard, wrap};
 use super::group::Group;
+use super::log;
 use super::metrics::Counters;
 use super::options::Options;
 use super::plan::Access;
@@ -214,7 +215,7 @@ impl Engine {
             self.publish(&Arc::new(view));
             *is_stale = false;
             let took = began.elapsed();
-            self.counters().commit(way, journal_bytes, took);
+            self.counters().commit(way, log::padded(journal_bytes), took);
             tracing::debug!(name: "committed", ?way, journal_bytes, took_us = took.as_micros() as u64, "committed");
             Ok(Some(answer))
         })

@@ -10,6 +10,9 @@ use crate::query::Query;
 
 /// How a query is answered: the index used, what was expected and what was looked at.
 ///
+/// With a cursor it is what the page takes when it is asked for alone. Behind the page before it, a list goes on where that one ended, and looks
+/// at less.
+///
 /// `Display` writes it in a few lines for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]

@@ -11,7 +11,7 @@ mod create;
 mod writer;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
@@ -26,7 +26,7 @@ use super::leaves::{self, Leaf};
 use super::mask::Mask;
 use super::once::get_or_read;
 use super::pipelines::decode_places;
-use super::runs::{Newest, RunCache, RunReader, Series, Timeline};
+use super::runs::{KeptLeaves, Newest, RunCache, RunReader, Series, Timeline};
 use super::schema::{
     CHUNK_ROWS, FIELD_ROWS, FIELDS, Kind, LEAF_BYTES, RUN_LEAVES, missing, seal, unseal,
 };
@@ -281,8 +281,7 @@ pub(super) struct Rows<'a> {
     pub(super) table: &'a FieldTable,
     /// Rows that were given out.
     pub(super) end: u64,
-    /// How many decoded leaves of runs are kept.
-    pub(super) kept_leaves: &'a AtomicUsize,
+    pub(super) kept_leaves: &'a KeptLeaves,
     /// How many were read.
     pub(super) leaves_read: &'a AtomicU64,
 }

@@ -4,11 +4,11 @@
 //! the first bits of the hashes it begins with, so that one look-up in the table finds the only run of a batch in
 //! which a hash may be. A run says how far it reaches, and batches follow each other without a gap down to a run that says
 //! that it is the oldest, so that one which is not found is damage, and never an id that is not there. Whoever looks up many ids
-//! does it in memory. Why pairs are gathered, and how they get into
+//! does it in memory, `gathered/pairs.rs`. Why pairs are gathered, and how they get into
 //! `ids`, is `ids.rs`.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+mod pairs;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{ReadableTable, Table};
@@ -17,6 +17,7 @@ use super::failure::{Context, damaged};
 use super::schema::{Kind, missing, seal, unseal};
 use super::state::State;
 use crate::error::Result;
+pub(super) use pairs::{Pairs, first_not_below};
 
 /// Pairs of one run, which fill a page, unless more than these have the same first bits.
 const RUN_PAIRS: usize = if cfg!(test) { 32 } else { 320 };
@@ -35,69 +36,6 @@ pub(super) struct Gathered {
     active: Arc<RwLock<Pairs>>,
     /// Full, sorted, and being merged; pairs merged already are in both places.
     frozen: Arc<Vec<Pair>>,
-}
-
-/// Pairs in memory, found by hash.
-#[derive(Debug, Default)]
-pub(super) struct Pairs {
-    /// The last row of each hash.
-    rows: HashMap<u64, u64, BuildHasherDefault<Unhashed>>,
-    /// Earlier rows of a hash that is in `rows`.
-    earlier: HashMap<u64, Vec<u64>, BuildHasherDefault<Unhashed>>,
-}
-
-/// The hash of a hash: itself.
-#[derive(Default)]
-struct Unhashed(u64);
-
-impl Hasher for Unhashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
-impl Pairs {
-    pub(super) fn add(&mut self, (hash, row): Pair) {
-        if let Some(old) = self.rows.insert(hash, row)
-            && old != row
-        {
-            self.earlier.entry(hash).or_default().push(old);
-        }
-    }
-
-    /// The rows of a hash, the last one first.
-    pub(super) fn find(&self, hash: u64, out: &mut Vec<u64>) {
-        if let Some(row) = self.rows.get(&hash) {
-            out.push(*row);
-            if let Some(rows) = self.earlier.get(&hash) {
-                out.extend(rows.iter().rev());
-            }
-        }
-    }
-
-    fn len(&self) -> u64 {
-        let earlier = self.earlier.values().map(Vec::len).sum::<usize>();
-        (self.rows.len() + earlier) as u64
-    }
-
-    fn to_sorted(&self) -> Vec<Pair> {
-        let mut pairs: Vec<Pair> = self.rows.iter().map(|(hash, row)| (*hash, *row)).collect();
-        for (hash, rows) in &self.earlier {
-            pairs.extend(rows.iter().map(|row| (*hash, *row)));
-        }
-        pairs.sort_unstable();
-        pairs
-    }
 }
 
 impl Gathered {
@@ -183,25 +121,6 @@ impl Gathered {
             frozen: Arc::default(),
         }
     }
-}
-
-/// The index of the first of these sorted pairs whose hash is not below this one. Hashes are spread evenly, so
-/// it is sought from where it is to be expected.
-pub(super) fn first_not_below(pairs: &[Pair], hash: u64) -> usize {
-    let expected = (u128::from(hash) * pairs.len() as u128) >> 64;
-    let expected = expected as usize;
-    let (mut low, mut high) = (expected, expected);
-    let mut step = 16;
-    while low > 0 && pairs[low - 1].0 >= hash {
-        low = low.saturating_sub(step);
-        step *= 4;
-    }
-    step = 16;
-    while high < pairs.len() && pairs[high].0 < hash {
-        high = (high + step).min(pairs.len());
-        step *= 4;
-    }
-    low + pairs[low..high].partition_point(|pair| pair.0 < hash)
 }
 
 /// The key of a run of a batch; the first run of each has the prefix 0.
@@ -431,20 +350,6 @@ impl<'a> Run<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pairs_are_found_wherever_they_are() {
-        let even: Vec<Pair> = (0..3_000).map(|at| (at * (u64::MAX / 3_000), at)).collect();
-        let skewed: Vec<Pair> = (0..3_000).map(|at| (at / 7, at)).collect();
-        for pairs in [even, skewed, vec![(u64::MAX, 1)], vec![]] {
-            let near = |hash: u64| [hash.saturating_sub(1), hash, hash.saturating_add(1)];
-            let hashes = pairs.iter().flat_map(|pair| near(pair.0));
-            for hash in hashes.chain([0, u64::MAX]) {
-                let expected = pairs.partition_point(|pair| pair.0 < hash);
-                assert_eq!(first_not_below(&pairs, hash), expected);
-            }
-        }
-    }
 
     /// Batches of all sizes, hashes that share prefixes, and hashes that are not there.
     #[test]

@@ -427,7 +427,7 @@ impl Log {
 }
 
 /// Bytes that a record of such a payload takes, in whole pages.
-fn padded(payload_bytes: usize) -> Option<u64> {
+pub(super) fn padded(payload_bytes: usize) -> Option<u64> {
     u32::try_from(payload_bytes).ok()?;
     Some((payload_bytes as u64 + HEADER_BYTES as u64).next_multiple_of(PAGE_BYTES))
 }

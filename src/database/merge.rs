@@ -91,7 +91,11 @@ pub(super) enum Hits {
         last: LastLeaf,
     },
     /// In the order of the merge.
-    Sorted(std::vec::IntoIter<Place>),
+    Sorted {
+        places: std::vec::IntoIter<Place>,
+        /// The memory that they took when none was passed, which stays until all are.
+        bytes: usize,
+    },
 }
 
 impl Merge {
@@ -164,7 +168,7 @@ impl Merge {
         let sources = self.sources.iter().flatten().chain(&self.current);
         let bytes_of = |source: &Source| match &source.rest {
             Hits::InPlace { .. } | Hits::Scan { .. } => HITS_BYTES,
-            Hits::Sorted(places) => size_of_val(places.as_slice()),
+            Hits::Sorted { bytes, .. } => *bytes,
         };
         let sources = sources.map(bytes_of).sum::<usize>();
         sources + self.heap.len() * (size_of::<Item>() + size_of::<Option<Source>>())
@@ -205,6 +209,14 @@ fn mirror(order: Order, place: Place) -> Place {
 }
 
 impl Hits {
+    /// Of places that are in the order of the merge.
+    pub(super) fn sorted(places: Vec<Place>) -> Self {
+        Self::Sorted {
+            bytes: places.capacity() * size_of::<Place>(),
+            places: places.into_iter(),
+        }
+    }
+
     /// The next hit.
     fn next(&mut self, view: &View, order: Order, figures: &mut Figures) -> Result<Option<Place>> {
         match self {
@@ -246,7 +258,7 @@ impl Hits {
                     row: *chunk * CHUNK_ROWS + u64::from(place),
                 }))
             }
-            Self::Sorted(places) => Ok(places.next()),
+            Self::Sorted { places, .. } => Ok(places.next()),
         }
     }
 }

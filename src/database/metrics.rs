@@ -40,7 +40,8 @@ pub struct Metrics {
     pub open_ms: u64,
     /// Of each transaction that was committed, the microseconds from when it was its turn to write until readers saw it.
     pub commit_us: Distribution,
-    /// Bytes that each of them wrote to the log.
+    /// Bytes that each of them wrote to the log: a record, in whole pages of 4 KiB. What a commit changes of the file's pages comes
+    /// on top, with a checkpoint; a direct commit writes these alone, and is not counted here.
     pub logged_bytes: Distribution,
     /// Commits that made a checkpoint of the log, which goes on behind their back.
     pub checkpoints: u64,
@@ -214,8 +215,8 @@ impl Counters {
         self.pages_read_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// A commit that readers see now.
-    pub(super) fn commit(&self, way: Way, journal_bytes: usize, took: Duration) {
+    /// A commit that readers see now, and what its record takes in the log, if it is there.
+    pub(super) fn commit(&self, way: Way, record_bytes: Option<u64>, took: Duration) {
         self.commit_us
             .add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         match way {
@@ -223,8 +224,8 @@ impl Counters {
             Way::Checkpoint => drop(self.checkpoints.fetch_add(1, Relaxed)),
             Way::Direct => drop(self.direct_commits.fetch_add(1, Relaxed)),
         }
-        if !matches!(way, Way::Direct) {
-            self.logged_bytes.add(journal_bytes as u64);
+        if let (Some(bytes), Way::Logged | Way::Checkpoint) = (record_bytes, way) {
+            self.logged_bytes.add(bytes);
         }
     }
 

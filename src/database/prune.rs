@@ -452,7 +452,9 @@ impl Database {
             removed += self.prune_step(prune, &targets, &mut rows)?;
             self.engine.checkpoint(OPERATION)?;
             if let Some(progress) = &prune.on_progress {
-                progress((removed as f64 / total.max(1) as f64).min(1.0));
+                let share = (removed as f64 / total.max(1) as f64).min(1.0);
+                // Others may have removed some.
+                progress(if rows.is_empty() { 1.0 } else { share });
             }
         }
         Ok(removed)

@@ -6,17 +6,20 @@
 //! list in order of time merges a few sorted runs, as a log-structured merge tree does (O'Neil et al.
 //! 1996). A row whose instant changes later is *moved*: its entry in the run no longer counts, and
 //! where it belongs is seen from the column of `created_at`. A chunk with many such rows gets a new run.
+//!
+//! What is kept of what was read is `runs/reader.rs`.
+
+mod reader;
 
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use redb::{ReadOnlyTable, ReadableTable, Table};
+use redb::{ReadableTable, Table};
+
+pub(super) use reader::{KeptLeaves, LastLeaf, RunCache, RunReader};
 
 use super::failure::{Context, damaged};
 use super::mask::Mask;
-use super::once::get_or_read;
 use super::schema::{
     CHUNK_ROWS, FENCES_LEAF, Kind, LEAF_BYTES, RUN_ENTRIES, RUN_LEAVES, missing, run_key, seal,
     unseal_exact,
@@ -238,84 +241,6 @@ impl Newest {
             .sort_by_key(|place| all.created[usize::from(*place)]);
         all.is_ordered = is_identity(&all.order);
         all
-    }
-}
-
-/// What has been decoded of a chunk's run. Commits that leave the run alone share it.
-#[derive(Default)]
-pub(super) struct RunCache {
-    fences: OnceLock<Fences>,
-    leaves: OnceLock<Box<[OnceLock<Box<RunLeaf>>]>>,
-}
-
-/// Decoded leaves of all runs of a database, 4 KB each: at most so many are kept.
-pub(super) const KEPT_LEAVES_MAX: usize = 8_192;
-
-/// Reads runs, keeps their leaves while there is room, and counts what it had to read.
-pub(super) struct RunReader<'a> {
-    table: &'a ReadOnlyTable<u64, &'static [u8]>,
-    series: Series,
-    /// How many leaves of the database are kept.
-    kept: &'a AtomicUsize,
-    /// How many were read, by every reader.
-    read: &'a AtomicU64,
-    /// The last leaf that there was no room for.
-    pub(super) last: LastLeaf,
-    pub(super) leaves_read: u64,
-}
-
-/// A leaf of a run, its chunk and its number, that a reader has at hand while no room is left to keep it.
-#[derive(Default)]
-pub(super) struct LastLeaf(Option<(u64, usize, Box<RunLeaf>)>);
-
-impl<'a> RunReader<'a> {
-    pub(super) fn new(
-        table: &'a ReadOnlyTable<u64, &'static [u8]>,
-        series: Series,
-        kept: &'a AtomicUsize,
-        read: &'a AtomicU64,
-    ) -> Self {
-        Self {
-            table,
-            series,
-            kept,
-            read,
-            last: LastLeaf::default(),
-            leaves_read: 0,
-        }
-    }
-
-    pub(super) fn fences<'c>(&self, chunk: u64, cache: &'c RunCache) -> Result<&'c Fences> {
-        get_or_read(&cache.fences, || {
-            Fences::read(self.table, self.series, chunk)
-        })
-    }
-
-    fn leaf<'s>(&'s mut self, chunk: u64, cache: &'s RunCache, leaf: usize) -> Result<&'s RunLeaf> {
-        let cells = cache
-            .leaves
-            .get_or_init(|| (0..RUN_LEAVES).map(|_| OnceLock::new()).collect());
-        if let Some(leaf) = cells[leaf].get() {
-            return Ok(leaf);
-        }
-        let is_last = matches!(&self.last.0, Some(last) if (last.0, last.1) == (chunk, leaf));
-        if !is_last {
-            self.leaves_read += 1;
-            self.read.fetch_add(1, Relaxed);
-            let read = RunLeaf::read(self.table, self.series, chunk, leaf)?;
-            if self.kept.load(Relaxed) < KEPT_LEAVES_MAX {
-                self.kept.fetch_add(1, Relaxed);
-                return Ok(cells[leaf].get_or_init(|| read));
-            }
-            self.last = LastLeaf(Some((chunk, leaf, read)));
-        }
-        match &self.last.0 {
-            Some((_, _, leaf)) => Ok(leaf),
-            None => Err(missing(
-                self.series.kind,
-                self.series.key(chunk, leaf as u64),
-            )),
-        }
     }
 }
 

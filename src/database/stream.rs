@@ -408,7 +408,7 @@ impl Stream {
         places
             .retain(|place| filter.range.contains(place.micros) && filter.is_behind_start(*place));
         self.sort(&mut places);
-        self.push(Hits::Sorted(places.into_iter()))
+        self.push(Hits::sorted(places))
     }
 }
 

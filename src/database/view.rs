@@ -24,7 +24,7 @@ use super::once::get_or_read;
 use super::pipelines::Dictionary;
 use super::planes::Planes;
 use super::record;
-use super::runs::{Newest, RunReader, Series, Timeline};
+use super::runs::{KeptLeaves, Newest, RunReader, Series, Timeline};
 use super::schema::{
     CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, Tables, definition, missing, unseal,
 };
@@ -54,8 +54,9 @@ pub(super) struct View {
     newest: OnceLock<Arc<Newest>>,
     /// What an earlier commit had as `newest`, when its rows are unchanged.
     newest_base: Option<Arc<Newest>>,
-    /// How many decoded leaves of time runs are kept.
-    kept_leaves: Arc<AtomicUsize>,
+    kept_leaves: KeptLeaves,
+    /// Every view of this opening has it.
+    token: Arc<()>,
     kept_blocks: KeptBlocks,
     pub(super) walks: Walks,
     counters: Arc<Counters>,
@@ -73,7 +74,8 @@ pub(super) struct Decoded {
     pub(super) looked_up: Arc<AtomicUsize>,
     /// The rows of the newest chunk, or the first of them, if they are decoded.
     pub(super) newest: Option<Arc<Newest>>,
-    pub(super) kept_leaves: Arc<AtomicUsize>,
+    pub(super) kept_leaves: KeptLeaves,
+    pub(super) token: Arc<()>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -102,7 +104,8 @@ impl View {
             looked_up: Arc::default(),
             newest: OnceLock::new(),
             newest_base: None,
-            kept_leaves: Arc::default(),
+            kept_leaves: KeptLeaves::default(),
+            token: Arc::default(),
             kept_blocks: KeptBlocks::default(),
             walks: Walks::default(),
             counters: Arc::clone(counters),
@@ -133,6 +136,7 @@ impl View {
             newest: OnceLock::new(),
             newest_base: decoded.newest,
             kept_leaves: decoded.kept_leaves,
+            token: decoded.token,
             kept_blocks: KeptBlocks::default(),
             walks: Walks::default(),
             counters: decoded.counters,
@@ -192,10 +196,15 @@ impl View {
         self.gathered.get()
     }
 
+    /// How many decoded leaves of runs are kept by all views.
+    #[cfg(test)]
+    pub(super) fn kept_leaves(&self) -> usize {
+        self.kept_leaves.count()
+    }
+
     /// Whether no other view of this opening is alive: neither of a commit before nor of one after.
     pub(super) fn is_only_one(&self) -> bool {
-        // Each has the count of kept leaves.
-        Arc::strong_count(&self.kept_leaves) == 1
+        Arc::strong_count(&self.token) == 1
     }
 
     /// What the next commit starts from.
@@ -207,7 +216,8 @@ impl View {
             gathered: Arc::clone(&self.gathered),
             looked_up: Arc::clone(&self.looked_up),
             newest: self.newest.get().or(self.newest_base.as_ref()).cloned(),
-            kept_leaves: Arc::clone(&self.kept_leaves),
+            kept_leaves: self.kept_leaves.clone(),
+            token: Arc::clone(&self.token),
             counters: Arc::clone(&self.counters),
         })
     }

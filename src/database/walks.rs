@@ -16,7 +16,7 @@ use crate::query::{Order, TimeRange};
 /// Walks kept, of as many clients.
 const WALKS: usize = 4;
 /// No larger walk is kept.
-const WALK_BYTES_MAX: usize = 8 << 20;
+const WALK_BYTES_MAX: usize = if cfg!(test) { 120 << 10 } else { 8 << 20 };
 
 /// Which rows a list has, and where one of its pages ended.
 #[derive(PartialEq, Eq)]

@@ -365,6 +365,23 @@ fn a_large_prune_goes_in_durable_steps_and_the_file_does_not_grow() {
 }
 
 #[test]
+fn progress_ends_with_1_also_when_others_removed_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&folder.path().join("s.redb"), &samples(25_000));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (other, telling) = (database.clone(), Arc::clone(&told));
+    let watched = Prune::new().pipeline("b").on_progress(move |share| {
+        other.delete(&Query::new().pipeline("b").into()).unwrap();
+        telling.lock().unwrap().push(share);
+    });
+    let removed = database.prune(&watched).unwrap();
+    assert_eq!(database.count(&Query::new().pipeline("b")).unwrap(), 0);
+    let told = told.lock().unwrap();
+    assert!(told[0] < 1.0 && told.last() == Some(&1.0), "{told:?}");
+    assert!(removed > 0 && removed < 25_000, "{removed}");
+}
+
+#[test]
 fn what_is_stored_during_a_prune_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.redb");

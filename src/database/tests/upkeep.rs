@@ -185,6 +185,41 @@ fn a_kept_block_outlives_its_view() {
     assert_eq!(kept.value(), before);
 }
 
+/// Leaves that were decoded of runs are kept up to a number, and those of runs that were made again count no more.
+#[test]
+fn leaves_of_runs_that_are_gone_give_back_their_room() {
+    let mut pair = Pair::new(64, Durability::Deferred);
+    pair.run(&Operation::Load(2_000, Pattern::Shuffled));
+    let of_one = |status| Query::new().status(status);
+    let leaves_read = |pair: &Pair| {
+        pair.database.list(&of_one(Status::Ready)).unwrap();
+        pair.database.metrics().leaves_read
+    };
+    for round in 0..8_u16 {
+        let specs: Vec<Spec> = (0..1_900)
+            .step_by(9)
+            .map(|id| Spec {
+                id,
+                pipeline: 0,
+                status: Status::Ready,
+                micros: i64::from(id * 31 + round * 17) % SPAN,
+            })
+            .collect();
+        pair.store(&specs);
+        let before = pair.database.metrics().leaves_read;
+        let once = leaves_read(&pair);
+        assert!(once > before, "round {round}: the runs are new");
+        assert_eq!(leaves_read(&pair), once, "round {round}: all are kept");
+    }
+    // Of the two full chunks, as they are now.
+    let kept = pair.database.engine.view("test").unwrap().kept_leaves();
+    assert!(
+        (1..=2 * crate::database::schema::RUN_LEAVES).contains(&kept),
+        "{kept}"
+    );
+    pair.compare(&Query::new(), 50);
+}
+
 /// Compacting folds what was replaced into blocks, drops dead records and pairs, and changes nothing that is seen; what it
 /// would win, and what a copy leaves out, is known before.
 #[test]

@@ -1,7 +1,9 @@
 //! Pages go on where the last one ended, whoever else walks and whatever is stored in between.
 
+use super::super::filter::Place;
+use super::super::merge::{Figures, Hits, Merge, Next};
 use super::{Durability, Operation, Pair, Pattern};
-use crate::query::{Cursor, Page, Query};
+use crate::query::{Cursor, Order, Page, Query};
 use crate::sample::{Sample, Status};
 use crate::storage::Storage;
 
@@ -66,6 +68,41 @@ fn walks_beside_each_other_meet_every_row_once() {
     }
     // Each was taken, or driven out by the others.
     assert_eq!(walks(&pair), 0);
+}
+
+/// Of many chunks that lie over each other in time, each open.
+#[test]
+fn a_walk_that_takes_much_memory_is_not_kept() {
+    for (samples, kept) in [(2_500, 1), (4_000, 0)] {
+        let mut pair = Pair::new(64, Durability::Deferred);
+        pair.run(&Operation::Load(samples, Pattern::Shuffled));
+        let query = Query::new().limit(40);
+        let first = page(&pair, &query, None);
+        assert_eq!(walks(&pair), kept, "{samples}");
+        let second = page(&pair, &query, first.next.as_ref());
+        let expected = pair.memory.list(&Query::new().limit(80)).unwrap();
+        assert_eq!(ids(&second.samples), ids(&expected.samples[40..]));
+    }
+}
+
+/// A walk takes the memory of all its sorted hits until the last is given out.
+#[test]
+fn sorted_hits_are_counted_as_they_were_made() {
+    let (pair, _) = shuffled();
+    let view = pair.database.engine.view("test").unwrap();
+    let mut merge = Merge::new(Order::Oldest);
+    let mut places = Vec::with_capacity(1_000);
+    places.extend((0..3).map(|row| Place { micros: 7, row }));
+    let mut figures = Figures::default();
+    merge
+        .push(&view, Hits::sorted(places), &mut figures)
+        .unwrap();
+    for row in 0..3 {
+        assert!(merge.bytes() >= 1_000 * size_of::<Place>());
+        let next = merge.next(&view, &mut figures).unwrap();
+        assert!(matches!(next, Next::Hit(place) if place == Place { micros: 7, row }));
+    }
+    assert!(merge.bytes() < 1_000);
 }
 
 #[test]

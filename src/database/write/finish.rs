@@ -53,6 +53,7 @@ impl Transaction<'_> {
                 looked_up: self.base.looked_up,
                 newest: self.base.newest.filter(|_| keeps_newest),
                 kept_leaves: self.base.kept_leaves,
+                token: self.base.token,
                 counters: self.base.counters,
             },
             new_pairs: self.new_pairs,
