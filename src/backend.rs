@@ -37,6 +37,8 @@ mod runtime;
 mod s3;
 
 use std::path::Path;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+use std::time::Duration;
 
 #[cfg(feature = "delta")]
 pub use delta::{DeltaTable, Optimized};
@@ -126,12 +128,20 @@ const SCHEMES: &[Scheme] = &[
     Scheme::always("memory", MEMORY),
     optional!("file", ["files"], files::FOLDER),
     optional!("s3", ["s3"], files::S3),
+    optional!("gs", ["gcs"], files::GCS),
+    optional!("az", ["azure"], files::AZURE),
     optional!("delta+file", ["delta"], delta::FOLDER),
     optional!("delta+s3", ["delta", "s3"], delta::S3),
     optional!("postgres", ["postgres"], postgres::POSTGRES),
     optional!("postgresql", ["postgres"], postgres::POSTGRES),
     optional!("kafka", ["kafka"], kafka::KAFKA),
 ];
+
+/// How long a request to an object store may take. The largest sample is 16 MiB.
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+const REQUEST: Duration = Duration::from_secs(30);
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+const CONNECT: Duration = Duration::from_secs(5);
 
 const MEMORY: Backend = Backend {
     options: &[],

@@ -47,6 +47,8 @@
 //! | `simulation` | no | a database on a disk of your own, for tests of crashes and failing disks |
 //! | `files` | no | JSON documents in a folder |
 //! | `s3` | no | JSON documents in S3 |
+//! | `gcs` | no | JSON documents in Google Cloud Storage |
+//! | `azure` | no | JSON documents in Azure Blob Storage |
 //! | `delta` | no | Parquet, as a Delta Lake table in a folder, and in S3 with `s3` |
 //! | `postgres` | no | a table in a PostgreSQL server |
 //! | `kafka` | no | messages of a Kafka topic |

@@ -1,4 +1,5 @@
-//! `files`: a JSON document per sample, in a folder (`file:`) or in S3 (`s3:`), by the crate `object_store`.
+//! `files`: a JSON document per sample, in a folder (`file:`), in S3 (`s3:`), in Google Cloud Storage (`gs:`) or in Azure Blob
+//! Storage (`az:`), by the crate `object_store`.
 //!
 //! ```text
 //! samplestore.json       marks the place: version of this layout, identity for cursors
@@ -9,21 +10,28 @@
 //! `files/name.rs` makes names of ids; `files/document.rs` reads and writes a sample; `files/places.rs` keeps
 //! the order, and says why there; `files/batch.rs` does something to many; `files/mark.rs` knows whether
 //! there is anything; `files/gate.rs` has readers and writers take turns; `files/objects.rs` does what is
-//! done to objects; `files/s3.rs` makes the client for S3.
+//! done to objects; `files/s3.rs`, `files/gcs.rs` and `files/azure.rs` make the clients of servers, `files/server.rs` what they
+//! have in common.
 //!
 //! A document is written whole or not at all, a batch is not: its error lists what was stored. There is no
 //! index: whatever is not asked for by id reads every document, [`REQUESTS`] at a time, and keeps what
 //! matches in memory, for counts without the payloads.
 
+#[cfg(feature = "azure")]
+mod azure;
 mod batch;
 mod document;
 mod gate;
+#[cfg(feature = "gcs")]
+mod gcs;
 mod mark;
 mod name;
 mod objects;
 mod places;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+mod server;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -68,18 +76,40 @@ pub(super) const FOLDER: Backend = Backend {
 #[cfg(feature = "s3")]
 pub(super) const S3: Backend = Backend {
     options: s3::OPTIONS,
-    open: |location| {
-        check_format(location)?;
-        let (store, prefix) = s3::client(location)?;
-        let objects = Objects::new(store, prefix, location, ATTEMPTS, true);
-        Ok(Box::new(Documents::open(
-            "s3",
-            objects,
-            Gate::new(None),
-            location.creates(),
-        )?))
-    },
+    open: |location| open_server("s3", location, s3::client),
 };
+
+/// `gs://BUCKET/PREFIX`.
+#[cfg(feature = "gcs")]
+pub(super) const GCS: Backend = Backend {
+    options: gcs::OPTIONS,
+    open: |location| open_server("gcs", location, gcs::client),
+};
+
+/// `az://CONTAINER/PREFIX`.
+#[cfg(feature = "azure")]
+pub(super) const AZURE: Backend = Backend {
+    options: azure::OPTIONS,
+    open: |location| open_server("azure", location, azure::client),
+};
+
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+fn open_server(
+    name: &'static str,
+    location: &Location,
+    client: fn(&Location) -> Result<server::Client>,
+) -> Result<Box<dyn Storage>> {
+    check_format(location)?;
+    let (store, prefix) = client(location)?;
+    let objects = Objects::new(store, prefix, location, ATTEMPTS, true);
+    let gate = Gate::new(None);
+    Ok(Box::new(Documents::open(
+        name,
+        objects,
+        gate,
+        location.creates(),
+    )?))
+}
 
 fn open_folder(location: &Location) -> Result<Documents> {
     check_format(location)?;

@@ -145,6 +145,39 @@ impl Location {
             .ok_or_else(|| self.invalid(known()))
     }
 
+    /// The bucket or container, and the prefix, in `//BUCKET/PREFIX`, undecoded.
+    #[allow(dead_code)] // not every set of features has object stores
+    pub(super) fn bucket(&self, what: &str) -> Result<(&str, &str)> {
+        let place = self.place.strip_prefix("//").unwrap_or("");
+        let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
+        if name.is_empty() {
+            let scheme = self.scheme;
+            return Err(self.invalid(format!("it is written {scheme}://{what}/PREFIX")));
+        }
+        if name.contains(['@', ':']) {
+            return Err(self.invalid(
+                "credentials do not stand in the URL; the chapter on backends says where they do",
+            ));
+        }
+        Ok((name, prefix))
+    }
+
+    /// The option `endpoint`, the URL of a server.
+    #[allow(dead_code)] // the same
+    pub(super) fn endpoint(&self) -> Result<Option<String>> {
+        let endpoint = self.option("endpoint").map(str::to_owned);
+        endpoint.map(|url| self.as_endpoint(url)).transpose()
+    }
+
+    /// The URL of a server, which errors of its client show, so that there may be no password in it.
+    #[allow(dead_code)] // the same
+    pub(super) fn as_endpoint(&self, url: String) -> Result<String> {
+        match url.contains('@') {
+            true => Err(self.invalid("the endpoint has a user or a password in it")),
+            false => Ok(url),
+        }
+    }
+
     /// The error for a URL that does not say what it should; `message` must hold no secret.
     pub(super) fn invalid(&self, message: impl fmt::Display) -> Error {
         Error::new(ErrorKind::InvalidArgument, OPERATION)

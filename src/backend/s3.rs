@@ -3,14 +3,8 @@
 //! What goes over the wire is the work of the crate `object_store`, of which backends have versions of their own:
 //! [`builder`] makes the client of either.
 
-use std::time::Duration;
-
 use super::{Location, aws};
 use crate::error::Result;
-
-/// How long a request may take. The largest sample is 16 MiB.
-pub(super) const REQUEST: Duration = Duration::from_secs(30);
-pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 /// What a URL and its options, the environment and profiles say of a bucket.
 pub(super) struct Bucket {
@@ -33,17 +27,7 @@ pub(super) struct Keys {
 impl Bucket {
     /// Nothing is asked of the server.
     pub(super) fn of(location: &Location) -> Result<Self> {
-        let place = location.place().strip_prefix("//").unwrap_or("");
-        let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
-        let scheme = location.scheme();
-        if name.is_empty() {
-            return Err(location.invalid(format!("there is no bucket: {scheme}://BUCKET/PREFIX")));
-        }
-        if name.contains(['@', ':']) {
-            return Err(location.invalid(
-                "credentials do not stand in the URL but in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or a profile",
-            ));
-        }
+        let (name, prefix) = location.bucket("BUCKET")?;
         let profile = aws::profile(location)?;
         let from_profile = |name: &str| profile.get(name).cloned();
         let keys = match (from_profile(aws::KEY_ID), from_profile(aws::SECRET)) {
@@ -65,11 +49,7 @@ impl Bucket {
         };
         let endpoints = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
         let endpoint = setting("endpoint", &endpoints, "endpoint_url");
-        // Errors of the client show it.
-        if endpoint.as_deref().is_some_and(|url| url.contains('@')) {
-            return Err(location
-                .invalid("the endpoint has a user or a password in it, which S3 does not know"));
-        }
+        let endpoint = endpoint.map(|url| location.as_endpoint(url)).transpose()?;
         Ok(Self {
             name: name.to_owned(),
             prefix: prefix.to_owned(),
@@ -86,8 +66,8 @@ macro_rules! builder {
     ($bucket:expr, $object_store:ident) => {{
         let bucket: &$crate::backend::s3::Bucket = $bucket;
         let options = $object_store::ClientOptions::new()
-            .with_timeout($crate::backend::s3::REQUEST)
-            .with_connect_timeout($crate::backend::s3::CONNECT);
+            .with_timeout($crate::backend::REQUEST)
+            .with_connect_timeout($crate::backend::CONNECT);
         let mut builder = $object_store::aws::AmazonS3Builder::from_env()
             .with_client_options(options)
             .with_bucket_name(&bucket.name);

@@ -33,6 +33,7 @@ fn passes(report: &Report) {
 // is opened by `Suite::reopening`, with a temporary folder as its place. -------------------------------
 
 #[cfg(all(
+    feature = "azure",
     feature = "delta",
     feature = "kafka",
     feature = "postgres",
@@ -44,6 +45,7 @@ type Run = fn() -> Option<Report>;
 /// Every backend with a URL, by its scheme: the columns of the table in the docs. `None` where its server
 /// is not installed.
 #[cfg(all(
+    feature = "azure",
     feature = "delta",
     feature = "kafka",
     feature = "postgres",
@@ -55,6 +57,7 @@ pub(crate) const BACKENDS: &[(&str, Run)] = &[
     ("redb", || Some(database_report())),
     ("file", || Some(folder_report())),
     ("s3", s3_report),
+    ("az", azure_report),
     ("delta+file", || Some(delta_report())),
     ("delta+s3", delta_s3_report),
     ("postgres", postgres_report),
@@ -84,6 +87,17 @@ fn s3_report() -> Option<Report> {
     static REPORT: OnceLock<Option<Report>> = OnceLock::new();
     let run = || {
         let server = crate::servers::s3::shared()?;
+        Some(Suite::reopening(|| server.url(), |url: &String| connect(url)).run())
+    };
+    REPORT.get_or_init(run).clone()
+}
+
+/// Documents in Azure Blob Storage; `None` where there is no emulator.
+#[cfg(feature = "azure")]
+fn azure_report() -> Option<Report> {
+    static REPORT: OnceLock<Option<Report>> = OnceLock::new();
+    let run = || {
+        let server = crate::servers::azure::shared()?;
         Some(Suite::reopening(|| server.url(), |url: &String| connect(url)).run())
     };
     REPORT.get_or_init(run).clone()
@@ -155,6 +169,14 @@ fn folder() {
 #[test]
 fn s3() {
     if let Some(report) = s3_report() {
+        passes(&report);
+    }
+}
+
+#[cfg(feature = "azure")]
+#[test]
+fn azure() {
+    if let Some(report) = azure_report() {
         passes(&report);
     }
 }

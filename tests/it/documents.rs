@@ -1,4 +1,4 @@
-//! JSON documents, in folders and in S3: what lies there, who comes between, and what is damaged.
+//! JSON documents, in folders, in S3 and in Azure Blob Storage: what lies there, who comes between, and what is damaged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -402,5 +402,97 @@ mod s3 {
         let error = connect(&url).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
         assert!(!error.is_retryable());
+    }
+}
+
+#[cfg(feature = "azure")]
+mod azure {
+    use super::*;
+    use crate::servers::azure::{Azure, shared};
+
+    #[test]
+    fn strangers_share_a_prefix() {
+        let Some(server) = shared() else { return };
+        strangers_share_a_place(&server.url());
+    }
+
+    #[test]
+    fn an_emulator_that_is_gone_is_an_error_that_may_be_tried_again() {
+        let Some(mut server) = Azure::start() else {
+            return;
+        };
+        let url = server.url();
+        let storage = connect(&url).unwrap();
+        storage.store(&at_once(["a"])).unwrap();
+        server.stop();
+        for error in [
+            storage.store(&at_once(["b"])).unwrap_err(),
+            storage.count(&Query::new()).unwrap_err(),
+            connect(&url).unwrap_err(),
+        ] {
+            assert!(error.is_retryable(), "{error:?}");
+            assert_eq!(error.kind(), ErrorKind::Backend);
+        }
+    }
+
+    #[test]
+    fn a_container_that_is_not_there_is_told() {
+        let Some(server) = shared() else { return };
+        let error = connect(&server.url_in("nowhere")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_before_anything_is_asked() {
+        for (url, told) in [
+            ("az:", "az://CONTAINER/PREFIX"),
+            (
+                "az://user:hush@container/prefix",
+                "credentials do not stand",
+            ),
+            ("az://container/prefix?emulator=perhaps", "true or false"),
+            (
+                "az://container/prefix?emulator&endpoint=http://a:hush@b",
+                "the endpoint has",
+            ),
+            ("az://container/prefix?acount=a", "did you mean account?"),
+            (
+                "az://container/prefix?account=a&format=xml",
+                "format must be",
+            ),
+        ] {
+            let error = connect(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{url}");
+            assert!(error.to_string().contains(told), "{url}: {error}");
+            assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+        }
+    }
+}
+
+#[cfg(feature = "gcs")]
+mod gcs {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_before_anything_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key.json");
+        fs::write(&file, r#"{"type": "hush"}"#).unwrap();
+        let with_file = format!("gs://bucket/prefix?credentials_file={}", file.display());
+        for (url, told) in [
+            ("gs:", "gs://BUCKET/PREFIX"),
+            ("gs://user:hush@bucket/prefix", "credentials do not stand"),
+            (
+                "gs://bucket/prefix?endpoint=http://a:hush@b",
+                "the endpoint has",
+            ),
+            ("gs://bucket/prefix?endpiont=a", "did you mean endpoint?"),
+            (with_file.as_str(), "gs://bucket/prefix"),
+        ] {
+            let error = connect(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{url} {error:?}");
+            assert!(error.to_string().contains(told), "{url}: {error}");
+        }
     }
 }

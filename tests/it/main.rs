@@ -23,7 +23,7 @@ mod damage;
 /// Samples in a Delta Lake table.
 #[cfg(feature = "delta")]
 mod delta;
-/// JSON documents, in folders and in S3.
+/// JSON documents, in folders and on servers.
 #[cfg(feature = "files")]
 mod documents;
 /// Disks of which any operation may fail.
@@ -41,6 +41,7 @@ mod kafka;
 mod kill;
 /// Which backend keeps which rule, as the docs have it.
 #[cfg(all(
+    feature = "azure",
     feature = "delta",
     feature = "kafka",
     feature = "postgres",
@@ -67,6 +68,7 @@ mod retention;
 mod scripted;
 /// Servers for the tests of backends that are one.
 #[cfg(any(
+    feature = "azure",
     feature = "delta",
     feature = "kafka",
     feature = "postgres",
@@ -75,6 +77,7 @@ mod scripted;
 mod servers;
 /// How fast each backend is, as the docs have it.
 #[cfg(all(
+    feature = "azure",
     feature = "delta",
     feature = "kafka",
     feature = "postgres",

@@ -3,6 +3,9 @@
 //! Where a server is not installed a test is skipped, and says so on stderr whether its output is captured
 //! or not. With `SAMPLESTORE_REQUIRE_SERVERS` set, as `.ci/run` sets it, it fails instead.
 
+/// Azure Blob Storage: Azurite, from npm, Microsoft's own emulator.
+#[cfg(feature = "azure")]
+pub(crate) mod azure;
 /// A Kafka broker: tansu, from crates.io.
 #[cfg(all(feature = "kafka", unix))]
 pub(crate) mod kafka;

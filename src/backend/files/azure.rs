@@ -1,0 +1,54 @@
+//! The client for Azure Blob Storage.
+
+use std::env;
+use std::sync::Arc;
+
+use object_store::azure::MicrosoftAzureBuilder;
+
+use super::server;
+use crate::backend::Location;
+use crate::error::Result;
+
+/// The options of `az:`. None of them is a secret.
+pub(super) const OPTIONS: &[&str] = &["account", "emulator", "endpoint", "format"];
+
+/// The account that the emulator Azurite has, and its key, which everybody knows:
+/// <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
+const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
+const EMULATOR_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+const EMULATOR_ENDPOINT: &str = "http://127.0.0.1:10000/devstoreaccount1";
+
+/// The client, and the prefix of all objects. Nothing is asked of the server yet.
+pub(super) fn client(location: &Location) -> Result<server::Client> {
+    let (container, prefix) = location.bucket("CONTAINER")?;
+    let prefix = server::prefix(location, prefix)?;
+    let is_emulator = location.flag("emulator")?.unwrap_or(false);
+    let account = location.option("account").map(str::to_owned);
+    let account = account.or_else(|| is_emulator.then(|| EMULATOR_ACCOUNT.to_owned()));
+    let endpoint = location.endpoint()?;
+    let endpoint = endpoint.or_else(|| is_emulator.then(|| EMULATOR_ENDPOINT.to_owned()));
+
+    let mut builder = MicrosoftAzureBuilder::from_env()
+        .with_container_name(container)
+        .with_client_options(server::client_options())
+        .with_retry(server::no_retries());
+    if is_emulator {
+        builder = builder.with_access_key(EMULATOR_KEY);
+    }
+    if let Some(account) = account {
+        builder = builder.with_account(account);
+    } else if env::var_os("AZURE_STORAGE_ACCOUNT_NAME").is_none() {
+        return Err(location.invalid(
+            "there is no account: the option account or AZURE_STORAGE_ACCOUNT_NAME names it",
+        ));
+    }
+    if let Some(endpoint) = endpoint {
+        // Whoever names such an endpoint means it.
+        let allow_http = endpoint.starts_with("http://");
+        builder = builder.with_endpoint(endpoint).with_allow_http(allow_http);
+    }
+    let client = builder.build();
+    let client = client.map_err(|cause| server::unusable(location, cause))?;
+    Ok((Arc::new(client), prefix))
+}
