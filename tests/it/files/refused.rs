@@ -25,7 +25,12 @@ fn what_is_no_database_is_refused_and_left_alone() {
     transaction.commit().unwrap();
     drop(other);
     assert_eq!(kind(Database::open(&path)), ErrorKind::NotADatabase);
-    assert!(kind(Database::open(folder.path())) != ErrorKind::NotADatabase);
+    // A folder, which can be opened to read, but not to write.
+    for read_only in [false, true] {
+        let options = Database::options().read_only(read_only);
+        let error = options.open(folder.path());
+        assert_eq!(kind(error), ErrorKind::NotADatabase);
+    }
 }
 
 #[test]
