@@ -136,6 +136,9 @@ fn check_target(path: &Path, own: &Path, overwrite: bool) -> Result<()> {
     match overwrite {
         false => refused("there is a file already, and it was not to be overwritten"),
         true if there.is_dir() => refused("it is a folder"),
+        true if fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
+            refused("it is no file, but a device or the like")
+        }
         true => Ok(()),
     }
 }

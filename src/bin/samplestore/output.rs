@@ -13,7 +13,7 @@ mod table;
 mod text;
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -107,6 +107,11 @@ enum Sink {
         path: PathBuf,
         overwrite: bool,
     },
+    /// A pipe or a device, in whose place nothing is put.
+    InPlace {
+        file: File,
+        path: PathBuf,
+    },
 }
 
 impl Write for Sink {
@@ -114,6 +119,9 @@ impl Write for Sink {
         match self {
             Self::Stdout(stdout) => stdout.write(bytes),
             Self::File { file, path, .. } => {
+                file.write(bytes).map_err(|cause| InFile::wrap(path, cause))
+            }
+            Self::InPlace { file, path } => {
                 file.write(bytes).map_err(|cause| InFile::wrap(path, cause))
             }
         }
@@ -125,6 +133,7 @@ impl Write for Sink {
             Self::File { file, path, .. } => {
                 file.flush().map_err(|cause| InFile::wrap(path, cause))
             }
+            Self::InPlace { file, path } => file.flush().map_err(|cause| InFile::wrap(path, cause)),
         }
     }
 }
@@ -140,17 +149,29 @@ impl Output {
     }
 
     /// A file at `path`. Until [`finish`](Self::finish) it has another name in the same folder, and when it is dropped before,
-    /// nothing of it stays.
+    /// nothing of it stays. What a link leads to is replaced, and not the link; a pipe or a device is written to.
     ///
     /// # Errors
     /// A usage failure for a file that is there and must not be overwritten.
     pub(crate) fn file(path: &Path, overwrite: bool) -> Result<Self, Failure> {
+        if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+            let file = OpenOptions::new().write(true).open(path);
+            let file = file.map_err(|cause| InFile::wrap(path, cause))?;
+            let path = path.to_owned();
+            let sink = Sink::InPlace { file, path };
+            return Ok(Self {
+                is_terminal: false,
+                sink: BufWriter::with_capacity(BUFFER_BYTES, sink),
+            });
+        }
         if !overwrite && path.exists() {
             let words = format!("{} is there already", path.display());
             return Err(
                 Failure::usage(words).with_hint("--overwrite puts the new file in its place")
             );
         }
+        let resolved = path.canonicalize();
+        let path = resolved.as_deref().unwrap_or(path);
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -270,6 +291,7 @@ impl Output {
         let sink = self.sink.into_inner();
         match sink.map_err(io::IntoInnerError::into_error)? {
             Sink::Stdout(mut stdout) => stdout.flush(),
+            Sink::InPlace { .. } => Ok(()),
             Sink::File {
                 file,
                 path,

@@ -246,6 +246,38 @@ fn a_file_appears_whole_or_not_at_all() {
     assert_eq!(names, ["out.jsonl", "samples.db"], "no part is left");
 }
 
+/// Other than a file, neither is replaced by one.
+#[cfg(unix)]
+#[test]
+fn pipes_are_written_to_and_links_are_followed() {
+    let shell = Shell::with_six();
+    let expected = shell.data(["export", "-f", "csv"]);
+    let pipe = shell.path("pipe.csv");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for overwrite in [&[][..], &["--overwrite"]] {
+        let reader = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || fs::read_to_string(pipe).unwrap())
+        };
+        let words = [&["export", pipe.to_str().unwrap()], overwrite].concat();
+        let done = shell.run(words);
+        assert_eq!(done.code, 0, "{done:?}");
+        assert_eq!(reader.join().unwrap(), expected);
+        assert!(!fs::symlink_metadata(&pipe).unwrap().is_file());
+    }
+    let backup = ["backup", pipe.to_str().unwrap(), "--overwrite"];
+    assert_eq!(shell.run(backup).code, 2);
+    assert!(!fs::symlink_metadata(&pipe).unwrap().is_file());
+
+    let (link, file) = (shell.path("link.csv"), shell.file("file.csv", "old"));
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let done = shell.run(["export", link.to_str().unwrap(), "--overwrite"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(file).unwrap(), expected);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_exported_file_may_be_read_as_any_other() {
