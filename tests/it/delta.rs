@@ -7,6 +7,10 @@ mod many;
 /// Tables in S3.
 #[cfg(feature = "s3")]
 mod s3;
+/// Small files merged, old ones removed, checkpoints.
+mod upkeep;
+/// Writers that meet.
+mod writers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -328,133 +332,6 @@ fn measurements_that_are_numbers_have_columns_of_their_own() {
         Some(first.with_status(Status::Ready))
     );
     assert_eq!(reopened.retrieve("b").unwrap(), Some(second));
-}
-
-#[test]
-fn writers_that_meet_begin_again_and_lose_nothing() {
-    const WRITERS: usize = 4;
-    const BATCHES: usize = 6;
-    let folder = Folder::new();
-    folder.open();
-    let new: u64 = thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                // A handle of its own, as another process has.
-                let table = folder.open();
-                scope.spawn(move || {
-                    let mut new = 0;
-                    for batch in 0..BATCHES {
-                        let own = format!("{writer}-{batch}");
-                        let shared = format!("shared-{batch}");
-                        let at = "2013-06-01T00:00:00Z";
-                        let batch = [
-                            sample(&own, "p", at, 0.0),
-                            sample(&shared, "p", at, writer as f64),
-                        ];
-                        new += table.store(&batch).unwrap().inserted;
-                    }
-                    new
-                })
-            })
-            .collect();
-        writers
-            .into_iter()
-            .map(|writer| writer.join().unwrap())
-            .sum()
-    });
-    let expected = (WRITERS * BATCHES + BATCHES) as u64;
-    assert_eq!(new, expected);
-    let table = folder.open();
-    let mut found = ids(&table, &Query::new());
-    found.sort();
-    found.dedup();
-    assert_eq!(found.len() as u64, expected);
-    assert_eq!(table.count(&Query::new()).unwrap(), expected);
-    assert_eq!(folder.actions("commitInfo").len(), 1 + WRITERS * BATCHES);
-    // Ranks are given once each.
-    let last = folder.actions("txn").last().unwrap()["version"].as_u64();
-    assert_eq!(last, Some(expected));
-}
-
-#[test]
-fn of_concurrent_claims_each_sample_goes_to_one() {
-    let folder = Folder::new();
-    let table = folder.open();
-    let batch: Vec<_> = (0..20)
-        .map(|n| sample(&format!("{n:02}"), "p", "2013-06-01T00:00:00Z", 0.0))
-        .collect();
-    table.store(&batch).unwrap();
-    let claimed: u64 = thread::scope(|scope| {
-        let claims: Vec<_> = (0..4)
-            .map(|_| {
-                let table = folder.open();
-                scope.spawn(move || {
-                    let some = Selection::from(Query::new().limit(3));
-                    table
-                        .set_status(&some, Some(Status::Ready), Status::Labeled)
-                        .unwrap()
-                })
-            })
-            .collect();
-        claims.into_iter().map(|claim| claim.join().unwrap()).sum()
-    });
-    assert_eq!(claimed, 12);
-    assert_eq!(
-        table.count(&Query::new().status(Status::Labeled)).unwrap(),
-        12
-    );
-}
-
-#[test]
-fn optimize_merges_small_files_and_vacuum_removes_old_ones() {
-    let folder = Folder::new();
-    let table = folder.open();
-    for sample in weather() {
-        table.store(&[sample]).unwrap();
-    }
-    let before = table.list(&Query::new()).unwrap();
-    let mut kept = table.iterate(&Query::new()).unwrap();
-    let optimized = table.optimize().unwrap();
-    assert_eq!((optimized.files_before, optimized.files_after), (4, 3));
-    assert_eq!(table.list(&Query::new()).unwrap(), before);
-    let last = folder.actions("add").pop().unwrap();
-    assert_eq!(last["dataChange"], false);
-    // There is nothing left to merge, and so no commit.
-    let commits = folder.actions("commitInfo").len();
-    let again = table.optimize().unwrap();
-    assert_eq!((again.files_before, again.files_after), (3, 3));
-    assert_eq!(folder.actions("commitInfo").len(), commits);
-    // Old files stay for those who read older states.
-    assert_eq!(table.vacuum(Duration::from_secs(3_600)).unwrap(), 0);
-    assert_eq!(kept.next().unwrap().unwrap(), before.samples[0]);
-    assert_eq!(folder.files().len(), 5);
-    // One that a writer left which was killed before its commit.
-    fs::write(folder.path().join("pipeline=JFK/left.parquet"), "half").unwrap();
-    assert_eq!(table.vacuum(Duration::ZERO).unwrap(), 3);
-    assert_eq!(folder.files().len(), 3);
-    assert_eq!(folder.open().list(&Query::new()).unwrap(), before);
-}
-
-#[test]
-fn a_table_goes_on_behind_its_checkpoints() {
-    let folder = Folder::new();
-    let table = folder.open();
-    for n in 0..105 {
-        let id = format!("{:03}", n % 50);
-        table
-            .store(&[sample(&id, "p", "2013-06-01T00:00:00Z", f64::from(n))])
-            .unwrap();
-    }
-    let checkpoint = folder.path().join("_delta_log/_last_checkpoint");
-    let checkpoint: Json = serde_json::from_str(&fs::read_to_string(checkpoint).unwrap()).unwrap();
-    assert_eq!(checkpoint["version"], 99);
-    let reopened = folder.open();
-    let expected: Vec<_> = (0..50).map(|n| format!("{n:03}")).collect();
-    assert_eq!(ids(&reopened, &Query::new()), expected);
-    reopened
-        .store(&[sample("new", "p", "2013-06-01T00:00:00Z", 0.0)])
-        .unwrap();
-    assert_eq!(folder.actions("txn").last().unwrap()["version"], 51);
 }
 
 #[test]
