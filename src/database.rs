@@ -2,7 +2,7 @@
 //!
 //! The files below, from the bottom up: `schema.rs` (tables, keys, seals), `failure.rs` (redb's errors as ours),
 //! `once.rs` and `mask.rs`;
-//! `disk.rs`, `fuse.rs`, `header.rs`, `writeback.rs`, `branch.rs`, `volume.rs` and `log.rs` (the file below redb);
+//! `disk.rs`, `fuse.rs`, `header.rs`, `writeback.rs`, `branch.rs`, `depths.rs`, `guard.rs`, `volume.rs` and `log.rs` (the file below redb);
 //! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
 //! `state.rs` (what each table holds);
 //! `fields.rs` (indexes of fields, from the table to `create_index`); `chunk.rs`, `kept_blocks.rs`, `unreadable.rs` and `view.rs` (all of it at
@@ -21,6 +21,7 @@ mod check;
 mod chunk;
 mod columns;
 mod commit;
+mod depths;
 mod disk;
 mod engine;
 mod explain;
@@ -32,6 +33,7 @@ mod fresh;
 mod fuse;
 mod gathered;
 mod group;
+mod guard;
 mod header;
 mod histogram;
 mod ids;

@@ -1,19 +1,28 @@
-//! Branches of redb's trees, looked at when they are read: where their children lie.
+//! Pages of redb's trees, looked at when they are read: where those lie that they lead to.
 //!
-//! redb follows a tree by recursion and makes room for as many bytes as the number of a page says, before it reads them, and verifies
-//! neither on its way. So a branch that was written over one of its own children would overflow the stack, which nobody can
-//! catch, and a damaged number may ask for 4 GiB. Such a branch is handed to redb as a page of no kind, which is an error to it for
-//! this page alone. What a page holds otherwise is redb's to judge; a detour by several branches back to the first is not seen here.
+//! redb makes room for as many bytes as the number of a page says, before it reads them, fills that with zeros and verifies nothing on
+//! its way. So a damaged number may ask for 4 GiB. A page that leads to where no page can be, or a branch to itself, is handed to redb
+//! as a page of no kind, which is an error to it for this page alone. What a page holds otherwise is redb's to judge. Branches that
+//! lead to themselves over others are `depths.rs`.
 
 use std::ops::Range;
 
 /// The first bytes of redb's header, which say where its pages lie.
 pub(super) const HEADER_BYTES: usize = 24;
 
-const PAGE_BYTES: u64 = 4_096;
-/// What the first byte of a branch is, and of no page.
+pub(super) const PAGE_BYTES: u64 = 4_096;
+/// What the first byte of a leaf is, of a branch, and of no page.
+const LEAF: u8 = 1;
 const BRANCH: u8 = 2;
 const NO_KIND: u8 = 0;
+/// The first table in the tree of ours, and those that may be in the one of redb's own.
+const FIRST_TABLES: [&[u8]; 5] = [
+    b"blocks",
+    b"allocator_state",
+    b"data_pages_allocated",
+    b"data_pages_unreachable",
+    b"system_pages_unreachable",
+];
 
 /// Where in redb's storage pages lie: in regions, each with a header of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +34,7 @@ pub(super) struct Regions {
 impl Regions {
     /// What redb's header says.
     pub(super) fn of(header: &[u8; HEADER_BYTES]) -> Self {
-        let pages = |at| u64::from(word(header, at));
+        let pages = |at| u64::from(word(header, at).unwrap_or(0));
         let header_bytes = pages(16) * PAGE_BYTES;
         Self {
             header_bytes,
@@ -54,23 +63,37 @@ impl Regions {
             && in_regions.is_some_and(|at| at % self.bytes >= self.header_bytes)
     }
 
-    /// Makes a page of no kind of one that was read at `offset`, when it is a branch with a child that is part of itself, or that
-    /// cannot be there.
-    pub(super) fn guard(
+    /// Where a page that was read at `offset` leads to: the children of a branch, the roots of tables in a leaf that lists them. `None`
+    /// when one is a part of the page itself, or cannot be there.
+    pub(super) fn below(
         self,
         offset: u64,
-        page: &mut [u8],
+        page: &[u8],
         can_be_there: impl Fn(&Range<u64>) -> bool,
-    ) {
-        let end = offset.saturating_add(page.len() as u64);
-        let is_wrong = |number| {
-            let child = self.page(number);
-            (child.start < end && offset < child.end) || !can_be_there(&child)
-        };
-        if is_branch(page) && self.has_page_at(offset) && children(page).any(is_wrong) {
-            page[0] = NO_KIND;
+    ) -> Option<Vec<u64>> {
+        if !self.has_page_at(offset) {
+            return Some(Vec::new());
         }
+        let end = offset.saturating_add(page.len() as u64);
+        let numbers = match page[0] {
+            BRANCH => children(page),
+            _ => roots(page),
+        };
+        let mut starts = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let page = self.page(number);
+            if (page.start < end && offset < page.end) || !can_be_there(&page) {
+                return None;
+            }
+            starts.push(page.start);
+        }
+        Some(starts)
     }
+}
+
+/// Whether these bytes may be a page that leads to others.
+pub(super) fn is_leading(page: &[u8]) -> bool {
+    is_branch(page) || lists_tables(page)
 }
 
 /// Whether these bytes may be a branch.
@@ -78,18 +101,60 @@ pub(super) fn is_branch(page: &[u8]) -> bool {
     page.len() as u64 >= PAGE_BYTES && page[0] == BRANCH
 }
 
+/// Makes a page of no kind of one.
+pub(super) fn spoil(page: &mut [u8]) {
+    page[0] = NO_KIND;
+}
+
+/// So many bytes of a branch say where its children lie.
+pub(super) fn bytes_of_numbers(page: &[u8]) -> usize {
+    8 + (16 + 8) * (usize::from(count(page)) + 1)
+}
+
 /// The numbers of a branch's children, as far as the page goes: behind 8 bytes that say how many keys there are, and a checksum of
 /// 16 bytes for each.
-fn children(page: &[u8]) -> impl Iterator<Item = u64> {
-    let children = usize::from(u16::from_le_bytes([page[2], page[3]])) + 1;
+fn children(page: &[u8]) -> Vec<u64> {
+    let children = usize::from(count(page)) + 1;
     let numbers = page.get(8 + 16 * children..).unwrap_or_default();
     let (numbers, _) = numbers.as_chunks::<8>();
     let numbers = numbers.iter().take(children);
-    numbers.map(|number| u64::from_le_bytes(*number))
+    numbers.map(|number| u64::from_le_bytes(*number)).collect()
 }
 
-fn word(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+/// Whether these bytes may be the leaf in which redb lists tables: one whose first key is the name of the first of them. The ends of keys
+/// lie behind 4 bytes that say how many there are, then the ends of values, the keys and the values.
+fn lists_tables(page: &[u8]) -> bool {
+    if (page.len() as u64) < PAGE_BYTES || page[0] != LEAF || count(page) == 0 {
+        return false;
+    }
+    let names = 4 + 8 * usize::from(count(page));
+    FIRST_TABLES.iter().any(|name| {
+        word(page, 4).map(|end| end as usize) == Some(names + name.len())
+            && page.get(names..names + name.len()) == Some(name)
+    })
+}
+
+/// The numbers of the roots of the tables that a leaf lists, as far as it goes: each behind a byte for the kind of table, 8 for its
+/// length and one that says whether it has a root.
+fn roots(page: &[u8]) -> Vec<u64> {
+    let tables = usize::from(count(page));
+    let starts = (tables - 1..2 * tables - 1).map(|end| word(page, 4 + 4 * end));
+    let roots = starts.filter_map(|start| {
+        let root = page.get(start? as usize + 9..)?;
+        let (has_root, number) = (root.first()?, root.get(1..9)?);
+        (*has_root != 0).then(|| number.try_into().ok().map(u64::from_le_bytes))?
+    });
+    roots.collect()
+}
+
+/// How many keys a page has.
+fn count(page: &[u8]) -> u16 {
+    u16::from_le_bytes([page[2], page[3]])
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    bytes.try_into().ok().map(u32::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -109,6 +174,29 @@ mod tests {
         for (at, child) in children.iter().enumerate() {
             let at = 8 + 16 * children.len() + 8 * at;
             page[at..at + 8].copy_from_slice(&child.to_le_bytes());
+        }
+        page
+    }
+
+    /// A leaf that lists tables with these roots, the first of them with this name.
+    fn leaf(name: &[u8], roots: &[u64]) -> Vec<u8> {
+        const TABLE_BYTES: usize = 60;
+        let mut page = vec![0; PAGE_BYTES as usize];
+        page[0] = LEAF;
+        page[2] = roots.len() as u8;
+        let names = 4 + 8 * roots.len();
+        page[names..names + name.len()].copy_from_slice(name);
+        let values = names + name.len() * roots.len();
+        for (at, root) in roots.iter().enumerate() {
+            let mut put =
+                |to: usize, bytes: &[u8]| page[to..to + bytes.len()].copy_from_slice(bytes);
+            let name_end = (names + name.len() * (at + 1)) as u32;
+            let value = values + TABLE_BYTES * at;
+            put(4 + 4 * at, &name_end.to_le_bytes());
+            let value_end = (value + TABLE_BYTES) as u32;
+            put(4 + 4 * (roots.len() + at), &value_end.to_le_bytes());
+            put(value + 9, &[1]);
+            put(value + 10, &root.to_le_bytes());
         }
         page
     }
@@ -138,43 +226,71 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_to_itself_or_behind_the_end_is_none() {
+    fn what_leads_to_itself_or_behind_the_end_leads_nowhere() {
         let end = 20 * PAGE_BYTES;
-        let kind = |children: &[u64], at: u64| {
-            let mut page = branch(children);
-            REGIONS.guard(at * PAGE_BYTES, &mut page, |child| child.end <= end);
-            page[0]
+        let below = |page: &[u8], at: u64| {
+            let below = REGIONS.below(at * PAGE_BYTES, page, |page| page.end <= end);
+            below.map(|below| below.iter().map(|start| start / PAGE_BYTES).collect())
         };
         let others = [number(0, 2, 0), number(0, 6, 1), number(0, 1, 2)];
-        assert_eq!(kind(&others, 4), BRANCH);
+        let leading = [branch(&others), leaf(b"blocks", &others)];
+        for page in &leading {
+            assert!(is_leading(page));
+            assert_eq!(below(page, 4), Some(vec![5, 15, 7]));
+            // What is no page of a tree is left alone.
+            assert_eq!(below(page, 2), Some(vec![]));
+        }
         // Page 4 is the second of the region, and half of a page of order 1.
         for itself in [number(0, 1, 0), number(0, 0, 1), number(0, 0, 4)] {
-            assert_eq!(kind(&[others[0], itself], 4), NO_KIND);
+            assert_eq!(below(&branch(&[others[0], itself]), 4), None);
+            let tables = leaf(b"data_pages_allocated", &[others[0], itself]);
+            assert_eq!(below(&tables, 4), None);
         }
         // The last page that ends with the storage, and those behind it.
-        assert_eq!(kind(&[number(0, 16, 0)], 4), BRANCH);
+        assert!(below(&branch(&[number(0, 16, 0)]), 4).is_some());
         for behind in [
             number(0, 17, 0),
             number(1, 0, 0),
             number(0, 0, 20),
             u64::MAX,
         ] {
-            assert_eq!(kind(&[others[0], behind], 4), NO_KIND);
+            assert_eq!(below(&branch(&[others[0], behind]), 4), None);
+            let tables = leaf(b"blocks", &[others[0], behind]);
+            assert_eq!(below(&tables, 4), None);
         }
-        // What is no page of a tree is left alone.
-        assert_eq!(kind(&[number(0, 17, 0)], 2), BRANCH);
-        let mut leaf = branch(&[u64::MAX]);
-        leaf[0] = 1;
-        REGIONS.guard(4 * PAGE_BYTES, &mut leaf, |_| false);
-        assert_eq!(leaf[0], 1);
+        for other in [
+            leaf(b"block", &[u64::MAX]),
+            leaf(b"blocks2", &[u64::MAX]),
+            leaf(b"blocks", &[]),
+        ] {
+            assert!(!is_leading(&other));
+        }
+    }
+
+    #[test]
+    fn roots_end_where_the_page_does() {
+        let mut page = leaf(b"blocks", &[1, 2]);
+        assert_eq!(roots(&page), [1, 2]);
+        // A table without a root, and values that begin behind the page.
+        let start = word(&page, 4 + 4).unwrap() as usize;
+        page[start + 9] = 0;
+        assert_eq!(roots(&page), [2]);
+        page[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(roots(&page), [0_u64; 0]);
+        let end = (PAGE_BYTES - 12) as u32;
+        page[12..16].copy_from_slice(&end.to_le_bytes());
+        assert_eq!(roots(&page), [0_u64; 0]);
+        page[2..4].copy_from_slice(&u16::MAX.to_le_bytes());
+        assert!(roots(&page).len() < PAGE_BYTES as usize);
     }
 
     #[test]
     fn children_end_where_the_page_does() {
         let mut page = branch(&[1]);
         page[2..4].copy_from_slice(&u16::MAX.to_le_bytes());
-        assert_eq!(children(&page).count(), 0);
+        assert_eq!(children(&page), [0_u64; 0]);
         page[2..4].copy_from_slice(&200_u16.to_le_bytes());
-        assert_eq!(children(&page).count(), (4_096 - 8 - 16 * 201) / 8);
+        assert_eq!(children(&page).len(), (4_096 - 8 - 16 * 201) / 8);
+        assert_eq!(bytes_of_numbers(&page), 8 + 24 * 201);
     }
 }

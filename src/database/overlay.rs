@@ -8,12 +8,12 @@ use std::fmt;
 use std::io;
 use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
-use super::branch::{self, Regions};
 use super::disk::Disk;
+use super::guard::Guard;
 
 /// The unit in which what was written is kept.
 const PIECE_BYTES: usize = 4_096;
@@ -30,8 +30,7 @@ pub(super) struct Overlay {
     is_padded: bool,
     read_bytes: AtomicU64,
     on_read: OnRead,
-    /// Where pages lie, once one of them was a branch.
-    regions: OnceLock<Regions>,
+    guard: Guard,
 }
 
 #[derive(Debug)]
@@ -50,7 +49,7 @@ impl Overlay {
             is_padded: false,
             read_bytes: AtomicU64::new(0),
             on_read,
-            regions: OnceLock::new(),
+            guard: Guard::default(),
             written: Mutex::new(Written {
                 len,
                 pieces: BTreeMap::new(),
@@ -64,17 +63,28 @@ impl Overlay {
         self
     }
 
-    fn regions(&self) -> io::Result<Regions> {
-        if let Some(regions) = self.regions.get() {
-            return Ok(*regions);
-        }
-        let mut header = [0; branch::HEADER_BYTES];
-        self.read(0, &mut header)?;
-        Ok(*self.regions.get_or_init(|| Regions::of(&header)))
-    }
-
     fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what was written over what lies below.
+    fn read_through(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let written = self.written();
+        let end = offset.checked_add(out.len() as u64);
+        if !self.is_padded && end.is_none_or(|end| end > written.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.read_below(offset, out)?;
+        let len = out.len();
+        let mut rest = out;
+        for (piece, range) in pieces(offset, len) {
+            let (part, behind) = rest.split_at_mut(range.len());
+            if let Some(bytes) = written.pieces.get(&piece) {
+                part.copy_from_slice(&bytes[range]);
+            }
+            rest = behind;
+        }
+        Ok(())
     }
 
     /// Fills `out` from the disk, and with zeros where it ends.
@@ -127,32 +137,16 @@ impl StorageBackend for Overlay {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let written = self.written();
-        let end = offset.checked_add(out.len() as u64);
-        if !self.is_padded && end.is_none_or(|end| end > written.len) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.read_below(offset, out)?;
-        let len = out.len();
-        let mut rest = &mut *out;
-        for (piece, range) in pieces(offset, len) {
-            let (part, behind) = rest.split_at_mut(range.len());
-            if let Some(bytes) = written.pieces.get(&piece) {
-                part.copy_from_slice(&bytes[range]);
-            }
-            rest = behind;
-        }
-        let there = written.len;
-        drop(written);
-        if branch::is_branch(out) {
-            // Of a file that was cut off, what is left is wanted: no more than that no page is larger than the file.
-            let can_be_there = |child: &Range<u64>| match self.is_padded {
-                true => child.end - child.start <= there,
-                false => child.end <= there,
-            };
-            self.regions()?.guard(offset, out, can_be_there);
-        }
-        let bytes = len as u64;
+        self.read_through(offset, out)?;
+        let there = self.written().len;
+        // Of a file that was cut off, what is left is wanted: no more than that no page is larger than the file.
+        let can_be_there = |page: &Range<u64>| match self.is_padded {
+            true => page.end - page.start <= there,
+            false => page.end <= there,
+        };
+        let read = |offset, out: &mut [u8]| self.read_through(offset, out);
+        self.guard.check(offset, out, can_be_there, read)?;
+        let bytes = out.len() as u64;
         (self.on_read)(self.read_bytes.fetch_add(bytes, Relaxed) + bytes)
     }
 
@@ -171,6 +165,7 @@ impl StorageBackend for Overlay {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.guard.written(offset, data.len());
         let mut written = self.written();
         let mut rest = data;
         for (number, range) in pieces(offset, data.len()) {

@@ -5,16 +5,16 @@
 //! `writeback.rs`, what is in the log `log.rs`.
 
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
-use super::branch::{self, Regions};
 use super::disk::{Access, Disk};
 use super::failure::disk_failure;
 use super::fuse::Fuse;
+use super::guard::Guard;
 use super::header::{self, Head, Layout};
 use super::metrics::Counters;
 use super::writeback::Writeback;
@@ -34,8 +34,7 @@ pub(super) struct Volume {
     /// Why the head was refused. redb only hears of an I/O error.
     refusal: Mutex<Option<Error>>,
     writeback: Writeback,
-    /// Where redb's pages lie, once one of them was a branch.
-    regions: OnceLock<Regions>,
+    guard: Guard,
     /// What is done with it.
     counters: Arc<Counters>,
 }
@@ -57,7 +56,7 @@ impl Volume {
             layout: OnceLock::new(),
             is_new: AtomicBool::new(false),
             refusal: Mutex::default(),
-            regions: OnceLock::new(),
+            guard: Guard::default(),
             counters: Arc::default(),
         }
     }
@@ -143,14 +142,8 @@ impl Volume {
         Ok(layout)
     }
 
-    /// Where redb's pages lie. That does not change.
-    fn regions(&self) -> io::Result<Regions> {
-        if let Some(regions) = self.regions.get() {
-            return Ok(*regions);
-        }
-        let mut header = [0; branch::HEADER_BYTES];
-        self.writeback.read(self.place(0)?, &mut header)?;
-        Ok(*self.regions.get_or_init(|| Regions::of(&header)))
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.writeback.read(self.place(offset)?, out)
     }
 
     /// Where a place in redb's storage lies on the disk. A place beyond what 64 bits count lies beyond the end.
@@ -167,18 +160,21 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.writeback.read(self.0.place(offset)?, out)?;
-        self.0.counters.read(out.len());
-        if branch::is_branch(out) {
-            let len = self.len()?;
-            let regions = self.0.regions()?;
-            regions.guard(offset, out, |child| child.end <= len);
+        let volume = &*self.0;
+        volume.read(offset, out)?;
+        volume.counters.read(out.len());
+        if offset == 0 && volume.access == Access::Read {
+            volume.guard.see_header(out);
         }
-        Ok(())
+        let can_be_there = |page: &Range<u64>| self.len().is_ok_and(|len| page.end <= len);
+        let read = |offset, out: &mut [u8]| volume.read(offset, out);
+        volume.guard.check(offset, out, can_be_there, read)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.writeback.set_len(self.0.place(len)?)
+        self.0.writeback.set_len(self.0.place(len)?)?;
+        self.0.guard.cut(len);
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -186,6 +182,7 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.guard.written(offset, data.len());
         self.0.writeback.write(self.0.place(offset)?, data)
     }
 

@@ -286,3 +286,130 @@ fn writers_of_a_damaged_file_change_what_they_say_or_nothing() {
     println!("damage: written: {refused} refused at open, {failed} changes refused, {done} made");
     assert!(refused + failed > 0 && done > 0);
 }
+
+/// A page of redb's in a file, where pages lie in one region: behind the first page and the region's header, whose size redb's
+/// header says.
+fn place(bytes: &[u8], number: u64) -> usize {
+    let header_pages = HEAD_BYTES + 16;
+    let header_pages = bytes[header_pages..header_pages + 4].try_into().unwrap();
+    let order = number >> 59;
+    let index = number & 0xf_ffff;
+    HEAD_BYTES
+        + PAGE_BYTES * (1 + u32::from_le_bytes(header_pages) as usize)
+        + ((index << order) as usize) * PAGE_BYTES
+}
+
+/// Where the children of a branch lie; none of any other page.
+fn children(bytes: &[u8], at: usize) -> Vec<usize> {
+    let page = &bytes[at..];
+    if page[0] != 2 {
+        return Vec::new();
+    }
+    let count = usize::from(u16::from_le_bytes([page[2], page[3]])) + 1;
+    let numbers = page[8 + 16 * count..].chunks(8).take(count);
+    numbers
+        .map(|number| place(bytes, u64::from_le_bytes(number.try_into().unwrap())))
+        .collect()
+}
+
+/// redb inserts and removes by recursion, which a circle of branches would never end.
+#[test]
+fn branches_that_lead_back_over_others_are_errors() {
+    const SAMPLES: usize = 3_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.redb");
+    let sample = |number: usize| {
+        Sample::builder(["even", "odd"][number % 2])
+            .id(format!("s{number}"))
+            .data(data! { "number" => number as u64, "text" => "x".repeat(1_200) })
+            .build()
+            .unwrap()
+    };
+    let samples: Vec<Sample> = (0..SAMPLES).map(sample).collect();
+    let others: Vec<Sample> = (SAMPLES..SAMPLES + 300).map(sample).collect();
+    let database = Database::open(&path).unwrap();
+    database.store(&samples).unwrap();
+    // Once more, so that each has a page of its own or nearly.
+    for batch in samples.chunks(500) {
+        database.store(batch).unwrap();
+    }
+    database.close().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    // What a branch leads to over another one, which is written over by that branch.
+    let circles: Vec<(usize, usize)> = pages(&bytes)
+        .into_iter()
+        .flat_map(|top| {
+            children(&bytes, top)
+                .into_iter()
+                .map(move |below| (top, below))
+        })
+        .flat_map(|(top, below)| {
+            let leaves = children(&bytes, below);
+            let some = leaves
+                .first()
+                .into_iter()
+                .chain(leaves.get(leaves.len() / 2));
+            some.chain(leaves.last())
+                .map(move |leaf| (top, *leaf))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(circles.len() > 10, "{}", circles.len());
+
+    let (mut errors, mut found) = (0, 0);
+    for (top, leaf) in &circles {
+        fs::write(&path, &bytes).unwrap();
+        overwrite(&path, *leaf, &bytes[*top..top + PAGE_BYTES]);
+        // Each on a handle of its own, since redb answers nothing more after a read that failed.
+        type Use = fn(&Database, [&[Sample]; 2]) -> Result<(), Error>;
+        let uses: [Use; 7] = [
+            |database, [_, others]| {
+                others
+                    .chunks(50)
+                    .try_for_each(|batch| database.store(batch).map(|_| ()))
+            },
+            |database, [samples, _]| {
+                samples
+                    .chunks(50)
+                    .try_for_each(|batch| database.store(batch).map(|_| ()))
+            },
+            |database, _| database.delete(&Query::new().into()).map(|_| ()),
+            |database, _| {
+                database
+                    .set_status(&Query::new().into(), None, Status::Ready)
+                    .map(|_| ())
+            },
+            |database, _| database.list(&Query::new()).map(|_| ()),
+            |database, _| database.stats().map(|_| ()),
+            |database, _| database.compact().map(|_| ()),
+        ];
+        for run in uses {
+            let used = catch_unwind(AssertUnwindSafe(|| {
+                let database = Database::options().create(false).open(&path)?;
+                run(&database, [&samples, &others])
+            }));
+            match used.expect("no panic") {
+                Ok(()) => {}
+                Err(error) => {
+                    assert!(
+                        matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Io),
+                        "{error:?}"
+                    );
+                    errors += 1;
+                }
+            }
+            fs::write(&path, &bytes).unwrap();
+            overwrite(&path, *leaf, &bytes[*top..top + PAGE_BYTES]);
+        }
+        // Measuring follows every branch there is.
+        if let Ok(database) = Database::options().read_only(true).open(&path) {
+            errors += usize::from(database.stats().is_err());
+            found += usize::from(!database.check(|_| ()).unwrap().is_sound());
+        }
+    }
+    println!(
+        "damage: {} circles of branches: {errors} errors, seen by {found} checks",
+        circles.len()
+    );
+    assert!(errors > circles.len());
+}

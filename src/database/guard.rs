@@ -1,0 +1,154 @@
+//! [`Guard`]: between redb and what it reads, so that no page leads it astray.
+//!
+//! Whatever is read comes by, and whatever is written. What pages say is `branch.rs`; how a circle is seen, `depths.rs`. A page that
+//! leads astray is handed on as one of no kind, which is an error of redb's for this page alone.
+
+use std::io;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::branch::{self, Regions};
+use super::depths::Depths;
+
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    /// Where redb's pages lie, once one of them led to others. That does not change.
+    regions: OnceLock<Regions>,
+    depths: Mutex<Depths>,
+    /// redb's header as it was read last, where another process may write it.
+    header: Mutex<Vec<u8>>,
+}
+
+impl Guard {
+    /// Looks at what was read at `offset`. `read` reads elsewhere.
+    pub(super) fn check(
+        &self,
+        offset: u64,
+        page: &mut [u8],
+        can_be_there: impl Fn(&Range<u64>) -> bool,
+        read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if !branch::is_leading(page) {
+            return Ok(());
+        }
+        let regions = self.regions(&read)?;
+        let is_right = match regions.below(offset, page, &can_be_there) {
+            None => false,
+            Some(below) if below.is_empty() || !branch::is_branch(page) => true,
+            Some(below) => self.depths().take(offset, &below, |page| {
+                children_at(regions, page, &can_be_there, &read).unwrap_or_default()
+            }),
+        };
+        if !is_right {
+            branch::spoil(page);
+        }
+        Ok(())
+    }
+
+    /// Takes note of redb's header, as it was read: when it changes, another process has committed, and may have used again what was
+    /// free.
+    pub(super) fn see_header(&self, header: &[u8]) {
+        let mut seen = self.header.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen != header {
+            seen.clear();
+            seen.extend_from_slice(header);
+            self.depths().clear();
+        }
+    }
+
+    /// Takes note of what is about to be written.
+    pub(super) fn written(&self, offset: u64, bytes: usize) {
+        self.depths().written(offset, bytes);
+    }
+
+    /// Takes note of where the storage ends now.
+    pub(super) fn cut(&self, len: u64) {
+        self.depths().cut(len);
+    }
+
+    fn depths(&self) -> MutexGuard<'_, Depths> {
+        self.depths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn regions(&self, read: impl Fn(u64, &mut [u8]) -> io::Result<()>) -> io::Result<Regions> {
+        if let Some(regions) = self.regions.get() {
+            return Ok(*regions);
+        }
+        let mut header = [0; branch::HEADER_BYTES];
+        read(0, &mut header)?;
+        Ok(*self.regions.get_or_init(|| Regions::of(&header)))
+    }
+}
+
+/// The children of the page at `offset`; none if it is no branch.
+fn children_at(
+    regions: Regions,
+    offset: u64,
+    can_be_there: impl Fn(&Range<u64>) -> bool,
+    read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
+) -> io::Result<Vec<u64>> {
+    let mut page = vec![0; branch::PAGE_BYTES as usize];
+    read(offset, &mut page)?;
+    if !branch::is_branch(&page) {
+        return Ok(Vec::new());
+    }
+    let bytes = branch::bytes_of_numbers(&page);
+    if page.len() < bytes {
+        page.resize(bytes, 0);
+        read(offset, &mut page)?;
+    }
+    let below = regions.below(offset, &page, can_be_there);
+    Ok(below.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two branches that lead to each other, in a storage of one region without a header.
+    fn circle() -> Vec<u8> {
+        let page_bytes = branch::PAGE_BYTES as usize;
+        let mut bytes = vec![0; 4 * page_bytes];
+        bytes[20..24].copy_from_slice(&100_u32.to_le_bytes());
+        for (page, child) in [(1, 1_u64), (2, 0)] {
+            let page = &mut bytes[page * page_bytes..];
+            page[0] = 2;
+            page[2] = 1;
+            page[8 + 32..8 + 40].copy_from_slice(&child.to_le_bytes());
+            page[8 + 40..8 + 48].copy_from_slice(&2_u64.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_second_branch_of_a_circle_is_no_page() {
+        let bytes = circle();
+        let at = |page: u64| (page * branch::PAGE_BYTES) as usize;
+        let read = |offset: u64, out: &mut [u8]| {
+            let start = offset as usize;
+            let bytes = bytes.get(start..start + out.len());
+            out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        };
+        let guard = Guard::default();
+        let kind = |page: u64| {
+            let mut bytes = bytes[at(page)..at(page + 1)].to_vec();
+            let offset = page * branch::PAGE_BYTES;
+            guard.check(offset, &mut bytes, |_| true, read).unwrap();
+            bytes[0]
+        };
+        assert_eq!([kind(1), kind(2), kind(1), kind(2)], [2, 0, 2, 0]);
+        // The same header says nothing new; another one, that all may have changed.
+        guard.see_header(&[1]);
+        assert_eq!([kind(2), kind(1)], [2, 0]);
+        guard.see_header(&[1]);
+        assert_eq!(kind(1), 0);
+        guard.see_header(&[2]);
+        assert_eq!([kind(1), kind(2)], [2, 0]);
+        // Whoever writes a page knows what it leads to.
+        guard.written(2 * branch::PAGE_BYTES, 1);
+        assert_eq!(kind(2), 2);
+        guard.cut(0);
+        assert_eq!([kind(2), kind(1)], [2, 0]);
+    }
+}
