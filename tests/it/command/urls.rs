@@ -1,8 +1,6 @@
 //! Storages by URL: `--db`, and `copy` from one into another.
 
-use super::Shell;
-#[cfg(feature = "files")]
-use super::six;
+use super::{Shell, six};
 
 #[test]
 fn a_copy_into_another_file_is_equal() {
