@@ -16,6 +16,8 @@ mod manners;
 mod memory;
 #[cfg(unix)]
 mod picture;
+#[cfg(unix)]
+mod piped;
 mod reading;
 mod repairing;
 mod tail;

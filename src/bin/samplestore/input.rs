@@ -9,6 +9,7 @@ mod array;
 #[cfg(feature = "arrow")]
 mod columnar;
 mod lines;
+mod pausing;
 mod rows;
 
 use std::ffi::OsStr;
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 use crate::progress::ImportProgress;
 use array::ArrayReader;
 use lines::LineReader;
+use pausing::{OnPause, Pausing};
 use rows::RowReader;
 
 /// The longest record, in bytes: four times what a sample may be.
@@ -92,13 +94,17 @@ impl Source {
         if matches!(format, InputFormat::Parquet | InputFormat::Arrow) {
             return self.open_columnar(format);
         }
+        let on_pause = OnPause::default();
+        let pausing = || on_pause.clone();
         let (reader, bytes): (Box<dyn Read>, _) = match self {
-            Self::Stdin => (Box::new(io::stdin().lock()), None),
+            Self::Stdin => (Box::new(Pausing::new(io::stdin(), pausing())), None),
             Self::File(path) => {
                 let file = File::open(path).map_err(|cause| self.failed(cause))?;
                 let metadata = file.metadata().map_err(|cause| self.failed(cause))?;
-                let bytes = metadata.is_file().then_some(metadata.len());
-                (Box::new(file), bytes)
+                match metadata.is_file() {
+                    true => (Box::new(file), Some(metadata.len())),
+                    false => (Box::new(Pausing::new(file, pausing())), None),
+                }
             }
         };
         let progress = ImportProgress::new(bytes);
@@ -112,6 +118,7 @@ impl Source {
         let records = Records {
             source: self.clone(),
             split: split.map_err(|cause| self.failed(cause))?,
+            on_pause,
         };
         Ok((records, progress))
     }
@@ -126,8 +133,12 @@ impl Source {
         };
         let opened = File::open(path).and_then(|file| columnar::BatchReader::new(file, format));
         let split = Split::Batches(opened.map_err(|cause| self.failed(cause))?);
-        let source = self.clone();
-        Ok((Records { source, split }, ImportProgress::new(None)))
+        let records = Records {
+            source: self.clone(),
+            split,
+            on_pause: OnPause::default(),
+        };
+        Ok((records, ImportProgress::new(None)))
     }
 
     #[cfg(not(feature = "arrow"))]
@@ -183,6 +194,7 @@ pub(crate) enum Record<'a> {
 pub(crate) struct Records {
     source: Source,
     split: Split,
+    on_pause: OnPause,
 }
 
 enum Split {
@@ -202,6 +214,11 @@ impl Records {
             Split::Rows(rows) => Some(rows.header()),
             _ => None,
         }
+    }
+
+    /// From here on this is done when input from a pipe or a terminal pauses, within [`next`](Self::next).
+    pub(crate) fn on_pause(&self, work: impl FnMut() -> io::Result<()> + 'static) {
+        self.on_pause.set(work);
     }
 
     /// The next record, or none at the end.

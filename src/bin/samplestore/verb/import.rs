@@ -2,7 +2,7 @@
 //!
 //! The input is read record by record (`input`), each record becomes a sample or is rejected
 //! (`mapping`, `cell`, `rejects`), and samples are stored in batches (`batch`), so memory is bounded by
-//! one batch. What is stored stays stored when the import ends early.
+//! one batch. A batch is also stored when input from a pipe pauses. What is stored stays stored when the import ends early.
 
 mod batch;
 mod cell;
@@ -11,8 +11,10 @@ pub(crate) mod mapping;
 mod rejects;
 
 use std::io::IsTerminal;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use std::rc::Rc;
 
 use clap::Args;
 use indicatif::HumanCount;
@@ -53,7 +55,7 @@ pub(crate) struct Import {
     /// The format [default: by the file's extension; jsonl from standard input]
     #[arg(long, value_enum)]
     format: Option<InputFormat>,
-    /// How many samples are stored in one transaction
+    /// How many samples are stored in one transaction; fewer when input from a pipe pauses
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: u32,
     /// What to do when an id is stored already
@@ -89,9 +91,12 @@ impl Import {
             .header()
             .map(|header| self.mapping.columns(header))
             .transpose()?;
-        let db = db.write()?;
+        let db: Rc<dyn Storage> = db.write()?.into();
         let mut rejects = Rejects::create(self.rejects.as_deref())?;
-        let mut batch = Batch::new(&*db, self.batch as usize, self.on_conflict);
+        let batch = Batch::new(Rc::clone(&db), self.batch as usize, self.on_conflict);
+        let batch = Rc::new(RefCell::new(batch));
+        let pausing = Rc::clone(&batch);
+        records.on_pause(move || pausing.borrow_mut().settle());
 
         interrupt::watch()?;
         let started = Instant::now();
@@ -101,7 +106,7 @@ impl Import {
             progress: &progress,
             sample_bytes_max: db.capabilities().sample_bytes_max,
         };
-        let ended = transfer.run(&mut records, &mut batch, &mut rejects);
+        let ended = transfer.run(&mut records, &batch, &mut rejects);
         // What is stored is to be durable, and the rejects to be kept, however it ended.
         let closed = close(&*db);
         drop(progress);
@@ -109,6 +114,7 @@ impl Import {
         let elapsed = started.elapsed();
         let stored = batch.stored();
         words(&format!(
+            ends_at_conflict: self.on_conflict == OnConflict::Error,
             "inserted {}, replaced {}, skipped {}, rejected {} {}",
             HumanCount(stored.inserted),
             HumanCount(stored.replaced),
@@ -116,6 +122,7 @@ impl Import {
             HumanCount(rejects.count()),
             pace(stored.stored() + batch.skipped() + rejects.count(), elapsed),
         ));
+        let batch = batch.borrow();
         ended.and(closed).and(told)?;
         // Whoever wrote into a pipe may have ended of it, too.
         if interrupt::is_asked() {
@@ -140,16 +147,20 @@ impl Transfer<'_> {
     fn run(
         &self,
         records: &mut Records,
-        batch: &mut Batch<'_>,
+        batch: &RefCell<Batch>,
         rejects: &mut Rejects,
     ) -> Result<(), Failure> {
+    /// Whether a sample whose id is there ends the import.
+    ends_at_conflict: bool,
         let header = records.header().map(<[String]>::to_vec);
         let mut count = 0_u64;
         let ended = loop {
             let (place, record) = match records.next() {
                 Ok(Some(next)) => next,
                 Ok(None) => break Ok(()),
-                Err(failure) => break Err(failure),
+                // Input that only has an end when somebody ends it.
+                Err(_) if interrupt::is_asked() => break Ok(()),
+                Err(failure) => break Err(batch.borrow_mut().take_failure().unwrap_or(failure)),
             };
             count += 1;
             if count.is_multiple_of(PROGRESS_RECORDS) {
@@ -169,11 +180,11 @@ impl Transfer<'_> {
                     _ => Ok(sample),
                 });
             match sample {
-                Ok(sample) => batch.add(place, sample)?,
+                Ok(sample) => batch.borrow_mut().add(place, sample)?,
                 Err(reason) => {
                     // A conflict before this record ends the import before it is told of.
-                    if batch.ends_at_conflict() {
-                        batch.store()?;
+                    if self.ends_at_conflict {
+                        batch.borrow_mut().store()?;
                     }
                     let header = header.as_deref();
                     let kept = rejects.add(place, &reason, record, header, self.progress);
@@ -184,7 +195,7 @@ impl Transfer<'_> {
             }
         };
         // Good records before one that cannot be read are stored.
-        batch.store().and(ended)
+        batch.borrow_mut().store().and(ended)
     }
 }
 

@@ -1,6 +1,8 @@
 //! [`Batch`]: samples gathered to be stored together, and what happens to ids that are there already.
 
 use std::collections::HashSet;
+use std::io;
+use std::rc::Rc;
 
 use clap::ValueEnum;
 use samplestore::{Sample, Storage, StoreReport};
@@ -23,18 +25,20 @@ pub(crate) enum OnConflict {
 }
 
 /// Samples on their way into the database.
-pub(super) struct Batch<'a> {
-    db: &'a dyn Storage,
+pub(super) struct Batch {
+    db: Rc<dyn Storage>,
     samples_max: usize,
     on_conflict: OnConflict,
     samples: Vec<(Place, Sample)>,
     bytes: usize,
     stored: StoreReport,
     skipped: u64,
+    /// Why they could not be stored while input paused.
+    failure: Option<Failure>,
 }
 
-impl<'a> Batch<'a> {
-    pub(super) fn new(db: &'a dyn Storage, samples_max: usize, on_conflict: OnConflict) -> Self {
+impl Batch {
+    pub(super) fn new(db: Rc<dyn Storage>, samples_max: usize, on_conflict: OnConflict) -> Self {
         Self {
             db,
             samples_max,
@@ -43,17 +47,13 @@ impl<'a> Batch<'a> {
             bytes: 0,
             stored: StoreReport::default(),
             skipped: 0,
+            failure: None,
         }
     }
 
     /// What was stored so far.
     pub(super) fn stored(&self) -> StoreReport {
         self.stored
-    }
-
-    /// Whether a sample whose id is there ends the import.
-    pub(super) fn ends_at_conflict(&self) -> bool {
-        self.on_conflict == OnConflict::Error
     }
 
     /// How many were left out because their id is there.
@@ -73,6 +73,20 @@ impl<'a> Batch<'a> {
             true => Ok(()),
             false => self.store(),
         }
+    }
+
+    /// Stores what there is while nothing more comes. Whoever reads is told that this failed, and why is in
+    /// [`take_failure`](Self::take_failure).
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        self.store().map_err(|failure| {
+            self.failure = Some(failure);
+            io::Error::other("what was read could not be stored")
+        })
+    }
+
+    /// Why [`settle`](Self::settle) failed, if it did.
+    pub(super) fn take_failure(&mut self) -> Option<Failure> {
+        self.failure.take()
     }
 
     /// Stores what there is.
