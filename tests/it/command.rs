@@ -19,6 +19,7 @@ mod picture;
 #[cfg(unix)]
 mod piped;
 mod reading;
+mod rejects;
 mod repairing;
 mod tail;
 #[cfg(unix)]

@@ -214,7 +214,7 @@ fn bad_records_are_rejected_and_the_others_stored() {
     }
     assert_eq!(
         lines[0]["fields"],
-        json!({"id": "b", "state": "reday", "n": "2"})
+        json!({"id": "b", "state": "reday", "n": 2})
     );
     assert_eq!(lines[3]["cells"], json!(["c", "ready"]));
 
@@ -367,4 +367,81 @@ fn good_records_before_a_broken_end_are_stored() {
     assert_eq!(answer.code, 1, "{answer:?}");
     assert!(answer.words.contains("ends within record 3"), "{answer:?}");
     assert_eq!(shell.data(["count"]), "2\n");
+}
+
+#[test]
+fn samples_without_an_id_get_one_when_that_is_asked_for() {
+    let shell = Shell::new();
+    let text = "{\"pipeline\":\"p\"}\n{\"id\":\"a\",\"pipeline\":\"p\"}\n";
+    let refused = shell.run_with(["import"], text);
+    assert_eq!(figures(&refused.words), [1, 0, 0, 1]);
+    assert!(refused.words.contains("hint: --make-ids"), "{refused:?}");
+    let made = shell.run_with(["import", "--make-ids"], text);
+    assert_eq!((made.code, figures(&made.words)), (0, [1, 1, 0, 0]));
+    let again = shell.run_with(["import", "--make-ids"], text);
+    assert_eq!(figures(&again.words), [1, 1, 0, 0], "stored once more");
+    let both = ["import", "--make-ids", "--pipeline", "p", "--id-field", "a"];
+    assert_eq!(shell.run(both).code, 2);
+
+    // One sample is put on purpose, and its id is told.
+    let put = shell.run_with(["put"], "{\"pipeline\":\"q\",\"data\":{\"n\":1}}");
+    assert_eq!(put.code, 0, "{put:?}");
+    assert_eq!(get(&shell, put.data.trim())["data"], json!({"n": 1}));
+}
+
+#[test]
+fn whole_numbers_that_would_lose_digits_are_refused() {
+    const BEYOND: &str = "18446744073709551616";
+    let shell = Shell::new();
+    let sample = format!(r#"{{"id":"a","pipeline":"p","data":{{"n":{BEYOND}}}}}"#);
+    let exported = shell.file(
+        "exported.csv",
+        format!("id,pipeline,status,created_at,measured_at,data.n\na,p,ready,,,[{BEYOND}]\n"),
+    );
+    for (words, input) in [
+        (&["import"][..], &sample),
+        (&["import", "--pipeline", "p"], &sample),
+        (&["import", "--format", "json"], &format!("[{sample}]")),
+        (&["import", &exported], &String::new()),
+        (&["put"], &sample),
+    ] {
+        let answer = shell.run_with(words.iter().copied(), input);
+        assert!([1, 3].contains(&answer.code), "{words:?} {answer:?}");
+        let named = answer
+            .words
+            .contains(&format!("{BEYOND} is beyond 64 bits"));
+        assert!(named, "{words:?} {answer:?}");
+    }
+    let list = format!("n=[{BEYOND}]");
+    let put = shell.run(["put", "--pipeline", "p", "--data", &list]);
+    assert_eq!(put.code, 2, "{put:?}");
+    let fits = sample.replace(BEYOND, "18446744073709551615");
+    assert_eq!(shell.run_with(["put"], &fits).code, 0);
+    assert_eq!(get(&shell, "a")["data"]["n"], u64::MAX);
+    let float = sample.replace(BEYOND, "18446744073709551616.0");
+    assert_eq!(shell.run_with(["put"], &float).code, 0);
+}
+
+#[test]
+fn a_field_that_is_put_has_a_name_and_is_given_once() {
+    let shell = Shell::new();
+    let put = ["put", "--pipeline", "p", "--id", "a"];
+    for (fields, said) in [
+        (&["--data", "=1"][..], "no name"),
+        (&["--measurement", "=1"], "no name"),
+        (
+            &["--data", "a=1", "--data", "a=2"],
+            "--data gives \"a\" twice",
+        ),
+        (
+            &["--measurement", "a=1", "--measurement", "a=1"],
+            "--measurement gives \"a\" twice",
+        ),
+    ] {
+        let answer = shell.run([&put, fields].concat());
+        assert_eq!(answer.code, 2, "{answer:?}");
+        assert!(answer.words.contains(said), "{answer:?}");
+    }
+    assert!(!shell.db().exists());
+    shell.data([&put[..], &["--data", "a=1", "--measurement", "a=2"]].concat());
 }

@@ -9,12 +9,13 @@ mod cell;
 mod exported;
 pub(crate) mod mapping;
 mod rejects;
+mod text_form;
 
-use std::io::IsTerminal;
 use std::cell::RefCell;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 use std::rc::Rc;
+use std::time::Instant;
 
 use clap::Args;
 use indicatif::HumanCount;
@@ -29,6 +30,7 @@ use batch::{Batch, OnConflict};
 pub(crate) use cell::Cell;
 use mapping::{Columns, Mapping};
 use rejects::Rejects;
+pub(crate) use text_form::{check_whole_numbers, sample_of_text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,6 +41,8 @@ Examples:
   samplestore -d events.db import events.json --pipeline clicks --rejects rejects.jsonl
 
 A number in a CSV is what JSON would take for one: 0012, +1 and nan stay texts.
+jq -c .fields rejects.jsonl | samplestore import - with the same flags imports the rejects once they are corrected; what is
+under cells did not fit the header, and what is under text is no JSON.
 With none of the flags under Fields, a JSON record is a sample in the form that list and export write, and so is a row of a
 CSV that they wrote.";
 
@@ -61,9 +65,12 @@ pub(crate) struct Import {
     /// What to do when an id is stored already
     #[arg(long, value_enum, default_value_t = OnConflict::Replace)]
     on_conflict: OnConflict,
-    /// Keep each rejected record in this file, as JSON Lines with its place and the reason
+    /// Keep each rejected record in this file, as JSON Lines with its place and the reason; it is made at the first one
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
+    /// Put the rejects in the place of a file that is there, if there are any
+    #[arg(long, requires = "rejects")]
+    overwrite: bool,
     #[command(flatten)]
     mapping: Mapping,
 }
@@ -86,13 +93,14 @@ impl Import {
             }
         }
 
+        let mut rejects = Rejects::new(self.rejects.as_deref(), self.overwrite)?;
+
         let (mut records, progress) = source.open(format)?;
         let columns = records
             .header()
             .map(|header| self.mapping.columns(header))
             .transpose()?;
         let db: Rc<dyn Storage> = db.write()?.into();
-        let mut rejects = Rejects::create(self.rejects.as_deref())?;
         let batch = Batch::new(Rc::clone(&db), self.batch as usize, self.on_conflict);
         let batch = Rc::new(RefCell::new(batch));
         let pausing = Rc::clone(&batch);
@@ -105,16 +113,17 @@ impl Import {
             columns: columns.as_ref(),
             progress: &progress,
             sample_bytes_max: db.capabilities().sample_bytes_max,
+            ends_at_conflict: self.on_conflict == OnConflict::Error,
         };
         let ended = transfer.run(&mut records, &batch, &mut rejects);
-        // What is stored is to be durable, and the rejects to be kept, however it ended.
+        // What is stored is to be durable, however it ended.
         let closed = close(&*db);
         drop(progress);
-        let told = rejects.finish();
+        rejects.finish();
         let elapsed = started.elapsed();
+        let batch = batch.borrow();
         let stored = batch.stored();
         words(&format!(
-            ends_at_conflict: self.on_conflict == OnConflict::Error,
             "inserted {}, replaced {}, skipped {}, rejected {} {}",
             HumanCount(stored.inserted),
             HumanCount(stored.replaced),
@@ -122,8 +131,7 @@ impl Import {
             HumanCount(rejects.count()),
             pace(stored.stored() + batch.skipped() + rejects.count(), elapsed),
         ));
-        let batch = batch.borrow();
-        ended.and(closed).and(told)?;
+        ended.and(closed)?;
         // Whoever wrote into a pipe may have ended of it, too.
         if interrupt::is_asked() {
             return Err(Failure::interrupted("what is stored stays"));
@@ -141,6 +149,8 @@ struct Transfer<'a> {
     columns: Option<&'a Columns>,
     progress: &'a ImportProgress,
     sample_bytes_max: usize,
+    /// Whether a sample whose id is there ends the import.
+    ends_at_conflict: bool,
 }
 
 impl Transfer<'_> {
@@ -150,8 +160,6 @@ impl Transfer<'_> {
         batch: &RefCell<Batch>,
         rejects: &mut Rejects,
     ) -> Result<(), Failure> {
-    /// Whether a sample whose id is there ends the import.
-    ends_at_conflict: bool,
         let header = records.header().map(<[String]>::to_vec);
         let mut count = 0_u64;
         let ended = loop {
@@ -185,6 +193,9 @@ impl Transfer<'_> {
                     // A conflict before this record ends the import before it is told of.
                     if self.ends_at_conflict {
                         batch.borrow_mut().store()?;
+                    }
+                    if let Some(hint) = self.mapping.hint(record) {
+                        rejects.hint(hint);
                     }
                     let header = header.as_deref();
                     let kept = rejects.add(place, &reason, record, header, self.progress);

@@ -7,7 +7,7 @@ use clap::Args;
 use samplestore::{Sample, Status, Storage, parse_instant};
 use serde_json::{Map as JsonMap, Value as Json, json};
 
-use super::import::Cell;
+use super::import::{Cell, check_whole_numbers, sample_of_text};
 use crate::arguments::parse_status;
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::input::RECORD_BYTES_MAX;
@@ -20,7 +20,7 @@ Examples:
   samplestore -d weather.db put --pipeline JFK --id JFK-1 --measurement score=0.93
   echo '{\"id\":\"a\",\"pipeline\":\"JFK\",\"data\":{\"temp\":71.6}}' | samplestore -d weather.db put
 
-The id goes to standard output. A sample of the same id is replaced.
+The id goes to standard output; a sample that comes without one gets a new UUIDv7. A sample of the same id is replaced.
 VALUE is a number, true, false or null, a JSON list, map or text, or else a text as it is.";
 
 /// Store one sample
@@ -73,8 +73,14 @@ impl Put {
     }
 
     fn sample(&self, pipeline: &str) -> Result<Sample, Failure> {
-        let map = |fields: &[(String, Json)]| -> Json {
-            fields.iter().cloned().collect::<JsonMap<_, _>>().into()
+        let map = |flag: &str, fields: &[(String, Json)]| -> Result<Json, Failure> {
+            let mut map = JsonMap::new();
+            for (name, value) in fields {
+                if map.insert(name.clone(), value.clone()).is_some() {
+                    return Err(Failure::usage(format!("--{flag} gives {name:?} twice")));
+                }
+            }
+            Ok(map.into())
         };
         let id = self.id.clone();
         let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
@@ -84,8 +90,8 @@ impl Put {
             "status": self.status,
             "created_at": self.created_at,
             "measured_at": self.measured_at,
-            "data": map(&self.data),
-            "measurements": map(&self.measurements),
+            "data": map("data", &self.data)?,
+            "measurements": map("measurement", &self.measurements)?,
         }));
         sample.map_err(|error| Failure::usage(crate::failure::chain(&error)))
     }
@@ -113,7 +119,7 @@ fn from_input() -> Result<Sample, Failure> {
         let words = format!("the sample is longer than {} MiB", RECORD_BYTES_MAX >> 20);
         return Err(Failure::new(Code::Error, words));
     }
-    Ok(Sample::from_json_text(text.trim())?)
+    Ok(sample_of_text(text.trim(), true)?)
 }
 
 /// Reads a field and its value.
@@ -121,8 +127,12 @@ fn field(text: &str) -> Result<(String, Json), String> {
     let (name, value) = text
         .split_once('=')
         .ok_or_else(|| "a field is written NAME=VALUE".to_owned())?;
+    if name.is_empty() {
+        return Err("the field has no name; it is written NAME=VALUE".to_owned());
+    }
     let value = match value.as_bytes().first() {
         Some(b'{' | b'[' | b'"') => {
+            check_whole_numbers(value)?;
             serde_json::from_str(value).map_err(|cause| format!("{value:?} is no JSON: {cause}"))?
         }
         None => Json::String(String::new()),

@@ -9,6 +9,7 @@ use samplestore::Sample;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::cell::Cell;
+use super::text_form::check_whole_numbers;
 use crate::failure::chain;
 use crate::output::{CSV_FIXED, CSV_GROUPS};
 
@@ -92,6 +93,7 @@ fn value(text: &str) -> Result<Json, String> {
     if text.starts_with(['{', '['])
         && let Ok(json) = serde_json::from_str(text)
     {
+        check_whole_numbers(text)?;
         return Ok(json);
     }
     serde_json::to_value(Cell::read(text)).map_err(|cause| cause.to_string())

@@ -15,10 +15,18 @@ use serde_json::{Map as JsonMap, Value as Json};
 
 use super::cell::Cell;
 use super::exported::Exported;
+use super::text_form::{check_whole_numbers, sample_of_text};
 use crate::arguments::parse_status;
 use crate::failure::{Failure, chain};
 use crate::fields::nearest;
 use crate::input::{RECORD_BYTES_MAX, Record};
+
+/// What to do about records that are no samples.
+const HINT_PLAIN: &str = "with --pipeline NAME or --pipeline-field FIELD records may have any fields, and --id-field, \
+    --created-at-field, --status-field and --measurement say what some of them are";
+/// What to do about samples without an id.
+const HINT_IDS: &str =
+    "--make-ids gives new ids to samples that have none; done twice, it stores them twice";
 
 /// What joins the parts of an id.
 const ID_JOINT: &str = "-";
@@ -30,6 +38,9 @@ pub(crate) struct Mapping {
     /// The field that holds the id; several by repeating it are joined with - [default: a new UUIDv7]
     #[arg(long = "id-field", value_name = "FIELD")]
     id_fields: Vec<String>,
+    /// Give a new UUIDv7 to samples in the form that list writes that have no id: importing them again stores them again
+    #[arg(long, conflicts_with = "id_fields")]
+    make_ids: bool,
     /// The pipeline of all samples
     #[arg(long, value_name = "NAME", conflicts_with = "pipeline_field")]
     pipeline: Option<String>,
@@ -146,13 +157,30 @@ impl Mapping {
             (Record::Json(text), _) => {
                 let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8".to_owned())?;
                 match self.is_text_form() {
-                    true => Sample::from_json_text(text).map_err(|error| chain(&error)),
+                    true => sample_of_text(text, self.make_ids).map_err(|error| chain(&error)),
                     false => self.sample_of_object(text),
                 }
             }
             (Record::TooLong, _) => {
                 Err(format!("it is longer than {} MiB", RECORD_BYTES_MAX >> 20))
             }
+        }
+    }
+
+    /// What to do about a record that was rejected, where another flag would take it.
+    pub(crate) fn hint(&self, record: Record<'_>) -> Option<&'static str> {
+        let Record::Json(text) = record else {
+            return None;
+        };
+        if !self.is_text_form() {
+            return None;
+        }
+        let object: JsonMap<String, Json> = serde_json::from_slice(text).ok()?;
+        let is_absent = |name| object.get(name).is_none_or(Json::is_null);
+        match (is_absent("pipeline"), is_absent("id")) {
+            (true, _) => Some(HINT_PLAIN),
+            (false, true) if !self.make_ids => Some(HINT_IDS),
+            (false, _) => None,
         }
     }
 
@@ -214,6 +242,7 @@ impl Mapping {
     }
 
     fn sample_of_object(&self, text: &str) -> Result<Sample, String> {
+        check_whole_numbers(text)?;
         let mut object: JsonMap<String, Json> =
             serde_json::from_str(text).map_err(|cause| format!("it is no JSON object: {cause}"))?;
         object.retain(|_, value| !value.as_str().is_some_and(|text| self.is_null(text)));

@@ -2,16 +2,20 @@
 //!
 //! In the file, each is one JSON object on a line: `line` or `record` (its number, from 1), `reason`, and
 //! what was found: `fields`, `cells` when a row does not fit the header, or the beginning of the `text`
-//! when that is no JSON.
+//! when that is no JSON. What `fields` holds is a record that `import` takes with the same flags: of JSON its own text, to the
+//! last digit, of a row the values that its cells stand for.
+//!
+//! The file is made at the first reject, so that an import without any touches none.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use csv::ByteRecord;
 use samplestore::Error;
-use serde_json::{Map as JsonMap, Value as Json};
+use serde_json::Value as Json;
 
+use super::cell::Cell;
 use crate::failure::{Failure, words};
 use crate::input::{Place, Record};
 use crate::progress::ImportProgress;
@@ -23,24 +27,29 @@ const TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// Where rejected records go.
 pub(super) struct Rejects {
-    file: Option<(PathBuf, BufWriter<File>)>,
+    path: Option<PathBuf>,
+    overwrite: bool,
+    /// Made at the first one. Not buffered: they are few, and whoever waits for more input wants to see them.
+    file: Option<File>,
     count: u64,
+    hint: Option<&'static str>,
 }
 
 impl Rejects {
-    /// Makes the file, if there is to be one, and empties it.
-    pub(super) fn create(path: Option<&Path>) -> Result<Self, Failure> {
-        let file = path.map(|path| match File::create(path) {
-            Ok(file) => Ok((path.to_owned(), BufWriter::new(file))),
-            Err(cause) => Err(Error::io(
-                "create the file of rejects",
-                path.display(),
-                cause,
-            )),
-        });
+    /// Looks whether the file, if there is to be one, can be made, and makes none.
+    ///
+    /// # Errors
+    /// A usage failure for a file that holds something and must not be overwritten.
+    pub(super) fn new(path: Option<&Path>, overwrite: bool) -> Result<Self, Failure> {
+        if let Some(path) = path {
+            check(path, overwrite)?;
+        }
         Ok(Self {
-            file: file.transpose()?,
+            path: path.map(Path::to_owned),
+            overwrite,
+            file: None,
             count: 0,
+            hint: None,
         })
     }
 
@@ -59,57 +68,109 @@ impl Rejects {
         progress: &ImportProgress,
     ) -> Result<(), Failure> {
         self.count += 1;
-        let Some((path, file)) = &mut self.file else {
+        let Some(path) = &self.path else {
             if self.count <= TOLD_MAX {
                 progress.suspend(|| words(&format!("rejected {place}: {reason}")));
             }
             return Ok(());
         };
-        let mut object = JsonMap::new();
-        match place {
-            Place::Line(number) => object.insert("line".to_owned(), number.into()),
-            Place::Record(number) => object.insert("record".to_owned(), number.into()),
+        if self.file.is_none() {
+            self.file = Some(create(path, self.overwrite)?);
+        }
+        let Some(file) = &mut self.file else {
+            return Ok(());
         };
-        object.insert("reason".to_owned(), reason.into());
-        match record {
-            Record::Row(row) => match header.filter(|header| header.len() == row.len()) {
-                Some(header) => object.insert("fields".to_owned(), fields(header, row)),
-                None => object.insert("cells".to_owned(), row.iter().map(lossy).collect()),
-            },
-            Record::Json(text) => match serde_json::from_slice(text) {
-                Ok(json) => object.insert("fields".to_owned(), json),
-                Err(_) => {
-                    let text = &text[..text.len().min(TEXT_BYTES_MAX)];
-                    object.insert("text".to_owned(), lossy(text))
-                }
-            },
-            Record::TooLong => None,
-        };
-        writeln!(file, "{}", Json::Object(object)).map_err(|cause| failed(path, cause))
+        file.write_all(line(place, reason, record, header).as_bytes())
+            .map_err(|cause| failed(path, cause))
     }
 
-    /// Writes out what is gathered, and says how many reasons were not told.
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
-        match &mut self.file {
-            Some((path, file)) => file.flush().map_err(|cause| failed(path, cause)),
-            None => {
-                if self.count > TOLD_MAX {
-                    let more = self.count - TOLD_MAX;
-                    words(&format!(
-                        "rejected {more} more; --rejects FILE keeps them all"
-                    ));
-                }
-                Ok(())
-            }
+    /// Keeps what to do about one of them; the first such hint is told in the end.
+    pub(super) fn hint(&mut self, hint: &'static str) {
+        self.hint.get_or_insert(hint);
+    }
+
+    /// Says how many reasons were not told, and what to do.
+    pub(super) fn finish(&self) {
+        if self.path.is_none() && self.count > TOLD_MAX {
+            let more = self.count - TOLD_MAX;
+            words(&format!(
+                "rejected {more} more; --rejects FILE keeps them all"
+            ));
+        }
+        if let Some(hint) = self.hint {
+            words(&format!(" hint: {hint}"));
         }
     }
 }
 
+/// Refuses a file that holds something, unless it may be overwritten, and one that has no folder.
+fn check(path: &Path, overwrite: bool) -> Result<(), Failure> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_file() && there.len() > 0 && !overwrite => Err(Failure::usage(
+            format!("--rejects: {} is there already", path.display()),
+        )
+        .with_hint("--overwrite puts the rejects of this import in its place")),
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let folder = path.parent().filter(|path| !path.as_os_str().is_empty());
+            let there = fs::metadata(folder.unwrap_or(Path::new(".")));
+            there.map(drop).map_err(|cause| not_created(path, cause))
+        }
+    }
+}
+
+fn create(path: &Path, overwrite: bool) -> Result<File, Failure> {
+    // It may have been made meanwhile.
+    check(path, overwrite)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path);
+    file.map_err(|cause| not_created(path, cause))
+}
+
+/// The line of the file that tells one.
+fn line(place: Place, reason: &str, record: Record<'_>, header: Option<&[String]>) -> String {
+    let (name, number) = match place {
+        Place::Line(number) => ("line", number),
+        Place::Record(number) => ("record", number),
+    };
+    let found = match record {
+        Record::Row(row) => Some(match header.filter(|header| header.len() == row.len()) {
+            Some(header) => ("fields", fields(header, row).to_string()),
+            None => ("cells", row.iter().map(lossy).collect::<Json>().to_string()),
+        }),
+        Record::Json(text) => Some(match json_text(text) {
+            Some(text) => ("fields", text),
+            None => {
+                let text = &text[..text.len().min(TEXT_BYTES_MAX)];
+                ("text", lossy(text).to_string())
+            }
+        }),
+        Record::TooLong => None,
+    };
+    let reason = Json::from(reason);
+    let found = found.map_or_else(String::new, |(name, text)| format!(",\"{name}\":{text}"));
+    format!("{{\"{name}\":{number},\"reason\":{reason}{found}}}\n")
+}
+
+/// The same JSON on one line, if it is any: its numbers keep their digits.
+fn json_text(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?;
+    serde_json::from_str::<Json>(text).ok()?;
+    // Within strings there are no line ends.
+    Some(text.replace(['\n', '\r'], " "))
+}
+
+/// The values of the cells that are not empty.
 fn fields(header: &[String], row: &ByteRecord) -> Json {
-    let fields = header
-        .iter()
-        .zip(row)
-        .map(|(name, cell)| (name.clone(), lossy(cell)));
+    let cells = header.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+    let fields = cells.map(|(name, cell)| {
+        let text = String::from_utf8_lossy(cell);
+        let value = serde_json::to_value(Cell::read(&text));
+        (name.clone(), value.unwrap_or_default())
+    });
     Json::Object(fields.collect())
 }
 
@@ -117,6 +178,10 @@ fn lossy(bytes: &[u8]) -> Json {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
 
-fn failed(path: &Path, cause: std::io::Error) -> Failure {
+fn not_created(path: &Path, cause: io::Error) -> Failure {
+    Error::io("create the file of rejects", path.display(), cause).into()
+}
+
+fn failed(path: &Path, cause: io::Error) -> Failure {
     Error::io("write the file of rejects", path.display(), cause).into()
 }
