@@ -10,7 +10,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 
 use super::when::parse_instant;
-use super::{Condition, Order, Query};
+use super::{Condition, Cursor, Order, Query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant;
 use crate::sample::Status;
@@ -25,7 +25,7 @@ pub struct Filter {
     pub value: Option<&'static str>,
     /// Whether it may be given several times.
     pub is_repeatable: bool,
-    /// Whether one value may hold several, joined by commas. A comma within one is written `\,`.
+    /// Whether one value may hold several, joined by commas, beside which spaces may stand. A comma within one is written `\,`.
     pub is_list: bool,
     /// One line of help.
     pub help: &'static str,
@@ -69,7 +69,11 @@ pub const FILTERS: &[Filter] = &[
     Filter::list("pipeline", "NAME", "Only samples of this pipeline"),
     Filter::list("status", "STATUS", "Only samples of this status"),
     // An id may hold any character, so commas do not part it.
-    Filter::several("id", "ID", "Only the sample of this id"),
+    Filter::several(
+        "id",
+        "ID",
+        "Only the sample of this id, which a comma is part of",
+    ),
     Filter::one("after", "WHEN", "Only samples created later than this"),
     Filter::one("before", "WHEN", "Only samples created earlier than this"),
     Filter::one(
@@ -132,20 +136,28 @@ impl Query {
                 Ok(limit) => self.limit(limit),
                 Err(_) => return Err(misread("limit", value, "a whole number from 0")),
             },
-            "cursor" => self.cursor(value.parse()?),
+            "cursor" => {
+                let cursor = value.parse::<Cursor>();
+                self.cursor(cursor.map_err(|error| error.with_subject("--cursor"))?)
+            }
             unknown => return Err(unknown_filter(unknown)),
         })
     }
 }
 
-/// Splits at commas; `\,` is a comma within a value.
+/// Splits at commas; `\,` is a comma within a value. Spaces beside a comma that splits are of no value: a name that begins with
+/// one stands first.
 fn split(value: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut part = String::new();
     let mut chars = value.chars().peekable();
     while let Some(char) = chars.next() {
         match char {
-            ',' => parts.push(std::mem::take(&mut part)),
+            ',' => {
+                part.truncate(part.trim_end().len());
+                parts.push(std::mem::take(&mut part));
+                while chars.next_if(|char| char.is_whitespace()).is_some() {}
+            }
             '\\' => part.push(chars.next_if_eq(&',').unwrap_or('\\')),
             char => part.push(char),
         }
@@ -345,6 +357,9 @@ mod tests {
             (r"a\,b,c", vec!["a,b", "c"]),
             (r"a\b", vec![r"a\b"]),
             (",", vec!["", ""]),
+            ("a, b", vec!["a", "b"]),
+            (" a ,\tb c ", vec![" a", "b c "]),
+            (r"a\, b", vec!["a, b"]),
             ("", vec![""]),
         ] {
             assert_eq!(split(value), parts, "{value}");
@@ -361,6 +376,9 @@ mod tests {
         );
         let error = "--status reday".parse::<Query>().unwrap_err();
         assert!(error.to_string().contains("did you mean ready?"), "{error}");
+        let error = "--cursor x".parse::<Query>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidCursor);
+        assert!(error.to_string().contains("--cursor"), "{error}");
         for text in [
             "JFK",
             "--limit",

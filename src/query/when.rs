@@ -1,25 +1,38 @@
-//! Instants and spans of time as people write them.
+//! Instants as people write them; spans of time are `when/span.rs`.
 //!
-//! What is exact is read here; words (`yesterday`, `last friday`, `1 april 2024`) are read by the crate `interim`.
+//! What is exact is read here, days, months and times that are past in `when/calendar.rs`; other words (`yesterday 18:00`,
+//! `1 april 2024`, `tomorrow`) are read by the crate `interim`, for which what has no date is still to come.
 
-use std::time::Duration;
+mod calendar;
+mod span;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use interim::{Dialect, parse_date_string, parse_duration};
+
+pub use span::parse_span;
 
 use super::text::invalid;
 use crate::error::Result;
+use span::Span;
 
 /// Longer texts are no instants.
 const WORDS_BYTES_MAX: usize = 64;
 /// Days that are called by a word of their own.
 const DAYS: [&str; 3] = ["yesterday", "today", "tomorrow"];
 
-/// Reads an instant as people write it: RFC 3339 (`2013-06-01T12:00:00Z`, `…+02:00`), the same without
-/// a zone (taken as UTC), a plain date, month or year (`2013-06-01`, `2013-06`, `2013`: its first instant in UTC), `now`, a span of
-/// time before `now`: a whole number and `s`, `m`, `h`, `d` or `w`, such as `90m`, `2h` or `3d`
-/// (`ago` may follow), or words: `yesterday`, `last friday`, `1 april 2024`, `yesterday 18:00`, `2 months ago`.
-/// Words for a day, and months and years ago, mean the first instant of a day in UTC.
+/// Reads an instant as people write it; all of them are in UTC unless they say otherwise:
+///
+/// - RFC 3339 (`2013-06-01T12:00:00Z`, `…+02:00`), the same without a zone, or with a space (`2013-06-01 12:00`);
+/// - a date, month or year for its first instant: `2013-06-01`, `2013-06`, `2013`, `1 april 2024`, `december 2013`;
+/// - a span of time before `now`, as [`parse_span`] takes it: `90s`, `15m`, `1h30m`, `3 days`; months (`2mo`, `2 months`) and years (`1y`)
+///   are counted from the beginning of today; `ago` may follow;
+/// - `now`, `today`, `yesterday`, `this week` (from Monday), `last week`, `this month`, `last month`, `this year`, `last year`:
+///   their first instant;
+/// - a day of the week, a month, a date without a year or a time of day, the last one that is past: `friday`, `december`, `24 dec`,
+///   `13:00`, `9am`; of today, where it has begun. `last friday` is the last one before today;
+/// - a time behind a day: `yesterday 18:00`, `friday 9am`, `24 dec 18:00`.
+///
+/// Names may be cut to three letters, and be of either case.
 ///
 /// ```
 /// let now = "2013-06-10T12:00:00Z".parse().unwrap();
@@ -32,13 +45,13 @@ const DAYS: [&str; 3] = ["yesterday", "today", "tomorrow"];
 /// [`InvalidQuery`](crate::ErrorKind::InvalidQuery) for anything else.
 pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     let text = text.trim();
-    if text == "now" {
+    let words = text.to_ascii_lowercase();
+    if words == "now" {
         return Ok(now);
     }
-    if let Some(seconds) = span_seconds(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
-        return seconds
-            .and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?))
-            .and_then(|span| now.checked_sub_signed(span))
+    if let Some(span) = Span::read(words.strip_suffix("ago").unwrap_or(&words)) {
+        return span
+            .and_then(|span| span.before(now))
             .ok_or_else(|| invalid(format!("{text:?} is too long ago")));
     }
     if let Ok(date) = text.parse::<NaiveDate>() {
@@ -60,9 +73,9 @@ pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
             return Ok(naive.and_utc());
         }
     }
-    in_words(text, now).ok_or_else(|| {
+    in_words(&words, now).ok_or_else(|| {
         invalid(format!(
-            "{text:?} is no instant; write 2013-06-01T12:00:00Z, 2013-06-01, 2013-06, yesterday, or 2h or 3d for so long ago"
+            "{text:?} is no instant; write 2013-06-01T12:00:00Z, 2013-06-01, 2013-06, yesterday, friday, or 2h or 3d for so long ago"
         ))
     })
 }
@@ -79,26 +92,31 @@ fn first_day(text: &str) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)
 }
 
-/// An instant in words. What goes back from now is counted from now, what names a day from midnight.
+/// An instant in words of lower case. What goes back from now is counted from now, what names a day from midnight.
 fn in_words(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if text.len() > WORDS_BYTES_MAX {
+        return None;
+    }
+    if let Some(instant) = calendar::read(text, now) {
+        return Some(instant);
+    }
     // What has no word in it is exact, or a mistake.
-    if text.len() > WORDS_BYTES_MAX || !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+    if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return None;
     }
     // The crate panics at capitals in some places (interim 0.2.2: "last friday 9AM"), and passes over what stands behind a date.
-    let text = text.to_ascii_lowercase();
     let mut words = text.split(|char: char| !char.is_ascii_alphabetic());
     if !words.all(|word| word.is_empty() || is_of_time(word)) {
         return None;
     }
     let is_named = DAYS.iter().any(|day| text.starts_with(day));
-    let base = match parse_duration(&text) {
+    let base = match parse_duration(text) {
         // Without "ago" it would be one to come.
         Ok(_) if !is_named && !text.ends_with("ago") => return None,
         Ok(_) if !is_named => now,
         _ => now.date_naive().and_time(NaiveTime::MIN).and_utc(),
     };
-    parse_date_string(&text, base, Dialect::Uk).ok()
+    parse_date_string(text, base, Dialect::Uk).ok()
 }
 
 /// Whether a word is one of those that instants are told in.
@@ -166,50 +184,31 @@ fn is_of_time(word: &str) -> bool {
     WORDS.contains(&word) || NAMES.iter().any(is_short)
 }
 
-/// Reads a span of time as people write it: a whole number and `s`, `m`, `h`, `d` or `w`, such as `90s` or `2h`.
-///
-/// # Errors
-/// [`InvalidQuery`](crate::ErrorKind::InvalidQuery) for anything else.
-pub fn parse_span(text: &str) -> Result<Duration> {
-    match span_seconds(text.trim()) {
-        Some(Some(seconds)) => Ok(Duration::from_secs(seconds)),
-        Some(None) => Err(invalid(format!("{text:?} is too long"))),
-        None => Err(invalid(format!(
-            "{text:?} is no span of time; write 30s, 15m, 2h, 3d or 1w"
-        ))),
-    }
-}
-
-/// The seconds of a whole number and its unit; `Some(None)` when it is one but too large.
-fn span_seconds(text: &str) -> Option<Option<u64>> {
-    let digits = text.strip_suffix(['s', 'm', 'h', 'd', 'w'])?;
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let unit_s = match text.as_bytes().last() {
-        Some(b's') => 1,
-        Some(b'm') => 60,
-        Some(b'h') => 3_600,
-        Some(b'd') => 86_400,
-        _ => 604_800,
-    };
-    let seconds = digits.parse::<u64>().ok();
-    Some(seconds.and_then(|number| number.checked_mul(unit_s)))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::error::ErrorKind;
     use crate::instant;
 
     proptest! {
         #[test]
+        fn what_is_named_without_a_year_is_past(
+            words in "(last |this )?(week|month|year|monday|tue|sunday|june|jan)|[0-9]{1,2}:[0-9]{2}|[1-9][ap]m|[1-9] (mar|dec)",
+            seconds in 0..4_000_000_000_i64,
+        ) {
+            let now = DateTime::from_timestamp(seconds, 0).unwrap();
+            if let Ok(at) = parse_instant(&words, now) {
+                prop_assert!(at <= now, "{words}: {at}");
+                prop_assert!(now - at < chrono::TimeDelta::days(2 * 366));
+            }
+        }
+
+        #[test]
         fn any_text_is_read_without_a_panic(text: String, words in "(last |next )?(friday|Yesterday|june|[0-9]{1,20} (days|months|years|h)|[0-9/:. -]{0,12})( ago)?( [0-9]{1,2}(:[0-9]{1,2}|AM|pm|S))?") {
             let _ = parse_instant(&text, instant::now());
             let _ = parse_instant(&words, instant::now());
+            let _ = parse_span(&text);
         }
     }
 
@@ -239,6 +238,42 @@ mod tests {
             ("2 hours ago", "2013-06-10T10:00:00Z"),
             ("2 days ago", "2013-06-08T12:00:00Z"),
             ("1 month ago", "2013-05-10T00:00:00Z"),
+            ("NOW", "2013-06-10T12:00:00Z"),
+            ("1h30m", "2013-06-10T10:30:00Z"),
+            ("30min", "2013-06-10T11:30:00Z"),
+            ("3 days", "2013-06-07T12:00:00Z"),
+            ("2 hours", "2013-06-10T10:00:00Z"),
+            ("200ms ago", "2013-06-10T11:59:59.800Z"),
+            ("1y", "2012-06-10T00:00:00Z"),
+            ("1y 2mo ago", "2012-04-10T00:00:00Z"),
+            // The tenth is a Monday.
+            ("friday", "2013-06-07T00:00:00Z"),
+            ("tuesday", "2013-06-04T00:00:00Z"),
+            ("Tues", "2013-06-04T00:00:00Z"),
+            ("monday", "2013-06-10T00:00:00Z"),
+            ("monday 12:00", "2013-06-10T12:00:00Z"),
+            ("monday 12:01", "2013-06-03T12:01:00Z"),
+            ("last monday", "2013-06-03T00:00:00Z"),
+            ("9am friday", "2013-06-07T09:00:00Z"),
+            ("this week", "2013-06-10T00:00:00Z"),
+            ("last week", "2013-06-03T00:00:00Z"),
+            ("this month", "2013-06-01T00:00:00Z"),
+            ("last month", "2013-05-01T00:00:00Z"),
+            ("this year", "2013-01-01T00:00:00Z"),
+            ("last year", "2012-01-01T00:00:00Z"),
+            ("11:59", "2013-06-10T11:59:00Z"),
+            ("13:00", "2013-06-09T13:00:00Z"),
+            ("13:00:07", "2013-06-09T13:00:07Z"),
+            ("12am", "2013-06-10T00:00:00Z"),
+            ("12:30pm", "2013-06-09T12:30:00Z"),
+            ("december 2013", "2013-12-01T00:00:00Z"),
+            ("2012 feb", "2012-02-01T00:00:00Z"),
+            ("june", "2013-06-01T00:00:00Z"),
+            ("december", "2012-12-01T00:00:00Z"),
+            ("last june", "2012-06-01T00:00:00Z"),
+            ("24 dec 18:00", "2012-12-24T18:00:00Z"),
+            ("29 feb", "2012-02-29T00:00:00Z"),
+            ("june 9", "2013-06-09T00:00:00Z"),
         ] {
             let found = parse_instant(text, now).unwrap();
             assert_eq!(instant::to_text(found), expected, "{text}");
@@ -253,33 +288,23 @@ mod tests {
             "-2h",
             "2013-00",
             "201",
-            "2 hours",
             "june bananas",
+            "25:00",
+            "13",
+            "13am",
+            "9:30:61",
+            "last",
+            "last week 13:00",
+            "friday monday",
+            "9am 10am",
+            "30 feb",
+            "month",
+            "99999999999y",
             "ago",
             "1e99 days ago",
             "0/00001S",
         ] {
             assert!(parse_instant(text, now).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn spans_are_read_as_people_write_them() {
-        for (text, seconds) in [("0s", 0), ("90s", 90), (" 2h ", 7_200), ("1w", 604_800)] {
-            assert_eq!(parse_span(text).unwrap(), Duration::from_secs(seconds));
-        }
-        for text in [
-            "",
-            "s",
-            "5",
-            "2x",
-            "-2h",
-            "1.5h",
-            "99999999999999999999s",
-            "9999999999999999999w",
-        ] {
-            let error = parse_span(text).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidQuery, "{text}");
         }
     }
 }

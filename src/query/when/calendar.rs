@@ -1,0 +1,170 @@
+//! Days, months and times that people name without all the rest: `friday`, `last month`, `december 2013`, `13:00`.
+//!
+//! What is named is the last one that is past or begins now: nothing is stored that is still to come, so nobody asks for it.
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
+
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+const WEEKDAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
+/// A name may be cut to so many letters.
+const NAME_LETTERS_MIN: usize = 3;
+/// The 29th of February comes again after eight years at the latest.
+const YEARS_TRIED: i32 = 9;
+
+/// One word, as far as it is known here.
+#[derive(Clone, Copy, PartialEq)]
+enum Word {
+    This,
+    Last,
+    Week,
+    Month,
+    Year,
+    /// Days since Monday.
+    Weekday(u32),
+    /// From 1.
+    MonthOfYear(u32),
+    DayOfMonth(u32),
+    YearNumber(i32),
+    Time(NaiveTime),
+}
+
+/// The instant that these words name, in lower case, if they are of this kind.
+pub(super) fn read(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let mut words = Vec::new();
+    let mut time = None;
+    for text in text.split_whitespace() {
+        match word(text)? {
+            // One time of day, before or behind the day.
+            Word::Time(given) if time.is_none() => time = Some(given),
+            other => words.push(other),
+        }
+    }
+    let today = now.date_naive();
+    let monday = |date: NaiveDate| {
+        date.checked_sub_days(Days::new(date.weekday().num_days_from_monday().into()))
+    };
+    let at = time.unwrap_or(NaiveTime::MIN);
+    let is_past = |date: &NaiveDate| date.and_time(at).and_utc() <= now;
+    let date = match words[..] {
+        [] => {
+            time?;
+            Some(today).filter(is_past).or_else(|| today.pred_opt())?
+        }
+        [Word::Weekday(day)] | [Word::This, Word::Weekday(day)] => {
+            let date = last_weekday(day, today)?;
+            let before = || date.checked_sub_days(Days::new(7));
+            Some(date).filter(is_past).or_else(before)?
+        }
+        [Word::Last, Word::Weekday(day)] => last_weekday(day, today.pred_opt()?)?,
+        [Word::MonthOfYear(month), Word::DayOfMonth(day)]
+        | [Word::DayOfMonth(day), Word::MonthOfYear(month)] => last_date(month, day, now, is_past)?,
+        // What follows is no day, and has no time of day.
+        _ if time.is_some() => return None,
+        [Word::This, Word::Week] => monday(today)?,
+        [Word::Last, Word::Week] => monday(today.checked_sub_days(Days::new(7))?)?,
+        [Word::This, Word::Month] => today.with_day(1)?,
+        [Word::Last, Word::Month] => today.with_day(1)?.checked_sub_months(Months::new(1))?,
+        [Word::This, Word::Year] => NaiveDate::from_ymd_opt(today.year(), 1, 1)?,
+        [Word::Last, Word::Year] => NaiveDate::from_ymd_opt(today.year().checked_sub(1)?, 1, 1)?,
+        [Word::MonthOfYear(month)] => last_date(month, 1, now, is_past)?,
+        [Word::Last, Word::MonthOfYear(month)] => {
+            // Not the one that has begun.
+            let begun = |date: &NaiveDate| *date <= today && date.month() != today.month();
+            last_date(month, 1, now, begun)?
+        }
+        [Word::MonthOfYear(month), Word::YearNumber(year)]
+        | [Word::YearNumber(year), Word::MonthOfYear(month)] => {
+            NaiveDate::from_ymd_opt(year, month, 1)?
+        }
+        _ => return None,
+    };
+    Some(date.and_time(at).and_utc())
+}
+
+/// The last such day until `date`, itself among them.
+fn last_weekday(day: u32, date: NaiveDate) -> Option<NaiveDate> {
+    let days = (7 + date.weekday().num_days_from_monday() - day) % 7;
+    date.checked_sub_days(Days::new(days.into()))
+}
+
+/// The last day of the year of this name that is there.
+fn last_date(
+    month: u32,
+    day: u32,
+    now: DateTime<Utc>,
+    is_wanted: impl Fn(&NaiveDate) -> bool,
+) -> Option<NaiveDate> {
+    let year = now.year();
+    let dates = (0..YEARS_TRIED)
+        .filter_map(|years| NaiveDate::from_ymd_opt(year.checked_sub(years)?, month, day));
+    dates.into_iter().find(is_wanted)
+}
+
+fn word(text: &str) -> Option<Word> {
+    let place = |names: &[&str]| {
+        let is_it = |name: &&str| text.len() >= NAME_LETTERS_MIN && name.starts_with(text);
+        let place = names.iter().position(is_it)?;
+        u32::try_from(place).ok()
+    };
+    let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    Some(match text {
+        "this" => Word::This,
+        "last" => Word::Last,
+        "week" => Word::Week,
+        "month" => Word::Month,
+        "year" => Word::Year,
+        _ if is_digits && text.len() <= 2 => Word::DayOfMonth(text.parse().ok()?),
+        _ if is_digits && text.len() == 4 => Word::YearNumber(text.parse().ok()?),
+        _ => place(&WEEKDAYS)
+            .map(Word::Weekday)
+            .or_else(|| place(&MONTHS).map(|place| Word::MonthOfYear(place + 1)))
+            .or_else(|| time_of_day(text).map(Word::Time))?,
+    })
+}
+
+/// `13:00`, `13:00:15`, `9am`, `9:30pm`.
+fn time_of_day(text: &str) -> Option<NaiveTime> {
+    let (clock, half) = match (text.strip_suffix("am"), text.strip_suffix("pm")) {
+        (Some(clock), _) => (clock, Some(0)),
+        (_, Some(clock)) => (clock, Some(12)),
+        _ => (text, None),
+    };
+    let mut parts = clock.split(':').map(|part| {
+        let is_number =
+            matches!(part.len(), 1 | 2) && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u32>().ok().filter(|_| is_number)
+    });
+    let hour = parts.next()??;
+    let minute = parts.next();
+    let second = parts.next();
+    if parts.next().is_some() || (half.is_none() && minute.is_none()) {
+        return None;
+    }
+    let hour = match half {
+        None => hour,
+        Some(half) if (1..=12).contains(&hour) => hour % 12 + half,
+        Some(_) => return None,
+    };
+    NaiveTime::from_hms_opt(hour, minute.unwrap_or(Some(0))?, second.unwrap_or(Some(0))?)
+}
