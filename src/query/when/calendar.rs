@@ -49,8 +49,9 @@ enum Word {
     Time(NaiveTime),
 }
 
-/// The instant that these words name, in lower case, if they are of this kind.
-pub(super) fn read(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+/// The instant that these words name, in lower case: none if a word is not known here, `Some(None)` if all are and mean nothing
+/// together.
+pub(super) fn read(text: &str, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
     let mut words = Vec::new();
     let mut time = None;
     for text in text.split_whitespace() {
@@ -60,13 +61,17 @@ pub(super) fn read(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
             other => words.push(other),
         }
     }
+    Some(instant(&words, time, now))
+}
+
+fn instant(words: &[Word], time: Option<NaiveTime>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let today = now.date_naive();
     let monday = |date: NaiveDate| {
         date.checked_sub_days(Days::new(date.weekday().num_days_from_monday().into()))
     };
     let at = time.unwrap_or(NaiveTime::MIN);
     let is_past = |date: &NaiveDate| date.and_time(at).and_utc() <= now;
-    let date = match words[..] {
+    let date = match *words {
         [] => {
             time?;
             Some(today).filter(is_past).or_else(|| today.pred_opt())?
@@ -79,6 +84,16 @@ pub(super) fn read(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         [Word::Last, Word::Weekday(day)] => last_weekday(day, today.pred_opt()?)?,
         [Word::MonthOfYear(month), Word::DayOfMonth(day)]
         | [Word::DayOfMonth(day), Word::MonthOfYear(month)] => last_date(month, day, now, is_past)?,
+        [
+            Word::MonthOfYear(month),
+            Word::DayOfMonth(day),
+            Word::YearNumber(year),
+        ]
+        | [
+            Word::DayOfMonth(day),
+            Word::MonthOfYear(month),
+            Word::YearNumber(year),
+        ] => NaiveDate::from_ymd_opt(year, month, day)?,
         // What follows is no day, and has no time of day.
         _ if time.is_some() => return None,
         [Word::This, Word::Week] => monday(today)?,
@@ -90,8 +105,8 @@ pub(super) fn read(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         [Word::MonthOfYear(month)] => last_date(month, 1, now, is_past)?,
         [Word::Last, Word::MonthOfYear(month)] => {
             // Not the one that has begun.
-            let begun = |date: &NaiveDate| *date <= today && date.month() != today.month();
-            last_date(month, 1, now, begun)?
+            let this_month = today.with_day(1)?;
+            last_date(month, 1, now, |date| *date < this_month)?
         }
         [Word::MonthOfYear(month), Word::YearNumber(year)]
         | [Word::YearNumber(year), Word::MonthOfYear(month)] => {

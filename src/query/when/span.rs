@@ -8,6 +8,7 @@ use super::invalid;
 use crate::error::Result;
 
 /// What a unit is, in milliseconds or in months.
+#[derive(Clone, Copy)]
 enum Unit {
     Millis(u64),
     Months(u32),
