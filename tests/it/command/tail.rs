@@ -23,7 +23,7 @@ fn tail_shows_the_newest_oldest_first() {
 mod following {
     use std::collections::BTreeMap;
     use std::fmt::Write as _;
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Read};
     use std::process::{Child, Command, Stdio};
     use std::sync::mpsc::{Receiver, channel};
     use std::thread;
@@ -46,6 +46,7 @@ mod following {
                 .args(["tail", "--follow", "-q"])
                 .args(words)
                 .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
             let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -116,6 +117,28 @@ mod following {
         let (code, rest) = follower.interrupt();
         assert_eq!(code, Some(130));
         assert_eq!(rest, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_is_removed_or_replaced_is_not_followed_any_more() {
+        let others = Shell::with_six();
+        for is_replaced in [false, true] {
+            let shell = Shell::with_six();
+            let mut follower = Follower::new(&shell, &["--limit", "1"]);
+            assert_eq!(follower.next_id(), "f");
+            match is_replaced {
+                true => std::fs::rename(others.db(), shell.db()).unwrap(),
+                false => std::fs::remove_file(shell.db()).unwrap(),
+            }
+            assert_eq!(follower.child.wait().unwrap().code(), Some(1));
+            let mut words = String::new();
+            let mut stderr = follower.child.stderr.take().unwrap();
+            stderr.read_to_string(&mut words).unwrap();
+            assert!(
+                words.contains("samples.db was removed, or another"),
+                "{words}"
+            );
+        }
     }
 
     #[test]

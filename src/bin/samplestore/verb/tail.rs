@@ -1,6 +1,7 @@
 //! `tail`: the newest samples, and then those that are stored or changed as they are committed.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -85,6 +86,8 @@ impl Tail {
             return Ok(Code::Fine);
         }
         interrupt::watch()?;
+        let path = db.path()?;
+        let identity = identity(path);
         let database = db.read_file()?;
         let mut seen = database.snapshot()?;
         let page = seen.list(&query.clone().newest_first().limit(limit))?;
@@ -109,6 +112,18 @@ impl Tail {
                 }
             }
             seen = now;
+            if self::identity(path) != identity {
+                writer.finish(&mut output, None)?;
+                output.finish()?;
+                let path = path.display();
+                let failure = Failure::new(
+                    Code::Error,
+                    format!("{path} was removed, or another file is in its place"),
+                );
+                return Err(
+                    failure.with_hint("what is stored there now is followed from a new start")
+                );
+            }
         }
         writer.finish(&mut output, None)?;
         output.finish()?;
@@ -118,4 +133,18 @@ impl Tail {
         ));
         Ok(Code::Interrupted)
     }
+}
+
+/// Which file this path names; none where that cannot be told.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<(u64, u64)> {
+    None
 }
