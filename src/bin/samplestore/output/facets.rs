@@ -8,11 +8,25 @@ use serde_json::{Value as Json, json};
 
 use super::{Align, Cell, Column, Output, Shrinks, Table};
 
+/// So much room a pipeline has at least where each status has a column.
+const PIPELINE_WIDTH: usize = 8;
+
 /// One line for each pipeline, one column for each status that any sample has, and the sums.
 pub(crate) fn facets_table(output: &mut Output, facets: &Facets) -> io::Result<()> {
     let by_status = facets.by_status();
     let statuses: Vec<Status> = by_status.keys().copied().collect();
-    let mut columns = vec![Column::new("pipeline", Align::Left).shrinking(Shrinks::Last)];
+    let totals = by_status
+        .iter()
+        .map(|(status, count)| (status.as_str(), *count));
+    let counts = totals.chain([("total", facets.total())]);
+    let widths = counts.map(|(name, count)| 2 + name.len().max(count.to_string().len()));
+    if output
+        .width()
+        .is_some_and(|width| PIPELINE_WIDTH + widths.sum::<usize>() > width)
+    {
+        return narrow_table(output, facets);
+    }
+    let mut columns = vec![Column::new("pipeline", Align::Left).shrinking(Shrinks::Key)];
     columns.extend(
         statuses
             .iter()
@@ -35,6 +49,31 @@ pub(crate) fn facets_table(output: &mut Output, facets: &Facets) -> io::Result<(
     sums.extend(by_status.values().map(|count| bold(count.to_string())));
     sums.push(bold(facets.total().to_string()));
     table.row(output, sums)?;
+    table.finish(output)
+}
+
+/// One line for each pipeline and status, where there is no room for their columns.
+fn narrow_table(output: &mut Output, facets: &Facets) -> io::Result<()> {
+    let mut table = Table::new(vec![
+        Column::new("pipeline", Align::Left).shrinking(Shrinks::Key),
+        Column::new("status", Align::Left).shrinking(Shrinks::Finally),
+        Column::new("count", Align::Right),
+    ]);
+    for facet in facets.iter() {
+        let row = [
+            facet.pipeline.as_str(),
+            facet.status.as_str(),
+            &facet.count.to_string(),
+        ];
+        table.row(output, row.iter().map(Cell::new).collect())?;
+    }
+    let bold = |text: String| Cell::styled(text, Style::new().bold());
+    let sum = [
+        "total".to_owned(),
+        String::new(),
+        facets.total().to_string(),
+    ];
+    table.row(output, sum.into_iter().map(bold).collect())?;
     table.finish(output)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! JSON Lines and JSON hold the whole sample in its text form and read back equal. CSV has a column for
 //! each field of `data` (`data.temp`), `measurements` and `reason`; nested values are JSON texts in their
-//! cell, and NaN and the infinities their words. On a terminal no text of a sample can steer it, in any format. A table is for the eye: its last columns are cut to fit.
+//! cell, and NaN and the infinities their words. On a terminal no text of a sample can steer it, in any format. A table is for the eye: its last columns are cut to fit, or left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -43,9 +43,9 @@ impl SampleWriter {
     ) -> Result<Self, Failure> {
         Ok(match format {
             Format::Table => Self::Table(Table::new(vec![
-                Column::new("id", Align::Left).shrinking(Shrinks::Last),
+                Column::new("id", Align::Left).shrinking(Shrinks::Key),
                 Column::new("pipeline", Align::Left).shrinking(Shrinks::Last),
-                Column::new("status", Align::Left),
+                Column::new("status", Align::Left).shrinking(Shrinks::Finally),
                 Column::new("created_at", Align::Left).shrinking(Shrinks::Finally),
                 Column::new("reason", Align::Left)
                     .shrinking(Shrinks::First)

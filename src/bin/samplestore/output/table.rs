@@ -2,7 +2,8 @@
 //!
 //! The first rows are held back to learn how wide each column must be; the others follow at those
 //! widths, so a table of a million rows needs no more memory than one of 256. On a terminal no line is
-//! longer than it is wide: columns that may shrink do, down to a floor. Elsewhere nothing is cut.
+//! longer than it is wide: columns that may shrink do, down to a floor, and are left out where that is not enough. Elsewhere
+//! nothing is cut.
 
 use std::io::{self, Write};
 
@@ -13,7 +14,7 @@ use super::{Output, escape};
 /// How many rows are held back.
 const ROWS_HELD_MAX: usize = 256;
 /// How a table too wide for its terminal is narrowed: step by step, columns that shrink first or last,
-/// to this width. Fields lose their ends long before ids do, and instants at the very last.
+/// to this width. Fields lose their ends long before pipelines do, and instants after them.
 const STEPS: [(Shrinks, usize); 6] = [
     (Shrinks::First, 16),
     (Shrinks::First, WIDTH_MIN),
@@ -21,6 +22,13 @@ const STEPS: [(Shrinks, usize); 6] = [
     (Shrinks::Last, WIDTH_MIN),
     (Shrinks::Finally, 10),
     (Shrinks::Finally, WIDTH_MIN),
+];
+/// In which order columns are left out where narrowing is not enough, of one rank the rightmost first.
+const LEFT_OUT: [Shrinks; 4] = [
+    Shrinks::First,
+    Shrinks::Whole,
+    Shrinks::Finally,
+    Shrinks::Last,
 ];
 /// No column is narrowed below this.
 const WIDTH_MIN: usize = 6;
@@ -43,6 +51,10 @@ pub(crate) enum Shrinks {
     Last,
     /// Where nothing else helps: instants, of which the date is left.
     Finally,
+    /// Not at all, since a part of a number is another number; it is left out.
+    Whole,
+    /// When it stands alone with what can be neither narrowed nor left out: ids, by which rows are told apart.
+    Key,
 }
 
 /// What a column is called and how it behaves.
@@ -220,10 +232,33 @@ fn fit(
     let Some(width_max) = width_max else {
         return widths;
     };
-    for (shrinks, floor) in STEPS {
-        narrow(columns, &mut widths, shrinks, floor, width_max);
+    loop {
+        let mut narrowed = widths.clone();
+        for (shrinks, floor) in STEPS {
+            narrow(columns, &mut narrowed, shrinks, floor, width_max);
+        }
+        if excess(&narrowed, width_max) == 0 {
+            return narrowed;
+        }
+        let left_out = LEFT_OUT.iter().find_map(|rank| {
+            let shown = |(_, width): &(&Column, &Option<usize>)| width.is_some();
+            let mut pairs = columns.iter().zip(&widths);
+            // Counted from the left, found from the right.
+            pairs.rposition(|pair| shown(&pair) && pair.0.shrinks == Some(*rank))
+        });
+        let Some(index) = left_out else {
+            narrow(columns, &mut narrowed, Shrinks::Key, WIDTH_MIN, width_max);
+            return narrowed;
+        };
+        widths[index] = None;
     }
-    widths
+}
+
+/// By how much a line of these widths is too long.
+fn excess(widths: &[Option<usize>], width_max: usize) -> usize {
+    let shown = widths.iter().flatten();
+    let gaps = GAP.len() * shown.clone().count().saturating_sub(1);
+    (shown.sum::<usize>() + gaps).saturating_sub(width_max)
 }
 
 /// Narrows columns of this rank to `floor` at least, the widest ones first, until the line fits.
@@ -234,9 +269,7 @@ fn narrow(
     floor: usize,
     width_max: usize,
 ) {
-    let shown = widths.iter().flatten();
-    let gaps = GAP.len() * shown.clone().count().saturating_sub(1);
-    let mut excess = (shown.sum::<usize>() + gaps).saturating_sub(width_max);
+    let mut excess = excess(widths, width_max);
     while excess > 0 {
         let widest = columns
             .iter()
@@ -257,14 +290,16 @@ mod tests {
 
     fn widths(width_max: Option<usize>) -> Vec<Option<usize>> {
         let columns = [
-            Column::new("id", Align::Left).shrinking(Shrinks::Last),
-            Column::new("status", Align::Left),
+            Column::new("id", Align::Left).shrinking(Shrinks::Key),
+            Column::new("count", Align::Right),
+            Column::new("status", Align::Left).shrinking(Shrinks::Finally),
             Column::new("none", Align::Left).optional(),
             Column::new("data", Align::Left).shrinking(Shrinks::First),
         ];
         let texts = [
             "x".repeat(24),
-            "ready".to_owned(),
+            "1".to_owned(),
+            "measured".to_owned(),
             String::new(),
             "y".repeat(50),
         ];
@@ -274,16 +309,19 @@ mod tests {
 
     #[test]
     fn fields_give_way_before_ids() {
-        for (width_max, id, data) in [
-            (None, 24, 50),
-            (Some(100), 24, 50),
-            (Some(80), 24, 46),
-            (Some(50), 24, 16),
-            (Some(41), 24, 7),
-            (Some(30), 14, 6),
-            (Some(1), 6, 6),
+        for (width_max, id, status, data) in [
+            (None, 24, Some(8), Some(50)),
+            (Some(120), 24, Some(8), Some(50)),
+            (Some(80), 24, Some(8), Some(37)),
+            (Some(50), 24, Some(8), Some(7)),
+            (Some(47), 24, Some(6), Some(6)),
+            (Some(46), 24, Some(8), None),
+            (Some(40), 24, Some(7), None),
+            (Some(38), 24, None, None),
+            (Some(30), 23, None, None),
+            (Some(1), 6, None, None),
         ] {
-            let expected = vec![Some(id), Some(6), None, Some(data)];
+            let expected = vec![Some(id), Some(5), status, None, data];
             assert_eq!(widths(width_max), expected, "{width_max:?}");
         }
     }

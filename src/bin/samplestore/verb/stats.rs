@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::failure::{Code, Failure, Outcome};
 use crate::opening::Db;
 use crate::output::{
-    Align, Cell, Column, Output, ReportFormat, Table, escape, facets_json, facets_table,
+    Align, Cell, Column, Output, ReportFormat, Shrinks, Table, escape, facets_json, facets_table,
 };
 use samplestore::Stats as Figures;
 
@@ -86,10 +86,10 @@ fn table(output: &mut Output, db: &Db, figures: &Figures) -> Result<(), Failure>
     facets_table(output, &figures.facets)?;
     writeln!(output)?;
     let mut table = Table::new(vec![
-        Column::new("table", Align::Left),
-        Column::new("entries", Align::Right),
+        Column::new("table", Align::Left).shrinking(Shrinks::Key),
+        Column::new("entries", Align::Right).shrinking(Shrinks::Whole),
         Column::new("used bytes", Align::Right),
-        Column::new("allocated bytes", Align::Right),
+        Column::new("allocated bytes", Align::Right).shrinking(Shrinks::Whole),
     ]);
     for stats in &figures.tables {
         let figures = [stats.entries, stats.used_bytes, stats.allocated_bytes];
