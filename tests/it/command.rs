@@ -25,6 +25,7 @@ mod tail;
 #[cfg(unix)]
 mod terminal;
 mod urls;
+mod wording;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -256,7 +257,12 @@ fn a_command_line_that_cannot_be_understood_is_2_and_names_the_nearest_word() {
         (vec!["count", "--color", "alwys"], "always"),
         (vec!["backup"], "FILE"),
         (vec!["count", "--limit", "1", "--limit", "2"], "--limit"),
-        (vec!["list", "--cursor", "x"], "cursor"),
+        (vec!["list", "--cursor", "x"], "--cursor"),
+        (vec!["tail", "-f"], "--follow"),
+        (vec!["tail", "-f", "--status", "dlq"], "-F"),
+        (vec!["man", "lst"], "list"),
+        (vec!["man", "man/man1"], "--folder"),
+        (vec!["man", "list", "--folder", "x"], "--folder"),
         (vec!["list", "-f", "jsnl"], "jsonl"),
         (vec!["get"], "ID"),
         (vec!["import", "x.csv", "--batch", "0"], "--batch"),

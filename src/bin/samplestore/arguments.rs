@@ -5,18 +5,23 @@
 
 mod consent;
 mod filters;
+mod statuses;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
-use samplestore::{Location, Status, parse_span};
+use samplestore::{Location, parse_instant, parse_span};
 
 pub(crate) use consent::Consent;
 pub(crate) use filters::{Filters, INSTANTS};
+pub(crate) use statuses::{one_status, parse_status};
 
-use crate::failure::{EXIT_CODES, Failure, Outcome, Volume, chain, set_volume};
+use crate::failure::{EXIT_CODES, Failure, Outcome, Volume, set_volume, words_of};
 use crate::opening::Db;
 use crate::output::{Colors, set_colors};
 use crate::verb::{
@@ -31,8 +36,7 @@ use crate::verb::{
     version,
     max_term_width = 100,
     after_help = EXIT_CODES,
-    after_long_help = EXIT_CODES,
-    disable_help_subcommand = true
+    after_long_help = EXIT_CODES
 )]
 pub(crate) struct Arguments {
     /// The database file, or the URL of another storage
@@ -46,8 +50,9 @@ pub(crate) struct Arguments {
     )]
     db: Option<OsString>,
 
-    /// How long to wait while another process has the database: 30s, 5m [default: not at all]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_span)]
+    /// How long to wait while another process has the database: 30s, 5m; without a unit, seconds
+    /// [default: not at all]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_wait)]
     wait: Option<Duration>,
 
     /// Tell errors alone on stderr, and no progress
@@ -109,7 +114,25 @@ enum Verb {
 /// # Errors
 /// What the user asked to read (help, version), or what is wrong with the command line.
 pub(crate) fn parse() -> Result<Arguments, clap::Error> {
-    Arguments::try_parse()
+    Arguments::try_parse().map_err(with_tip)
+}
+
+/// Tells whoever is used to `tail -f` what that is called here.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let is_format = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(name)) if name.starts_with("--format")
+    );
+    if is_format && std::env::args_os().any(|word| word == "tail") {
+        let tip = StyledStr::from("to go on with new samples, give --follow or -F");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
+
+/// Reads an instant of a flag.
+pub(crate) fn parse_when(text: &str) -> Result<DateTime<Utc>, String> {
+    parse_instant(text, Utc::now()).map_err(|error| words_of(&error))
 }
 
 impl Arguments {
@@ -167,10 +190,14 @@ pub(crate) fn command() -> Command {
     Arguments::command()
 }
 
-/// Reads a status, and names the nearest one for a word that is none.
-pub(crate) fn parse_status(word: &str) -> Result<Status, String> {
-    word.parse()
-        .map_err(|error: samplestore::Error| chain(&error))
+/// Reads how long to wait: a span of time, or a whole number of seconds.
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let with_unit = match is_number {
+        true => format!("{text}s"),
+        false => text.to_owned(),
+    };
+    parse_span(&with_unit).map_err(|error| words_of(&error))
 }
 
 /// What a file or URL of the command line names. What is no UTF-8 can only be a path.
@@ -207,10 +234,12 @@ Every verb and flag of the command `samplestore`, as `--help` shows them. This c
             text.push_str("\n```\n");
         };
         add(&mut command, None);
-        for verb in command.get_subcommands_mut() {
+        // What clap adds itself is not told.
+        let is_ours = |verb: &&mut Command| verb.get_name() != "help";
+        for verb in command.get_subcommands_mut().filter(is_ours) {
             let name = verb.get_name().to_owned();
             add(verb, Some(&name));
-            for inner in verb.get_subcommands_mut() {
+            for inner in verb.get_subcommands_mut().filter(is_ours) {
                 let name = format!("{name} {}", inner.get_name());
                 add(inner, Some(&name));
             }
@@ -237,7 +266,8 @@ Every verb and flag of the command `samplestore`, as `--help` shows them. This c
         let mut command = Arguments::command();
         command.build();
         command.clone().debug_assert();
-        for verb in command.get_subcommands_mut() {
+        let is_ours = |verb: &&mut Command| verb.get_name() != "help";
+        for verb in command.get_subcommands_mut().filter(is_ours) {
             let help = verb.render_long_help().to_string();
             assert!(help.contains("Examples:"), "{}", verb.get_name());
         }

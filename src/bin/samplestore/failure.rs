@@ -12,9 +12,11 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
 use samplestore::{Error, ErrorKind};
 
-use crate::output::escape;
+use crate::output::{escape, shorten};
 
 /// How a verb ended.
 pub(crate) type Outcome = Result<Code, Failure>;
@@ -52,6 +54,11 @@ Exit codes:
   5  the file is damaged, or no database this version can read
   6  the file is damaged, but only in indexes and counters, which can be rebuilt
   130  interrupted; verbs that write say what was done until then, and that stays";
+
+/// No more of a message, or of a line of the parser, is told.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+/// No more of a word of the command line is repeated.
+const WORD_CHARS_MAX: usize = 100;
 
 /// How much is told on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,9 +149,18 @@ impl From<Error> for Failure {
             ),
             _ => (Code::Error, None),
         };
+        let message = match code {
+            Code::Usage
+                if error.kind() == ErrorKind::InvalidCursor && error.subject().is_none() =>
+            {
+                format!("--cursor: {}", words_of(&error))
+            }
+            Code::Usage => words_of(&error),
+            _ => chain(&error),
+        };
         Self {
             code,
-            message: Some(chain(&error)),
+            message: Some(message),
             hint: hint.map(str::to_owned),
         }
     }
@@ -223,6 +239,16 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
+/// The same of an error about what the user wrote, without its kind and operation: that is known where it is told.
+pub(crate) fn words_of(error: &Error) -> String {
+    let text = chain(error);
+    let prefix = format!("{}: could not {}: ", error.kind(), error.operation());
+    match text.strip_prefix(&prefix) {
+        Some(words) => words.to_owned(),
+        None => text,
+    }
+}
+
 /// Runs the command, and makes a failure of a panic: that is a bug, and is told as one.
 ///
 /// A panic that the library catches itself, on a damaged file, is an error like any other, so nothing
@@ -250,7 +276,7 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             if let Some(message) = &failure.message {
-                complaint(&format!("error: {message}"));
+                complaint(&format!("error: {}", shorten(message, MESSAGE_CHARS_MAX)));
             }
             if let Some(hint) = &failure.hint {
                 complaint(&format!(" hint: {hint}"));
@@ -262,7 +288,20 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
 }
 
 /// Tells what the parser of the command line has to say, help and version among it.
-pub(crate) fn report_usage(answer: &clap::Error) -> ExitCode {
+pub(crate) fn report_usage(mut answer: clap::Error) -> ExitCode {
+    if answer.use_stderr() {
+        make_safe(&mut answer);
+        let plain = answer.render().to_string();
+        if plain
+            .lines()
+            .any(|line| line.chars().count() > MESSAGE_CHARS_MAX)
+        {
+            for line in plain.lines() {
+                complaint(&shorten(line, MESSAGE_CHARS_MAX));
+            }
+            return ExitCode::from(Code::Usage as u8);
+        }
+    }
     // Whoever asked for help and closed the pipe has seen enough. Where mistakes are told, nobody can be told of another one.
     if let Err(error) = answer.print()
         && !answer.use_stderr()
@@ -270,6 +309,47 @@ pub(crate) fn report_usage(answer: &clap::Error) -> ExitCode {
         return report(Err(error.into()));
     }
     ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Code::Usage as u8))
+}
+
+/// What the user gave, which the parser repeats as it is, made safe for a terminal and short.
+fn make_safe(answer: &mut clap::Error) {
+    let safe = |text: &str| shorten(&escape(text), WORD_CHARS_MAX).into_owned();
+    let given: Vec<(ContextKind, ContextValue)> = answer
+        .context()
+        .map(|(kind, value)| (kind, value.clone()))
+        .collect();
+    // Tips repeat it, too, within their own text.
+    let words: Vec<String> = given
+        .iter()
+        .filter_map(|(_, value)| match value {
+            ContextValue::String(text) if safe(text) != *text => Some(text.clone()),
+            _ => None,
+        })
+        .collect();
+    if words.is_empty() {
+        return;
+    }
+    let styled = |text: &StyledStr| {
+        let text = text.ansi().to_string();
+        let text = words
+            .iter()
+            .fold(text, |text, word| text.replace(word.as_str(), &safe(word)));
+        StyledStr::from(text)
+    };
+    for (kind, value) in given {
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(safe(&text)),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.iter().map(|text| safe(text)).collect())
+            }
+            ContextValue::StyledStr(text) => ContextValue::StyledStr(styled(&text)),
+            ContextValue::StyledStrs(texts) => {
+                ContextValue::StyledStrs(texts.iter().map(styled).collect())
+            }
+            other => other,
+        };
+        answer.insert(kind, value);
+    }
 }
 
 /// Tells what was done, in one line on stderr, unless it is to be quiet.

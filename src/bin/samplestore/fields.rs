@@ -1,10 +1,10 @@
-//! [`tell_unknown`]: when nothing matches, whether a condition asks for a field that no sample seems to have.
+//! [`tell_unknown`]: when nothing matches, whether a filter asks for a field or a pipeline that no sample seems to have.
 //!
 //! A sample without the field is no error: it does not match. So nobody else says that a name was misspelt.
 
 use std::collections::BTreeSet;
 
-use samplestore::{Condition, Fields, Query, Result};
+use samplestore::{Condition, Field, Fields, Query, Result, Sample};
 
 use crate::failure::words;
 use crate::opening::Reader;
@@ -12,21 +12,65 @@ use crate::opening::Reader;
 /// How many samples are looked at, the newest.
 const LOOKED_AT: u64 = 1_000;
 
-/// Tells which fields that conditions of `query` ask for are in none of the newest samples, and what they may have meant.
+/// Tells which pipelines and fields that `query` asks for are in no sample, or none of the newest, and what they may have meant.
 pub(crate) fn tell_unknown(reader: &Reader, query: &Query) -> Result<()> {
+    tell_unknown_pipelines(reader, query)?;
+    for id in query.id_set().into_iter().flatten() {
+        if id.contains(',') && reader.retrieve(id)?.is_none() {
+            words(&format!(
+                "no sample has the id {id:?}; several are given by repeating --id"
+            ));
+        }
+    }
     let conditions = query.conditions().iter();
-    let asked: BTreeSet<String> = conditions
-        .flat_map(Condition::fields)
-        .map(ToString::to_string)
-        .collect();
+    tell_unknown_fields(reader, conditions.flat_map(Condition::fields))
+}
+
+fn tell_unknown_pipelines(reader: &Reader, query: &Query) -> Result<()> {
+    if query.pipelines().is_empty() {
+        return Ok(());
+    }
+    let (known, samples): (BTreeSet<String>, _) = match reader {
+        // Counters tell all of them.
+        Reader::File(snapshot) => {
+            let facets = snapshot.facets(&Query::new())?;
+            let names = facets.by_pipeline().into_keys();
+            (names.map(str::to_owned).collect(), "no sample".to_owned())
+        }
+        Reader::Other(_) => {
+            let newest = newest(reader)?;
+            let names = newest.iter().map(|sample| sample.pipeline().to_owned());
+            let samples = format!("none of the newest {} samples", newest.len());
+            (names.collect(), samples)
+        }
+    };
+    for name in query.pipelines() {
+        if known.is_empty() || known.contains(name) {
+            continue;
+        }
+        let near = nearest(name, known.iter().map(String::as_str));
+        let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near:?}?)"));
+        words(&format!("{samples} is of the pipeline {name:?}{hint}"));
+    }
+    Ok(())
+}
+
+fn newest(reader: &Reader) -> Result<Vec<Sample>> {
+    let newest = Query::new().newest_first().limit(LOOKED_AT);
+    Ok(reader.list(&newest)?.samples)
+}
+
+/// Tells which of these fields are in none of the newest samples, and what they may have meant.
+pub(crate) fn tell_unknown_fields<'a>(
+    reader: &Reader,
+    asked: impl Iterator<Item = &'a Field>,
+) -> Result<()> {
+    let asked: BTreeSet<String> = asked.map(ToString::to_string).collect();
     if asked.is_empty() {
         return Ok(());
     }
     let mut fields = Fields::new();
-    for sample in reader
-        .list(&Query::new().newest_first().limit(LOOKED_AT))?
-        .samples
-    {
+    for sample in newest(reader)? {
         fields.add(&sample)?;
     }
     for field in asked {

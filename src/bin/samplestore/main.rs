@@ -22,6 +22,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match arguments::parse() {
         Ok(arguments) => failure::report(failure::catching(|| arguments.run())),
-        Err(answer) => failure::report_usage(&answer),
+        Err(answer) => failure::report_usage(answer),
     }
 }

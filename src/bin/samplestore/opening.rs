@@ -125,7 +125,8 @@ impl Db {
         match self.location.database()? {
             Some(_) => {
                 let (path, options) = self.file()?;
-                Ok(Box::new(with_progress(options).open(path)?))
+                let opened = with_progress(options).open(path);
+                Ok(Box::new(opened.map_err(|error| self.named(error))?))
             }
             None => {
                 if self.location.scheme() == "memory" {
@@ -189,8 +190,19 @@ impl Db {
         }
     }
 
+    /// The same error with the path of the file in it: not every part of the library knows it.
+    fn named(&self, error: Error) -> Error {
+        match (error.subject(), self.location.database()) {
+            (None | Some("database file"), Ok(Some((path, _)))) => {
+                error.with_subject(path.display())
+            }
+            _ => error,
+        }
+    }
+
     /// Why a storage that must be there cannot be opened.
     fn refused(&self, error: Error) -> Failure {
+        let error = self.named(error);
         match error.kind() {
             ErrorKind::NotFound => Failure::from(error).with_hint(match self.location.scheme() {
                 "redb" => "samplestore import creates a database",
@@ -209,10 +221,30 @@ impl Db {
             ))
             .with_hint("samplestore copy makes a file of it"));
         };
+        refuse_stream(path)?;
         // A second thread brings pages into memory that the allocator keeps apart, as much as the cache once more.
         let options = options.read_threads(0);
         Ok((path, options.shared_readers(true).lock_timeout(self.wait)))
     }
+}
+
+/// Refuses what has no beginning to go back to: opening a pipe would wait for its other end.
+fn refuse_stream(path: &Path) -> Result<(), Failure> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+
+        let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
+        if kind.is_ok_and(|kind| kind.is_char_device() || kind.is_fifo() || kind.is_socket()) {
+            let message = format!("{} is a device or a pipe, and no database", path.display());
+            return Err(
+                Failure::new(Code::Damaged, message).with_hint("does --db name the right file?")
+            );
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 fn with_progress(options: Options) -> Options {

@@ -31,8 +31,8 @@ pub(crate) use samples::{
 };
 pub(crate) use svg::write_svg;
 pub(crate) use table::{Align, Cell, Column, Shrinks, Table};
-pub(crate) use text::escape;
 use text::escape_json;
+pub(crate) use text::{escape, shorten};
 
 use crate::failure::{Failure, InFile};
 
@@ -152,7 +152,7 @@ impl Output {
     /// nothing of it stays. What a link leads to is replaced, and not the link; a pipe or a device is written to.
     ///
     /// # Errors
-    /// A usage failure for a file that is there and must not be overwritten.
+    /// A usage failure for a file that is there and must not be overwritten, and for a link that leads nowhere.
     pub(crate) fn file(path: &Path, overwrite: bool) -> Result<Self, Failure> {
         if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
             let file = OpenOptions::new().write(true).open(path);
@@ -169,6 +169,15 @@ impl Output {
             return Err(
                 Failure::usage(words).with_hint("--overwrite puts the new file in its place")
             );
+        }
+        if let Ok(target) = fs::read_link(path)
+            && !path.exists()
+        {
+            let (path, target) = (path.display(), target.display());
+            return Err(Failure::usage(format!(
+                "{path} is a link to {target}, which is not there"
+            ))
+            .with_hint("name that file itself, or remove the link"));
         }
         let resolved = path.canonicalize();
         let path = resolved.as_deref().unwrap_or(path);

@@ -70,6 +70,11 @@ impl SampleProgress {
         Self(drawn(bar, template))
     }
 
+    /// None, where it would be in the way of what is written.
+    pub(crate) fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     /// Shows how many samples are done; when everything is compared in the end, they begin anew.
     pub(crate) fn samples(&self, count: u64) {
         self.0.set_position(count);

@@ -424,6 +424,26 @@ fn a_full_disk_is_1_and_what_was_stored_stays() {
             .parse::<u64>()
             .unwrap();
         assert!(count > 0 && count.is_multiple_of(100), "{count}");
+
+        // What was copied until then is told.
+        let from = shell.path("from.db");
+        let from = from.to_str().unwrap();
+        assert_eq!(
+            shell
+                .run(["-d", from, "import", &input, "--pipeline", "p"])
+                .code,
+            0
+        );
+        std::fs::remove_file(&db).unwrap();
+        let copy = shell.run(["copy", from, db.to_str().unwrap(), "--batch", "100"]);
+        assert_eq!(copy.code, 1, "{copy:?}");
+        let (told, _) = copy.words.split_once(" samples were copied").unwrap();
+        let told: u64 = told.replace(',', "").parse().unwrap();
+        let counted = run(&["count"]);
+        let count = String::from_utf8_lossy(&counted.stdout)
+            .trim()
+            .parse::<u64>();
+        assert_eq!((told, true), (count.unwrap(), told > 0));
     });
 }
 

@@ -64,8 +64,23 @@ fn every_shell_gets_completions_of_every_verb() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let answer = answer(bare().args(["completions", shell]));
         assert_eq!((answer.code, answer.words.as_str()), (0, ""), "{shell}");
-        for word in ["import", "salvage", "retry", "older-than", "measured"] {
+        for word in ["import", "salvage", "retry", "older-than"] {
             assert!(answer.data.contains(word), "{shell} {word}");
+        }
+    }
+    // Those that complete values know the statuses, for each flag that takes them.
+    for (shell, begins) in [
+        (
+            "zsh",
+            &["*--status=[", "*--from=[", "'--status=[", "':to -- "][..],
+        ),
+        ("fish", &["-l status ", "-l from "]),
+    ] {
+        let answer = answer(bare().args(["completions", shell]));
+        for begin in begins {
+            let mut lines = answer.data.lines().filter(|line| line.contains(begin));
+            let is_told = lines.any(|line| line.contains("pending") || line.contains("labeled"));
+            assert!(is_told, "{shell} {begin}");
         }
     }
 }
@@ -78,10 +93,42 @@ fn manual_pages_are_made_of_the_definition() {
     assert!(page.data.contains("Exit codes:"), "{}", page.data);
     let shell = Shell::new();
     let folder = shell.path("man/man1");
-    let answer = shell.run(["man", folder.to_str().unwrap()]);
+    let answer = shell.run(["man", "--folder", folder.to_str().unwrap()]);
     assert_eq!((answer.code, answer.data.as_str()), (0, ""), "{answer:?}");
     let page = fs::read_to_string(folder.join("samplestore-dlq-retry.1")).unwrap();
     assert!(page.contains("dry\\-run"), "{page}");
     let file = shell.file("file", "");
-    assert_eq!(shell.run(["man", &file]).code, 1);
+    assert_eq!(shell.run(["man", "--folder", &file]).code, 1);
+    // A verb is no folder.
+    let retry = shell.data(["man", "dlq", "retry"]);
+    assert_eq!(retry, page);
+    assert!(shell.data(["man", "list"]).contains("List samples"));
+    assert!(!std::path::Path::new("list").exists());
+}
+
+#[test]
+fn help_is_a_verb_too() {
+    for (words, flags) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "list"], &["list", "--help"]),
+        (&["help", "dlq", "retry"], &["dlq", "retry", "--help"]),
+    ] {
+        let [by_verb, by_flag] = [words, flags].map(|words| answer(bare().args(words)));
+        assert_eq!((by_verb.code, by_verb.words.as_str()), (0, ""));
+        assert_eq!(by_verb.data, by_flag.data, "{words:?}");
+    }
+}
+
+#[test]
+fn help_tells_how_conditions_are_written_and_which_statuses_there_are() {
+    for verb in ["list", "count", "mark", "rm", "prune", "export", "tail"] {
+        let help = answer(bare().args([verb, "--help"])).data;
+        for word in ["between 1 and 5", "ilike", "is missing", "data.tags[0]"] {
+            assert!(help.contains(word), "{verb} {word}");
+        }
+        let statuses = "[possible values: pending, measured, ready, labeled, skipped, dlq]";
+        // Lines are wrapped.
+        let words: Vec<_> = help.split_whitespace().collect();
+        assert!(words.join(" ").contains(statuses), "{verb}");
+    }
 }

@@ -14,9 +14,14 @@ use super::Shell;
 /// Longer than any of it takes on a machine that is busy.
 const TIMEOUT_MS: u64 = 120_000;
 
-/// Runs the command on a terminal of 60 columns, where Ctrl-C does what it does to a program that says nothing of it: in
-/// what `nohup` or a shell runs behind its back it is ignored, by the command too.
+/// Runs the command on a terminal of 60 columns, as [`on_narrow_terminal`] does.
 fn on_terminal(shell: &Shell, words: &[&str]) -> PtySession {
+    on_narrow_terminal(shell, words, 60)
+}
+
+/// Runs the command on a terminal so many columns wide, where Ctrl-C does what it does to a program that says nothing of it: in
+/// what `nohup` or a shell runs behind its back it is ignored, by the command too.
+fn on_narrow_terminal(shell: &Shell, words: &[&str], columns: u16) -> PtySession {
     let mut command = Command::new("sh");
     let signals = match cfg!(target_os = "linux") {
         true => "env --default-signal=INT",
@@ -25,7 +30,7 @@ fn on_terminal(shell: &Shell, words: &[&str]) -> PtySession {
     command
         .args([
             "-c",
-            &format!("stty cols 60 rows 24; exec {signals} \"$0\" \"$@\""),
+            &format!("stty cols {columns} rows 24; exec {signals} \"$0\" \"$@\""),
         ])
         .arg(env!("CARGO_BIN_EXE_samplestore"))
         .args(words)
@@ -335,4 +340,67 @@ fn tail_follows_on_a_terminal_until_ctrl_c() {
     let (text, code) = ended(&mut session);
     assert_eq!(code, 130);
     assert!(text.contains("1 samples were new or changed"), "{text}");
+}
+
+#[test]
+fn a_narrow_terminal_cuts_no_id_while_there_is_another_column() {
+    let shell = Shell::with_six();
+    let id = "0190b7a0-1111-7222-8333-444455556666";
+    shell.data(["put", "--pipeline", "a long name", "--id", id]);
+    for columns in [40, 50, 60, 80, 120] {
+        for words in [
+            &["list"][..],
+            &["dlq", "list"],
+            &["dlq", "group"],
+            &["schema"],
+            &["facets"],
+            &["facets", "--by", "pipeline"],
+            &["hist"],
+            &["tail"],
+        ] {
+            let words = [words, &["--color", "never", "-q"]].concat();
+            let (text, code) = ended(&mut on_narrow_terminal(&shell, &words, columns));
+            assert_eq!(code, 0, "{text}");
+            for line in text.lines() {
+                let width = line.chars().count();
+                assert!(width <= columns.into(), "{words:?} {line:?}");
+            }
+            if ["list", "tail"].contains(&words[0]) {
+                assert!(text.contains(id), "{columns} {text}");
+            }
+            if words[0] == "facets" {
+                assert!(!text.contains('…'), "{columns} {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_progress_is_in_the_way_of_what_is_exported() {
+    let shell = many(30_000);
+    let pipe = format!(
+        "'{}' export | tail -n 1; '{0}' export -f csv",
+        env!("CARGO_BIN_EXE_samplestore")
+    );
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &pipe])
+        .env("SAMPLESTORE_DB", shell.db());
+    let (text, _) = ended(&mut spawn_command(command, Some(TIMEOUT_MS)).unwrap());
+    assert!(text.contains("\"id\":\"29999\""), "{text}");
+    assert!(!text.contains("samples") && !text.contains('\u{1b}'));
+    let to = shell.path("out.jsonl");
+    let (text, _) = seen(&shell, &["export", to.to_str().unwrap()]);
+    assert!(text.contains("/30,000 samples"), "{text}");
+}
+
+#[cfg(feature = "arrow")]
+#[test]
+fn what_is_no_text_is_not_written_to_a_terminal() {
+    let shell = Shell::with_six();
+    for format in ["parquet", "arrow"] {
+        let (text, code) = seen(&shell, &["export", "-f", format]);
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains("hint: name a file"), "{text}");
+    }
 }

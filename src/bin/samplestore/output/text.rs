@@ -24,6 +24,17 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// The same text without its middle where it is longer than so many characters: mistakes are told of at the end.
+pub(crate) fn shorten(text: &str, chars_max: usize) -> Cow<'_, str> {
+    if text.chars().nth(chars_max).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let end_chars = chars_max / 3;
+    let begin = text.chars().take(chars_max - end_chars);
+    let end = text.chars().skip(text.chars().count() - end_chars);
+    Cow::Owned(begin.chain(['…']).chain(end).collect())
+}
+
 /// The same JSON text with these characters written as `\u009b`, which reads back as the same value. Control characters
 /// below 32 are written so in any JSON; those above, and those that turn the direction of writing, need not be.
 pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
@@ -68,6 +79,14 @@ mod tests {
         ] {
             assert_eq!(escape(text), safe);
         }
+    }
+
+    #[test]
+    fn what_is_long_loses_its_middle() {
+        assert_eq!(shorten("grün", 4), "grün");
+        assert_eq!(shorten("grün", 3), "gr…n");
+        assert_eq!(shorten("", 0), "");
+        assert_eq!(shorten("ab", 0), "…");
     }
 
     #[test]

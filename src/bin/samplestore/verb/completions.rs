@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::arguments::command;
 use crate::failure::{Code, Failure, InFile, Outcome};
+use crate::fields::nearest;
 use crate::output::Output;
 
 /// Write the completions of a shell to standard output
@@ -35,15 +36,19 @@ impl Completions {
     }
 }
 
-/// Write the manual page to standard output, or all of them into a folder
+/// Write a manual page to standard output, or all of them into a folder
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   samplestore man | man -l -
-  samplestore man ~/.local/share/man/man1")]
+  samplestore man dlq retry | man -l -
+  samplestore man --folder ~/.local/share/man/man1")]
 pub(crate) struct Man {
-    /// Where the pages of the command and of each verb go
-    #[arg(value_name = "FOLDER")]
+    /// The verb whose page is written [default: that of the whole command]
+    #[arg(value_name = "VERB", conflicts_with = "folder")]
+    verb: Vec<String>,
+    /// Where the pages of the command and of each verb go; made if need be
+    #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
 }
 
@@ -56,7 +61,7 @@ impl Man {
             return Ok(Code::Fine);
         }
         let mut text = Vec::new();
-        clap_mangen::Man::new(command())
+        clap_mangen::Man::new(of_verb(&self.verb)?)
             .render(&mut text)
             .map_err(|cause| Failure::new(Code::Error, cause.to_string()))?;
         let mut output = Output::new();
@@ -64,4 +69,25 @@ impl Man {
         output.finish()?;
         Ok(Code::Fine)
     }
+}
+
+/// The command, or one of its verbs.
+fn of_verb(words: &[String]) -> Result<Command, Failure> {
+    let mut command = command().disable_help_subcommand(true);
+    command.build();
+    for word in words {
+        let Some(found) = command.find_subcommand(word) else {
+            let verbs: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+            let is_path = word.contains(std::path::MAIN_SEPARATOR);
+            let near = nearest(word, verbs.iter().copied()).filter(|_| !is_path);
+            return Err(
+                Failure::usage(format!("there is no verb {word:?}")).with_hint(match near {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => "--folder FOLDER takes all pages".to_owned(),
+                }),
+            );
+        };
+        command = found.clone();
+    }
+    Ok(command)
 }

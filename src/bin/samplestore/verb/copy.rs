@@ -1,10 +1,13 @@
 //! `copy`: samples from one storage into another, and whether both are equal afterwards.
 
 use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use samplestore::{CopyOptions, Query, Storage, copy};
+use indicatif::HumanCount;
+use samplestore::{CopyOptions, ErrorKind, Query, Storage, copy};
 
 use crate::arguments::{Filters, INSTANTS, location};
 use crate::failure::{Code, Failure, Outcome, words};
@@ -57,11 +60,14 @@ impl Copy {
         let target = to.write()?;
         let progress = SampleProgress::new(total(&source, &query)?);
         let shown = progress.clone();
+        let most = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&most);
         let options = CopyOptions::new()
             .batch_samples_max(self.batch as usize)
             .verify(self.verify)
             .on_progress(move |count| {
                 shown.samples(count);
+                counted.fetch_max(count, Relaxed);
                 interrupt::answer()
             });
 
@@ -71,7 +77,13 @@ impl Copy {
         // What is stored is to be durable, however it ended.
         let closed = target.close();
         progress.finish();
-        let report = copied.map_err(|error| interrupt::ended(error, REST))?;
+        let report = copied.map_err(|error| {
+            if error.kind() != ErrorKind::Interrupted {
+                let count = HumanCount(most.load(Relaxed));
+                words(&format!("{count} samples were copied before that"));
+            }
+            interrupt::ended(error, REST)
+        })?;
         closed?;
         words(&format!(
             "{report} {}",

@@ -1,6 +1,7 @@
 //! `export`: samples into a file or a pipe, in constant memory.
 
 use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use crate::arguments::{Filters, INSTANTS};
 #[cfg(not(feature = "arrow"))]
 use crate::failure::no_arrow;
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::{Db, Reader};
 #[cfg(feature = "arrow")]
@@ -131,6 +133,13 @@ impl Export {
         }
         if !is_stdout {
             db.refuse_as_target(&self.to)?;
+        } else if matches!(format, ExportFormat::Parquet | ExportFormat::Arrow)
+            && io::stdout().is_terminal()
+        {
+            return Err(
+                Failure::usage("Parquet and Arrow are no text for a terminal")
+                    .with_hint("name a file, or send standard output into one"),
+            );
         }
         let reader = db.read()?;
         let mut output = match is_stdout {
@@ -146,7 +155,11 @@ impl Export {
             // What was begun is removed.
             interrupt::watch()?;
         }
-        let progress = SampleProgress::new(total);
+        let progress = match is_stdout {
+            // The same terminal may be where the data ends.
+            true => SampleProgress::hidden(),
+            false => SampleProgress::new(total),
+        };
         let started = Instant::now();
         let columns = || Columns::of(reader.iterate(&query)?);
         let mut writer = Writer::begin(&mut output, format, columns)?;
@@ -166,6 +179,9 @@ impl Export {
         writer.finish(&mut output)?;
         output.finish()?;
         progress.finish();
+        if count == 0 {
+            tell_unknown(&reader, &query)?;
+        }
         if !is_stdout {
             let to = self.to.display();
             words(&format!(

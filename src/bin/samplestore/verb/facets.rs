@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Outcome};
+use crate::fields::tell_unknown;
 use crate::opening::Db;
 use crate::output::{
     Align, Cell, Column, Format, Output, ReportFormat, Shrinks, Table, csv_record, facets_json,
@@ -50,7 +51,11 @@ pub(crate) struct Facets {
 impl Facets {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let facets = db.read()?.facets(&query)?;
+        let reader = db.read()?;
+        let facets = reader.facets(&query)?;
+        if facets.total() == 0 {
+            tell_unknown(&reader, &query)?;
+        }
         let has = |by| self.by.contains(&by);
         if has(By::Pipeline) && has(By::Status) {
             return self.by_both(&facets);
@@ -112,7 +117,7 @@ impl Facets {
         match output.format(self.format) {
             Format::Table => {
                 let mut table = Table::new(vec![
-                    Column::new(field, Align::Left).shrinking(Shrinks::Last),
+                    Column::new(field, Align::Left).shrinking(Shrinks::Key),
                     Column::new("count", Align::Right),
                 ]);
                 for (name, count) in counts {

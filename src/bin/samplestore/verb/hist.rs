@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::fields::tell_unknown;
 use crate::opening::Db;
 use crate::output::{Bars, Chart, Format, Output, ReportFormat, Series, csv_record, write_svg};
 
@@ -63,7 +64,11 @@ impl Hist {
         if let Some(path) = &self.svg {
             db.refuse_as_target(path)?;
         }
-        let histogram = db.read()?.histogram(&query, self.interval)?;
+        let reader = db.read()?;
+        let histogram = reader.histogram(&query, self.interval)?;
+        if histogram.total() == 0 {
+            tell_unknown(&reader, &query)?;
+        }
         let chart = self.chart(&histogram, &query)?;
         if let Some(path) = &self.svg {
             let mut output = Output::file(path, self.overwrite)?;

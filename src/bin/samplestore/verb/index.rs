@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use samplestore::{Field, Storage};
 use serde_json::json;
 
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, words, words_of};
+use crate::fields::tell_unknown_fields;
 use crate::interrupt;
-use crate::opening::Db;
+use crate::opening::{Db, Reader};
 use crate::output::{Output, ReportFormat};
 use crate::progress::FractionProgress;
 
@@ -41,7 +42,7 @@ Examples:
   samplestore -d weather.db index add 'data.\"wind speed\"'")]
 pub(crate) struct Add {
     /// data.NAME or measurements.NAME
-    #[arg(value_name = "FIELD")]
+    #[arg(value_name = "FIELD", value_parser = parse_field)]
     field: Field,
 }
 
@@ -52,7 +53,7 @@ Examples:
   samplestore -d weather.db index drop measurements.temp")]
 pub(crate) struct Drop {
     /// data.NAME or measurements.NAME
-    #[arg(value_name = "FIELD")]
+    #[arg(value_name = "FIELD", value_parser = parse_field)]
     field: Field,
 }
 
@@ -77,9 +78,18 @@ impl Index {
     }
 }
 
+fn parse_field(text: &str) -> Result<Field, String> {
+    text.parse()
+        .map_err(|error: samplestore::Error| words_of(&error))
+}
+
 impl Add {
     fn run(self, db: &Db) -> Outcome {
         let database = db.write_existing()?;
+        let reader = Reader::File(database.snapshot()?);
+        // It is made all the same: samples may yet come that have it.
+        tell_unknown_fields(&reader, [&self.field].into_iter())?;
+        drop(reader);
         let progress = FractionProgress::new("indexing");
         interrupt::watch()?;
         let created = database.create_index(&self.field, |fraction| progress.set(fraction));

@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 use samplestore::{Facets, Query, Selection, Status};
 use serde_json::json;
 
-use crate::arguments::{Consent, Filters, INSTANTS, parse_status};
+use crate::arguments::{Consent, Filters, INSTANTS, one_status};
 use crate::failure::{Code, Failure, Outcome};
 use crate::fields::tell_unknown;
 use crate::interrupt;
@@ -29,10 +29,10 @@ sample changes: its reason, too, stays.";
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Mark {
     /// The new status
-    #[arg(value_name = "STATUS", value_parser = parse_status)]
+    #[arg(value_name = "STATUS", value_parser = one_status())]
     to: Status,
     /// Only samples that are in this status now; several by repeating it or with commas
-    #[arg(long, value_name = "STATUS", value_parser = parse_status, value_delimiter = ',', conflicts_with = "status")]
+    #[arg(long, value_name = "STATUS", value_parser = one_status(), value_delimiter = ',', conflicts_with = "status")]
     from: Vec<Status>,
     /// Every sample there is, when no filter is given
     #[arg(long)]

@@ -5,11 +5,11 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::HumanCount;
-use samplestore::{Facets, Prune as Selected, Storage, parse_instant};
+use samplestore::{Facets, Prune as Selected, Storage};
 use serde_json::json;
 
 use super::mark::by_status;
-use crate::arguments::{Consent, Filters, INSTANTS};
+use crate::arguments::{Consent, Filters, INSTANTS, parse_when};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
@@ -32,7 +32,7 @@ becomes smaller with samplestore compact.";
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Prune {
     /// Only samples created longer ago than this (30d), or before this instant
-    #[arg(long, value_name = "WHEN", value_parser = |text: &str| parse_instant(text, Utc::now()))]
+    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     older_than: Option<DateTime<Utc>>,
     /// Keep so many of each pipeline, the newest of the statuses named, however old they are
     #[arg(long, value_name = "N")]

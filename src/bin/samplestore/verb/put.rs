@@ -4,12 +4,12 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use samplestore::{Sample, Status, Storage, parse_instant};
+use samplestore::{Sample, Status, Storage};
 use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::import::{Cell, check_whole_numbers, sample_of_text};
-use crate::arguments::parse_status;
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::arguments::{one_status, parse_when};
+use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::input::RECORD_BYTES_MAX;
 use crate::opening::Db;
 use crate::output::Output;
@@ -36,13 +36,13 @@ pub(crate) struct Put {
     #[arg(long, value_name = "ID", requires = "pipeline")]
     id: Option<String>,
     /// Its status [default: pending]
-    #[arg(long, value_name = "STATUS", requires = "pipeline", value_parser = parse_status)]
+    #[arg(long, value_name = "STATUS", requires = "pipeline", value_parser = one_status())]
     status: Option<Status>,
     /// When it was created [default: now]
-    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = |text: &str| parse_instant(text, Utc::now()))]
+    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when)]
     created_at: Option<DateTime<Utc>>,
     /// When it was measured
-    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = |text: &str| parse_instant(text, Utc::now()))]
+    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when)]
     measured_at: Option<DateTime<Utc>>,
     /// A field of its data; several by repeating it
     #[arg(long = "data", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field)]
@@ -93,7 +93,7 @@ impl Put {
             "data": map("data", &self.data)?,
             "measurements": map("measurement", &self.measurements)?,
         }));
-        sample.map_err(|error| Failure::usage(crate::failure::chain(&error)))
+        sample.map_err(|error| Failure::usage(words_of(&error)))
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::fields::tell_unknown;
 use crate::opening::Db;
 use crate::output::{
     Align, Cell, Column, Format, Output, ReportFormat, Shrinks, Table, csv_record, plain,
@@ -46,6 +47,9 @@ impl Schema {
         let mut query = self.filters.query()?;
         let reader = db.read()?;
         let count = reader.count(&query)?;
+        if count == 0 {
+            tell_unknown(&reader, &query)?;
+        }
         let is_sampled = !self.full && query.limit_max().is_none() && count > SAMPLES_DEFAULT;
         if is_sampled {
             query = query.newest_first().limit(SAMPLES_DEFAULT);
@@ -134,7 +138,7 @@ fn row(path: &str, field: &FieldSummary) -> Result<Vec<String>, Failure> {
 
 fn table(output: &mut Output, fields: &Fields) -> Result<(), Failure> {
     let mut table = Table::new(vec![
-        Column::new("field", Align::Left).shrinking(Shrinks::Last),
+        Column::new("field", Align::Left).shrinking(Shrinks::Key),
         Column::new("present", Align::Right),
         Column::new("types", Align::Left).shrinking(Shrinks::First),
         Column::new("min", Align::Right).shrinking(Shrinks::First),

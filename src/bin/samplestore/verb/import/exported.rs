@@ -10,7 +10,7 @@ use serde_json::{Map as JsonMap, Value as Json};
 
 use super::cell::Cell;
 use super::text_form::check_whole_numbers;
-use crate::failure::chain;
+use crate::failure::words_of;
 use crate::output::{CSV_FIXED, CSV_GROUPS};
 
 /// What each column holds.
@@ -82,7 +82,7 @@ impl Exported {
                 reason.entry(name).or_insert_with(|| "".into());
             }
         }
-        Sample::from_json(sample.into()).map_err(|error| chain(&error))
+        Sample::from_json(sample.into()).map_err(|error| words_of(&error))
     }
 }
 

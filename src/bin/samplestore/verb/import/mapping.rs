@@ -16,8 +16,8 @@ use serde_json::{Map as JsonMap, Value as Json};
 use super::cell::Cell;
 use super::exported::Exported;
 use super::text_form::{check_whole_numbers, sample_of_text};
-use crate::arguments::parse_status;
-use crate::failure::{Failure, chain};
+use crate::arguments::{one_status, parse_status};
+use crate::failure::{Failure, words_of};
 use crate::fields::nearest;
 use crate::input::{RECORD_BYTES_MAX, Record};
 
@@ -52,7 +52,7 @@ pub(crate) struct Mapping {
     #[arg(long, value_name = "FIELD")]
     created_at_field: Option<String>,
     /// The status of all samples [default: pending]
-    #[arg(long, value_name = "STATUS", conflicts_with = "status_field", value_parser = parse_status)]
+    #[arg(long, value_name = "STATUS", conflicts_with = "status_field", value_parser = one_status())]
     status: Option<Status>,
     /// The field that holds the status
     #[arg(long, value_name = "FIELD")]
@@ -157,7 +157,7 @@ impl Mapping {
             (Record::Json(text), _) => {
                 let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8".to_owned())?;
                 match self.is_text_form() {
-                    true => sample_of_text(text, self.make_ids).map_err(|error| chain(&error)),
+                    true => sample_of_text(text, self.make_ids).map_err(|error| words_of(&error)),
                     false => self.sample_of_object(text),
                 }
             }
@@ -238,7 +238,7 @@ impl Mapping {
             let word = needed(index)?;
             sample = sample.status(parse_status(word)?);
         }
-        sample.build().map_err(|error| chain(&error))
+        sample.build().map_err(|error| words_of(&error))
     }
 
     fn sample_of_object(&self, text: &str) -> Result<Sample, String> {
@@ -280,7 +280,7 @@ impl Mapping {
         object.retain(|name, _| !self.is_taken(name) && !self.measurements.contains(name));
         parts.insert("data".to_owned(), object.into());
         parts.insert("measurements".to_owned(), measurements.into());
-        Sample::from_json(parts.into()).map_err(|error| chain(&error))
+        Sample::from_json(parts.into()).map_err(|error| words_of(&error))
     }
 }
 

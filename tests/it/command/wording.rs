@@ -1,0 +1,201 @@
+//! What is said about a command line: which word is wrong, and what was meant. Nothing that is given is repeated whole or raw.
+
+use super::{Shell, six};
+
+#[test]
+fn what_matches_nothing_names_what_is_there() {
+    let shell = Shell::with_six();
+    let verbs: [&[&str]; 6] = [
+        &["count"],
+        &["list"],
+        &["facets"],
+        &["hist"],
+        &["schema"],
+        &["export"],
+    ];
+    for verb in verbs {
+        let answer = shell.run([verb, &["--pipeline", "evn"]].concat());
+        assert_eq!(answer.code, 0, "{answer:?}");
+        assert_eq!(
+            answer.words, "no sample is of the pipeline \"evn\" (did you mean \"even\"?)\n",
+            "{verb:?}"
+        );
+        let quiet = shell.run([verb, &["--pipeline", "evn", "-q"]].concat());
+        assert_eq!(quiet.words, "", "{verb:?}");
+        let nothing = shell.run([verb, &["--pipeline", "even", "--since", "2014"]].concat());
+        assert_eq!(nothing.words, "", "it is there");
+    }
+    let both = shell.run(["count", "--pipeline", "even, odd"]);
+    assert_eq!((both.data.as_str(), both.words.as_str()), ("6\n", ""));
+    let statuses = shell.data(["count", "--status", "ready , dlq"]);
+    assert_eq!(statuses, "2\n");
+    let moved = ["mark", "ready", "--from", "pending, dlq", "--yes", "-n"];
+    assert_eq!(shell.run(moved).code, 2);
+    let moved = shell.data(["mark", "ready", "--from", "pending, dlq", "-n"]);
+    assert!(moved.contains("\"matched\":2"), "{moved}");
+
+    let ids = shell.run(["list", "--id", "a,b"]);
+    assert!(ids.words.contains("repeating --id"), "{ids:?}");
+    let put = ["put", "--pipeline", "p", "--id", "a,b"];
+    assert_eq!(shell.run(put).code, 0);
+    let ids = shell.run(["count", "--id", "a,b"]);
+    assert_eq!((ids.data.as_str(), ids.words.as_str()), ("1\n", ""));
+}
+
+#[test]
+fn an_index_of_a_field_that_no_sample_has_is_made_and_told() {
+    let shell = Shell::with_six();
+    let misspelt = shell.run(["index", "add", "data.wrd"]);
+    assert_eq!(misspelt.code, 0, "{misspelt:?}");
+    assert!(
+        misspelt.words.contains("(did you mean data.word?)"),
+        "{misspelt:?}"
+    );
+    let right = shell.run(["index", "add", "data.word"]);
+    assert_eq!(right.words, "made an index of data.word\n");
+}
+
+#[test]
+fn an_error_names_the_flag_and_says_a_thing_once() {
+    let shell = Shell::with_six();
+    let first = shell.run(["list", "--limit", "1"]).words;
+    let cursor = first.trim().rsplit(' ').next().unwrap();
+    for (words, begin) in [
+        (
+            &["count", "--limit", "-1"][..],
+            "--limit: \"-1\" is not a whole number",
+        ),
+        (&["list", "--cursor", "x"], "--cursor: "),
+        (
+            &["list", "--limit", "1", "--newest", "--cursor", cursor],
+            "--cursor: it belongs to",
+        ),
+        (
+            &["count", "--status", "redy"],
+            "--status: \"redy\" is no status",
+        ),
+        (
+            &["count", "--where", "data.n >"],
+            "--where: expected a value",
+        ),
+        (
+            &["count", "--wait", "soon"],
+            "invalid value 'soon' for '--wait <TIME>': \"soon\" is no span",
+        ),
+        (
+            &["put", "--pipeline", "p", "--created-at", "x"],
+            "invalid value 'x' for '--created-at <WHEN>': \"x\" is no instant",
+        ),
+        (
+            &["index", "add", "n"],
+            "invalid value 'n' for '<FIELD>': expected data.",
+        ),
+    ] {
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, 2, "{answer:?}");
+        let said = answer.words.strip_prefix("error: ");
+        assert!(
+            said.is_some_and(|said| said.starts_with(begin)),
+            "{answer:?}"
+        );
+    }
+    let rejected = shell.run_with(["import"], "x");
+    let said = rejected.words.starts_with("rejected line 1: it is no JSON");
+    assert!(said, "{rejected:?}");
+}
+
+#[test]
+fn waiting_takes_seconds_and_less() {
+    let shell = Shell::with_six();
+    for wait in ["60", "0", "200ms", "1m30s", "5 min"] {
+        assert_eq!(shell.data(["count", "--wait", wait]), "6\n", "{wait}");
+    }
+    for wait in ["", "-1", "1.5", "1mo", "99999999999999999999"] {
+        let wait = format!("--wait={wait}");
+        assert_eq!(shell.run(["count", &wait]).code, 2, "{wait}");
+    }
+}
+
+#[test]
+fn what_is_given_is_told_without_control_characters_and_not_whole() {
+    let shell = Shell::new();
+    let raw = "\u{1b}[31mx\u{202e}\u{9b}2J\nerror: y";
+    let flag = format!("--{raw}");
+    let long = "x".repeat(100_000);
+    let long_flag = format!("--{long}");
+    for words in [
+        &[raw][..],
+        &["count", raw],
+        &["count", &flag],
+        &["count", "--format", raw],
+        &["count", "--status", raw],
+        &["count", "--limit", raw],
+        &["count", "--where", raw],
+        &["count", "--wait", raw],
+        &["mark", raw],
+        &["put", "--pipeline", "p", "--data", raw],
+        &["completions", raw],
+        &["help", raw],
+        &["man", raw],
+        &[&long],
+        &["count", &long],
+        &["count", &long_flag],
+        &["count", "--format", &long],
+        &["count", "--status", &long],
+        &["count", "--limit", &long],
+        &["count", "--wait", &long],
+        &["mark", &long],
+        &["completions", &long],
+    ] {
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, 2, "{answer:?}");
+        assert!(answer.words.len() < 5_000, "{} bytes", answer.words.len());
+        let is_raw = |char: char| "\u{1b}\u{202e}\u{9b}".contains(char);
+        assert!(!answer.words.contains(is_raw), "{answer:?}");
+        assert!(!answer.words.contains("\nerror: y"), "{answer:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_no_target() {
+    let shell = Shell::with_six();
+    let link = shell.path("link.jsonl");
+    std::os::unix::fs::symlink(shell.path("gone.jsonl"), &link).unwrap();
+    let link = link.to_str().unwrap();
+    for words in [
+        &["export", link][..],
+        &["export", link, "--overwrite"],
+        &["hist", "--svg", link],
+    ] {
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, 2, "{answer:?}");
+        let said = "gone.jsonl, which is not there";
+        assert!(answer.words.contains(said), "{answer:?}");
+        assert!(!shell.path("gone.jsonl").exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_or_a_pipe_is_no_database_and_is_named() {
+    let shell = Shell::new();
+    let pipe = shell.path("pipe");
+    let pipe = pipe.to_str().unwrap();
+    let made = std::process::Command::new("mkfifo").arg(pipe).status();
+    assert!(made.unwrap().success());
+    for path in ["/dev/null", pipe] {
+        for (words, input) in [
+            (&["count"][..], String::new()),
+            (&["check"], String::new()),
+            (&["import"], six()),
+            (&["rm", "--all", "--yes"], String::new()),
+        ] {
+            let words = [words, &["-d", path]].concat();
+            let answer = shell.run_with(words, &input);
+            assert_eq!(answer.code, 5, "{answer:?}");
+            let said = format!("error: {path} is a device or a pipe");
+            assert!(answer.words.starts_with(&said), "{answer:?}");
+        }
+    }
+}
