@@ -121,27 +121,6 @@ fn in_words(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 /// Whether a word is one of those that instants are told in.
 fn is_of_time(word: &str) -> bool {
-    const NAMES: [&str; 19] = [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-    ];
     const WORDS: [&str; 36] = [
         "today",
         "yesterday",
@@ -180,8 +159,7 @@ fn is_of_time(word: &str) -> bool {
         "year",
         "years",
     ];
-    let is_short = |name: &&str| word.len() >= 3 && name.starts_with(word);
-    WORDS.contains(&word) || NAMES.iter().any(is_short)
+    WORDS.contains(&word) || calendar::is_name(word)
 }
 
 #[cfg(test)]

@@ -136,12 +136,21 @@ fn last_date(
     dates.into_iter().find(is_wanted)
 }
 
+/// Whether this is the name of a day or of a month, or how one begins.
+pub(super) fn is_name(text: &str) -> bool {
+    place(text, &WEEKDAYS)
+        .or_else(|| place(text, &MONTHS))
+        .is_some()
+}
+
+/// The place of the name that begins so, from 0.
+fn place(text: &str, names: &[&str]) -> Option<u32> {
+    let is_it = |name: &&str| text.len() >= NAME_LETTERS_MIN && name.starts_with(text);
+    let place = names.iter().position(is_it)?;
+    u32::try_from(place).ok()
+}
+
 fn word(text: &str) -> Option<Word> {
-    let place = |names: &[&str]| {
-        let is_it = |name: &&str| text.len() >= NAME_LETTERS_MIN && name.starts_with(text);
-        let place = names.iter().position(is_it)?;
-        u32::try_from(place).ok()
-    };
     let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     Some(match text {
         "this" => Word::This,
@@ -151,9 +160,9 @@ fn word(text: &str) -> Option<Word> {
         "year" => Word::Year,
         _ if is_digits && text.len() <= 2 => Word::DayOfMonth(text.parse().ok()?),
         _ if is_digits && text.len() == 4 => Word::YearNumber(text.parse().ok()?),
-        _ => place(&WEEKDAYS)
+        _ => place(text, &WEEKDAYS)
             .map(Word::Weekday)
-            .or_else(|| place(&MONTHS).map(|place| Word::MonthOfYear(place + 1)))
+            .or_else(|| place(text, &MONTHS).map(|place| Word::MonthOfYear(place + 1)))
             .or_else(|| time_of_day(text).map(Word::Time))?,
     })
 }
