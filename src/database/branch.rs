@@ -8,7 +8,11 @@
 use std::ops::Range;
 
 /// The first bytes of redb's header, which say where its pages lie.
-pub(super) const HEADER_BYTES: usize = 24;
+pub(super) const HEADER_BYTES: usize = 32;
+const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+/// The byte of redb's header that says whether the file was closed, and the bit of it that says that it was not.
+pub(super) const FLAGS_AT: usize = 9;
+pub(super) const IS_OPEN: u8 = 2;
 
 pub(super) const PAGE_BYTES: u64 = 4_096;
 /// What the first byte of a leaf is, of a branch, and of no page.
@@ -40,6 +44,23 @@ impl Regions {
             header_bytes,
             bytes: header_bytes + pages(20) * PAGE_BYTES,
         }
+    }
+
+    /// How many bytes redb's storage has, when this is the header of one that was closed: it was no shorter then, since redb makes
+    /// a storage shorter only after its header says so.
+    pub(super) fn len_when_closed(header: &[u8; HEADER_BYTES]) -> Option<u64> {
+        if !header.starts_with(MAGIC) || header[FLAGS_AT] & IS_OPEN != 0 {
+            return None;
+        }
+        let regions = Self::of(header);
+        let pages = |at| u64::from(word(header, at).unwrap_or(0));
+        let trailing = match pages(28) {
+            0 => 0,
+            pages => regions.header_bytes + pages * PAGE_BYTES,
+        };
+        pages(24)
+            .checked_mul(regions.bytes)?
+            .checked_add(PAGE_BYTES + trailing)
     }
 
     /// Where the page of a number lies.
@@ -223,6 +244,28 @@ mod tests {
             .collect();
         let expected: Vec<u64> = (3..35).chain(37..40).collect();
         assert_eq!(has_page_at, expected);
+    }
+
+    #[test]
+    fn a_storage_that_was_closed_is_as_long_as_its_header_says() {
+        let mut header = [0; HEADER_BYTES];
+        header[..9].copy_from_slice(MAGIC);
+        for (at, pages) in [(16, 1_u32), (20, 10), (24, 2), (28, 3)] {
+            header[at..at + 4].copy_from_slice(&pages.to_le_bytes());
+        }
+        let pages = 1 + 2 * (1 + 10) + 1 + 3;
+        assert_eq!(Regions::len_when_closed(&header), Some(pages * PAGE_BYTES));
+        header[28] = 0;
+        let pages = 1 + 2 * (1 + 10);
+        assert_eq!(Regions::len_when_closed(&header), Some(pages * PAGE_BYTES));
+        header[FLAGS_AT] = IS_OPEN;
+        assert_eq!(Regions::len_when_closed(&header), None);
+        header[FLAGS_AT] = 0;
+        header[0] = b'x';
+        assert_eq!(Regions::len_when_closed(&header), None);
+        header[..9].copy_from_slice(MAGIC);
+        header[16..].fill(0xff);
+        assert!(Regions::len_when_closed(&header).is_none_or(|len| len > 1 << 40));
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub(super) fn guard<T>(operation: &'static str, work: impl FnOnce() -> Result<T>
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(damaged(
             operation,
-            format!("reading it panicked: {}", panic_text(&*panic)),
+            format!("redb gave it up: {}", panic_text(&*panic)),
         ))
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! So whoever looks sees the old state or the new one, and after a crash there is at worst a file of the other name, which nothing needs.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -30,6 +31,8 @@ pub(super) struct Fresh {
     database: Option<Database>,
     batch: Vec<Sample>,
     batch_bytes: usize,
+    /// The ids of the batch, once they are asked for.
+    batch_ids: Option<HashSet<Box<str>>>,
     /// Fields that get an index when all samples are in it.
     pub(super) fields: Vec<Field>,
     /// Samples that are in it.
@@ -57,6 +60,7 @@ impl Fresh {
             database: None,
             batch: Vec::new(),
             batch_bytes: 0,
+            batch_ids: None,
             fields: Vec::new(),
             samples: 0,
             replaces,
@@ -72,11 +76,36 @@ impl Fresh {
     /// Adds a sample, in place of one of the same id.
     pub(super) fn add(&mut self, sample: Sample) -> Result<()> {
         self.batch_bytes += sample.encoded_len();
+        if let Some(ids) = &mut self.batch_ids {
+            ids.insert(sample.id().into());
+        }
         self.batch.push(sample);
         match self.batch.len() >= BATCH_SAMPLES || self.batch_bytes >= BATCH_BYTES {
             true => self.store(),
             false => Ok(()),
         }
+    }
+
+    /// Whether a sample of this id was added.
+    pub(super) fn has(&mut self, id: &str) -> Result<bool> {
+        let is_in_batch = match &self.batch_ids {
+            Some(ids) => ids.contains(id),
+            None => {
+                self.store()?;
+                self.batch_ids = Some(HashSet::new());
+                false
+            }
+        };
+        match &self.database {
+            Some(database) if !is_in_batch => Ok(database.retrieve(id)?.is_some()),
+            _ => Ok(is_in_batch),
+        }
+    }
+
+    /// How many samples were added, of those with the same id one.
+    pub(super) fn stored(&mut self) -> Result<u64> {
+        self.store()?;
+        Ok(self.samples)
     }
 
     fn store(&mut self) -> Result<()> {
@@ -85,6 +114,9 @@ impl Fresh {
         }
         self.batch.clear();
         self.batch_bytes = 0;
+        if let Some(ids) = &mut self.batch_ids {
+            ids.clear();
+        }
         Ok(())
     }
 

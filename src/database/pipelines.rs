@@ -46,7 +46,7 @@ impl Entry {
 
     /// Six counts of 8 bytes, the length of the name (1 byte), the name, the chunks as a portable
     /// roaring bitmap.
-    fn decode(number: u32, sealed: &[u8]) -> Result<Self> {
+    pub(super) fn decode(number: u32, sealed: &[u8]) -> Result<Self> {
         let wrong = || damaged("read a pipeline", format!("entry {number} is malformed"));
         let bytes = unseal(Kind::Pipeline, u64::from(number), sealed)?;
         let (counts, rest) = bytes.split_at_checked(48).ok_or_else(wrong)?;

@@ -47,7 +47,7 @@ impl Database {
         fresh.fields = source.fields();
         let mut add = |row, found| match found {
             Found::Sample(sample) => fresh.add(sample),
-            Found::Doubtful(_) => Err(refused(&format!("the status of row {row}"))),
+            Found::Doubtful(..) => Err(refused(&format!("the status of row {row}"))),
             Found::Lost(id, error) => {
                 let error = refused(&format!("row {row}")).with_cause(error);
                 Err(match id {
@@ -62,7 +62,7 @@ impl Database {
             source.leaf(leaf, &mut add)?;
         }
         source.late(&mut add)?;
-        if let Some(note) = source.notes.first() {
+        if let Some(note) = source.notes().first() {
             return Err(refused(note));
         }
         if source.lost_commits > 0 {

@@ -1,10 +1,12 @@
 //! [`Database::salvage`]: what can be read of a damaged file, in a new one, and a list of what is lost.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::Database;
+use super::failure::damaged;
 use super::fresh::Fresh;
 use super::source::{Found, Source};
 use crate::error::Result;
@@ -33,12 +35,12 @@ pub struct SalvagedRow {
 pub struct SalvageReport {
     /// Samples in the new file.
     pub samples: u64,
-    /// Samples that are lost, as far as they are known.
+    /// Samples that are lost, also those of which nothing is left but that they were counted.
     pub lost: u64,
     /// Commits that were in the log and are lost, at least.
     pub lost_commits: u64,
-    /// Samples that have the status they were last stored with, since their true one is lost; some of
-    /// them may have been deleted.
+    /// Samples that have the status they were last stored with, since their true one is lost, or that no table leads to any
+    /// more, so that they may be older versions of themselves; some of both may have been deleted.
     pub doubtful: u64,
     /// What could not be read at all, so that nobody knows which samples it is about.
     pub notes: Vec<String>,
@@ -55,14 +57,15 @@ impl SalvageReport {
         self.lost == 0 && self.lost_commits == 0 && self.doubtful == 0 && self.notes.is_empty()
     }
 
-    fn note(&mut self, row: u64, id: Option<String>, message: String, is_lost: bool) {
+    /// Notes a sample that is lost or doubtful.
+    fn note(&mut self, row: SalvagedRow, is_lost: bool) {
         let (count, list) = match is_lost {
             true => (&mut self.lost, &mut self.lost_rows),
             false => (&mut self.doubtful, &mut self.doubtful_rows),
         };
         *count += 1;
         if list.len() < LISTED_MAX {
-            list.push(SalvagedRow { row, id, message });
+            list.push(row);
         }
     }
 }
@@ -72,12 +75,12 @@ impl Database {
     /// `progress` is told how far it has come, from 0 to 1.
     ///
     /// The damaged file is only read, also when it was not closed: what its log has is copied too. No index is needed, only records, status planes and
-    /// the names of pipelines, and for want of planes the status that each record was last stored with.
-    /// What it cannot do: find records when the branches of redb's tree above them are damaged, or both of its headers.
+    /// the names of pipelines, and for want of planes the status that each record was last stored with. Where tables, roots or branches are damaged, or
+    /// the file was cut off, every page that is left is looked at: a record whose checksum holds is saved wherever it lies, as a doubtful one.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when there is a file at `to`, or is one in the end; [`Damaged`](crate::ErrorKind::Damaged) when not even the
-    /// roots of the tables can be read; [`Locked`](crate::ErrorKind::Locked) while another process writes the file;
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when there is a file at `to`, or is one in the end; [`Damaged`](crate::ErrorKind::Damaged) when
+    /// nothing can be read, and no new file is made; [`Locked`](crate::ErrorKind::Locked) while another process writes the file;
     /// [`NotFound`](crate::ErrorKind::NotFound), [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Full`](crate::ErrorKind::Full), [`Io`](crate::ErrorKind::Io),
     /// [`Interrupted`](crate::ErrorKind::Interrupted).
     pub fn salvage<P: Proceed>(
@@ -86,33 +89,101 @@ impl Database {
         progress: impl Fn(f64) -> P,
     ) -> Result<SalvageReport> {
         let (from, to) = (from.as_ref(), to.as_ref());
+        let tell = |fraction: f64| told(OPERATION, progress(fraction).proceeds());
         let mut source = Source::open(from, false)?;
-        let mut fresh = Fresh::create(to, false, OPERATION)?;
-        fresh.fields = source.fields();
-        let mut report = SalvageReport::default();
-        let mut add = |row, found| match found {
-            Found::Sample(sample) => fresh.add(sample),
-            Found::Doubtful(sample) => {
-                let message = "its status is the one it was last stored with".to_owned();
-                report.note(row, Some(sample.id().to_owned()), message, false);
-                fresh.add(sample)
-            }
-            Found::Lost(id, error) => {
-                report.note(row, id, error.to_string(), true);
-                Ok(())
-            }
+        let mut saving = Saving {
+            fresh: Fresh::create(to, false, OPERATION)?,
+            report: SalvageReport::default(),
+            lost: BTreeMap::new(),
         };
+        saving.fresh.fields = source.fields();
+        // What is wrong with all tables is known by now, and so that names will be needed.
+        let looks_first = source.is_incomplete();
+        let start = if looks_first { 0.5 } else { 0.0 };
+        if looks_first {
+            source.look_everywhere(&|fraction| tell(fraction * start))?;
+        }
         let leaves = source.leaves();
         for leaf in 0..leaves {
-            told(OPERATION, progress(leaf as f64 / leaves as f64).proceeds())?;
-            source.leaf(leaf, &mut add)?;
+            tell(start + leaf as f64 / leaves as f64 * (0.95 - start))?;
+            source.leaf(leaf, &mut |row, found| saving.add(row, found, false))?;
         }
-        source.late(&mut add)?;
-        report.samples = fresh.finish(from, OPERATION)?;
-        report.lost_commits = source.lost_commits;
-        report.notes = std::mem::take(&mut source.notes);
+        source.late(&mut |row, found| saving.add(row, found, false))?;
+        if source.is_incomplete() {
+            source.look_everywhere(&|fraction| tell(0.95 + fraction * 0.04))?;
+            source.strays(&mut |row, found| saving.add(row, found, true))?;
+        }
+        let report = saving.finish(from, &source)?;
         // It is there, whatever the answer is.
         let _ = progress(1.0);
+        Ok(report)
+    }
+}
+
+/// A new file, and what is to be said of it.
+struct Saving {
+    fresh: Fresh,
+    report: SalvageReport,
+    /// The first samples that are lost, by row: until they are found after all.
+    lost: BTreeMap<u64, SalvagedRow>,
+}
+
+impl Saving {
+    /// Takes what a row turned out to be; the sample of a stray one only when there is none of its id.
+    fn add(&mut self, row: u64, found: Found, is_stray: bool) -> Result<()> {
+        let sample = match found {
+            Found::Sample(sample) => sample,
+            Found::Doubtful(sample, why) => {
+                if is_stray && self.fresh.has(sample.id())? {
+                    return Ok(());
+                }
+                let id = Some(sample.id().to_owned());
+                let message = why.to_owned();
+                self.report.note(SalvagedRow { row, id, message }, false);
+                sample
+            }
+            Found::Lost(id, error) => {
+                let message = error.to_string();
+                if self.lost.len() < LISTED_MAX {
+                    self.lost.insert(row, SalvagedRow { row, id, message });
+                }
+                return Ok(());
+            }
+        };
+        self.lost.remove(&row);
+        self.fresh.add(sample)
+    }
+
+    /// Gives the new file its name, and says what became of everything.
+    fn finish(self, from: &Path, source: &Source) -> Result<SalvageReport> {
+        let Self {
+            mut fresh,
+            mut report,
+            lost,
+        } = self;
+        report.lost = source.lost().len();
+        report.lost_rows = lost.into_values().collect();
+        report.lost_commits = source.lost_commits;
+        report.notes = source.notes();
+        report.samples = fresh.stored()?;
+        let counted = source.samples().filter(|_| !report.is_whole());
+        let without_trace = counted.map_or(0, |counted| {
+            counted.saturating_sub(report.samples + report.lost)
+        });
+        if without_trace > 0 {
+            report.lost += without_trace;
+            report.notes.push(format!(
+                "{without_trace} samples were counted, and nothing of them was found"
+            ));
+        }
+        if report.samples == 0 && !report.is_whole() && report.lost_rows.is_empty() {
+            let reason = report.notes.first().map_or("", String::as_str);
+            return Err(
+                damaged(OPERATION, format!("nothing of it can be read: {reason}"))
+                    .with_subject(from.display()),
+            );
+        }
+        fresh.finish(from, OPERATION)?;
         Ok(report)
     }
 }

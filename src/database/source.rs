@@ -2,13 +2,14 @@
 //!
 //! Records, status planes and the names of pipelines say everything; no index is looked at. What the log
 //! has beyond the tables is added in memory, so that the file needs no repair, and stays as it is. Where a leaf of the
-//! planes cannot be read, the status that each record keeps stands in for it: then samples that were deleted may come back. What is
-//! made of the samples is `reindex.rs` and `salvage.rs`.
+//! planes cannot be read, the status that each record keeps stands in for it: then samples that were deleted may come back. And what no
+//! tree leads to is looked for everywhere, on demand (`source/strays.rs`). What is made of the samples is `reindex.rs` and `salvage.rs`.
 
 mod late;
+mod strays;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +18,10 @@ use redb::{
     StorageBackend, TableDefinition,
 };
 
+use roaring::RoaringTreemap;
+
 use super::blocks::Block;
+use super::branch;
 use super::disk::{Access, Disk, FileDisk};
 use super::failure::{Context, damaged, file_failure, guard, open_failure};
 use super::fields::read_definitions;
@@ -29,19 +33,20 @@ use super::pipelines::Entry;
 use super::planes::Planes;
 use super::record::{self, status_of};
 use super::schema::{Kind, SEAL_BYTES, STATUS_ROWS, definition, missing, unseal};
-use super::state::read_state;
+use super::state::{State, read_state};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
 use crate::sample::Sample;
 use late::Late;
+use strays::Strays;
 
 const OPERATION: &str = "read a damaged database";
 
 /// Memory for pages, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
-/// The byte of redb's header that says whether the file was closed, and the bit of it.
-const FLAGS_AT: u64 = 9;
-const IS_OPEN: u8 = 2;
+/// Why a sample is doubtful.
+const OLD_STATUS: &str = "its status is the one it was last stored with";
+const STRAY: &str = "it was found outside the tables, and may be an older version, or deleted";
 
 type Table = ReadOnlyTable<u64, &'static [u8]>;
 
@@ -54,21 +59,54 @@ pub(super) struct Source {
     summary: Option<Table>,
     /// How many rows the tables have, as far as that is known.
     rows: u64,
+    /// The state that the tables have, if it can be read.
+    state: Option<State>,
+    layout: Option<Layout>,
+    /// Whether the log has anything beyond the tables, and what.
+    is_late: bool,
     late: Late,
+    /// Rows that were shown with a sample, and without one.
+    seen: RoaringTreemap,
+    lost: RoaringTreemap,
+    /// What is anywhere in the file, once it was looked for.
+    strays: Option<Arc<Strays>>,
     names: BTreeMap<u32, Arc<str>>,
     /// What could not be read at all, in words.
-    pub(super) notes: Vec<String>,
+    notes: Vec<String>,
+    gaps: Vec<Gap>,
     /// Commits that were in the log and are lost, at least.
     pub(super) lost_commits: u64,
     /// Keeps the tables open.
-    _database: ReadOnlyDatabase,
+    _database: Option<ReadOnlyDatabase>,
+}
+
+/// Neighbours that cannot be read for the same reason.
+struct Gap {
+    what: &'static str,
+    rows: Range<u64>,
+    reason: String,
+}
+
+impl Gap {
+    /// Adds a leaf to these, behind all others.
+    fn add(gaps: &mut Vec<Self>, what: &'static str, leaf: u64, error: &Error) {
+        let rows = leaf * STATUS_ROWS..(leaf + 1) * STATUS_ROWS;
+        let reason = error.to_string();
+        let before = gaps.iter_mut().rev().find(|gap| gap.what == what);
+        match before {
+            Some(gap) if gap.rows.end == rows.start && gap.reason == reason => {
+                gap.rows.end = rows.end;
+            }
+            _ => gaps.push(Self { what, rows, reason }),
+        }
+    }
 }
 
 /// What a row turned out to be.
 pub(super) enum Found {
     Sample(Sample),
-    /// One whose status is that which it was last stored with, for want of the true one.
-    Doubtful(Sample),
+    /// One that may have another status, be another version or be gone, and why.
+    Doubtful(Sample, &'static str),
     /// A sample that cannot be read, with its id if that much can be.
     Lost(Option<String>, Error),
 }
@@ -121,10 +159,22 @@ impl Source {
             Err(error) => return Err(error),
         };
         let base = layout.unwrap_or_else(|| Layout::new(HALF_BYTES)).base;
-        let database = open_database(&disk, base, path)?;
-        let transaction = database.begin_read().context(OPERATION)?;
+        let opened = guard(OPERATION, || {
+            let database = open_database(&disk, base, path)?;
+            let transaction = database.begin_read().context(OPERATION)?;
+            Ok((database, transaction))
+        });
+        let (database, transaction) = match opened {
+            Ok((database, transaction)) => (Some(database), Some(transaction)),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                notes.push(format!("the tables: {error}"));
+                (None, None)
+            }
+            Err(error) => return Err(error),
+        };
         let mut table = |name, definition| {
-            let table = guard(OPERATION, || open_table(&transaction, definition));
+            let transaction = transaction.as_ref()?;
+            let table = guard(OPERATION, || open_table(transaction, definition));
             table
                 .map_err(|error| notes.push(format!("table {name}: {error}")))
                 .ok()
@@ -135,14 +185,21 @@ impl Source {
             status: table("status", definition::status),
             summary: table("summary", definition::summary),
             rows: 0,
+            state: None,
+            layout,
+            is_late: false,
             late: Late::default(),
+            seen: RoaringTreemap::new(),
+            lost: RoaringTreemap::new(),
+            strays: None,
             names: BTreeMap::new(),
             notes,
+            gaps: Vec::new(),
             lost_commits: 0,
             disk,
             _database: database,
         };
-        source.find_end(layout)?;
+        source.find_end();
         Ok(source)
     }
 
@@ -157,20 +214,29 @@ impl Source {
     }
 
     /// Finds out how many rows there are, and what the log adds.
-    fn find_end(&mut self, layout: Option<Layout>) -> Result<()> {
+    fn find_end(&mut self) {
+        if self._database.is_none() {
+            return;
+        }
         let read = || read_state(self.summary.as_ref().ok_or_else(gone)?);
-        let state = match guard(OPERATION, read) {
-            Ok(state) => state,
+        match guard(OPERATION, read) {
+            Ok(state) => {
+                self.rows = state.next_row;
+                self.read_log(&state);
+                self.state = Some(state);
+            }
             Err(error) => {
                 self.notes.push(format!("how many rows there are: {error}"));
                 self.rows = self.rows_by_keys();
-                return Ok(());
             }
-        };
-        self.rows = state.next_row;
-        self.late = Late::new(&state);
-        let Some(layout) = layout else {
-            return Ok(());
+        }
+    }
+
+    /// Gathers what the log has behind this state.
+    fn read_log(&mut self, state: &State) {
+        self.late = Late::new(state);
+        let Some(layout) = self.layout else {
+            return;
         };
         let records = match Log::read_all(Arc::clone(&self.disk), layout, state.mark) {
             Ok((_, records, lost)) => {
@@ -179,9 +245,10 @@ impl Source {
             }
             Err(error) => {
                 self.notes.push(format!("the log: {error}"));
-                return Ok(());
+                return;
             }
         };
+        self.is_late = !records.is_empty();
         for record in records {
             if let Err(error) = self.late.apply(&record.payload) {
                 let number = record.number;
@@ -190,7 +257,6 @@ impl Source {
                 self.lost_commits += 1;
             }
         }
-        Ok(())
     }
 
     /// No row is greater, by the last keys that there are.
@@ -224,11 +290,7 @@ impl Source {
         match guard(OPERATION, read) {
             Ok(planes) => self.leaf_by_planes(leaf, &planes, each),
             Err(error) => {
-                let first = leaf * STATUS_ROWS;
-                self.notes.push(format!(
-                    "statuses of rows {first} to {}: {error}",
-                    first + STATUS_ROWS - 1
-                ));
+                Gap::add(&mut self.gaps, "statuses", leaf, &error);
                 self.leaf_by_records(leaf, each)
             }
         }
@@ -277,7 +339,7 @@ impl Source {
                     }
                 },
             };
-            let found = self.found(row, code, sealed, false);
+            let found = self.found(row, code, sealed, None);
             each(row, found)?;
         }
         Ok(())
@@ -313,7 +375,7 @@ impl Source {
                 Ok(())
             });
             if let Err(error) = gathered {
-                each(rows.start, Found::Lost(None, error))?;
+                Gap::add(&mut self.gaps, "records", leaf, &error);
             }
         }
         for (row, record) in sealed {
@@ -322,7 +384,8 @@ impl Source {
                 continue;
             }
             let record = self.late.replaced(row).map_or(record, <[u8]>::to_vec);
-            let found = self.found(row, code, Ok(record), code.is_none());
+            let doubt = code.is_none().then_some(OLD_STATUS);
+            let found = self.found(row, code, Ok(record), doubt);
             each(row, found)?;
         }
         Ok(())
@@ -333,7 +396,89 @@ impl Source {
         for (row, sealed) in self.late.take_inserted() {
             let code = self.late.code(row);
             if code != Some(0) {
-                let found = self.found(row, code, Ok(sealed), false);
+                let found = self.found(row, code, Ok(sealed), None);
+                each(row, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What could not be read at all, in words.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let of_gaps = self.gaps.iter().map(|Gap { what, rows, reason }| {
+            let (first, last) = (rows.start, rows.end - 1);
+            format!("{what} of rows {first} to {last}: {reason}")
+        });
+        self.notes.iter().cloned().chain(of_gaps).collect()
+    }
+
+    /// Whether something cannot be read by the tables.
+    pub(super) fn is_incomplete(&self) -> bool {
+        !self.notes.is_empty() || !self.gaps.is_empty() || !self.lost.is_empty()
+    }
+
+    /// Rows of samples that cannot be read, by the tables or where they were looked for.
+    pub(super) fn lost(&self) -> &RoaringTreemap {
+        &self.lost
+    }
+
+    /// How many samples there were, if that is known and not changed by what the log has.
+    pub(super) fn samples(&self) -> Option<u64> {
+        let of_strays = self
+            .strays
+            .as_ref()
+            .and_then(|strays| strays.state.as_ref());
+        let state = self.state.as_ref().or(of_strays)?;
+        (!self.is_late).then(|| state.samples())
+    }
+
+    /// Looks everywhere in the file for what the tables do not lead to, so that names that are lost are known from now on. `tell`
+    /// is told how far that has come, from 0 to 1, and may end it.
+    pub(super) fn look_everywhere(&mut self, tell: &dyn Fn(f64) -> Result<()>) -> Result<()> {
+        if self.strays.is_none() {
+            let base = self.layout.map_or(0, |layout| layout.base);
+            let strays = Strays::find(Arc::clone(&self.disk), base, tell)?;
+            if self.state.is_none()
+                && let Some(state) = &strays.state
+            {
+                self.read_log(state);
+            }
+            self.strays = Some(Arc::new(strays));
+        }
+        Ok(())
+    }
+
+    /// Shows `each` the samples that [`look_everywhere`](Self::look_everywhere) has found and that were not shown yet, from the last
+    /// row to the first. Of two with the same id the first is the newer one.
+    pub(super) fn strays(&mut self, each: &mut dyn FnMut(u64, Found) -> Result<()>) -> Result<()> {
+        let Some(strays) = self.strays.clone() else {
+            return Ok(());
+        };
+        let (mut block, mut planes) = (None, None);
+        for row in strays.rows().iter().rev() {
+            let is_beyond = self.state.is_some() && row >= self.rows;
+            if is_beyond || self.seen.contains(row) {
+                continue;
+            }
+            let leaf = row / STATUS_ROWS;
+            if planes.as_ref().is_none_or(|(number, _)| *number != leaf) {
+                let read = || leaves::read::<Planes>(self.status.as_ref().ok_or_else(gone)?, leaf);
+                planes = Some((leaf, guard(OPERATION, read).ok()));
+            }
+            let planes = planes.as_ref().and_then(|(_, planes)| planes.as_ref());
+            let code = match planes {
+                // What they have is lost, or was shown; what they do not have was deleted.
+                Some(_) if !self.lost.contains(row) => continue,
+                Some(planes) => Some(planes.code(row)),
+                None => strays.code(row),
+            };
+            let code = self.late.code(row).or(code);
+            let replaced = self.late.replaced(row).map(<[u8]>::to_vec);
+            let sealed = replaced.or_else(|| strays.record(row, &mut block));
+            if let Some(sealed) = sealed
+                && code != Some(0)
+            {
+                let found = self.found(row, code, Ok(sealed), Some(STRAY));
                 each(row, found)?;
             }
         }
@@ -346,16 +491,26 @@ impl Source {
         row: u64,
         code: Option<u8>,
         sealed: Result<Vec<u8>>,
-        is_doubtful: bool,
+        doubt: Option<&'static str>,
     ) -> Found {
         let sealed = match sealed {
             Ok(sealed) => sealed,
-            Err(error) => return Found::Lost(None, error),
+            Err(error) => {
+                self.lost.insert(row);
+                return Found::Lost(None, error);
+            }
         };
         match self.decode(row, code, &sealed) {
-            Ok(sample) if is_doubtful => Found::Doubtful(sample),
-            Ok(sample) => Found::Sample(sample),
+            Ok(sample) => {
+                self.seen.insert(row);
+                self.lost.remove(row);
+                match doubt {
+                    Some(doubt) => Found::Doubtful(sample, doubt),
+                    None => Found::Sample(sample),
+                }
+            }
             Err(error) => {
+                self.lost.insert(row);
                 // What fails its seal may still be a record.
                 let bytes = &sealed[..sealed.len().saturating_sub(SEAL_BYTES)];
                 let id = record::header(bytes)
@@ -383,9 +538,13 @@ impl Source {
             Some(name) => Arc::clone(name),
             None => {
                 let read = || Entry::read(self.summary.as_ref().ok_or_else(gone)?, number);
-                match guard(OPERATION, read) {
-                    Ok(entry) => entry.name,
-                    Err(error) => {
+                let stray = self.strays.as_ref();
+                let stray = stray.and_then(|strays| strays.names.get(&number));
+                match (guard(OPERATION, read), stray) {
+                    (Ok(entry), _) => entry.name,
+                    // It is the same in every version.
+                    (Err(_), Some(name)) => Arc::clone(name),
+                    (Err(error), None) => {
                         self.notes
                             .push(format!("the name of pipeline {number}: {error}"));
                         format!("lost-pipeline-{number}").into()
@@ -404,10 +563,10 @@ fn open_database(disk: &Arc<dyn Disk>, base: u64, path: &Path) -> Result<ReadOnl
     let overlay = Overlay::new(Arc::clone(disk), base, Box::new(|_| Ok(())))
         .map_err(|cause| Error::io(OPERATION, path.display(), cause))?
         .padded();
-    let mut flags = [0];
+    let (at, mut flags) = (branch::FLAGS_AT as u64, [0]);
     overlay
-        .read(FLAGS_AT, &mut flags)
-        .and_then(|()| overlay.write(FLAGS_AT, &[flags[0] & !IS_OPEN]))
+        .read(at, &mut flags)
+        .and_then(|()| overlay.write(at, &[flags[0] & !branch::IS_OPEN]))
         .map_err(|cause| Error::io(OPERATION, path.display(), cause))?;
     Builder::new()
         .set_cache_size(CACHE_BYTES)

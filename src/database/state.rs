@@ -165,7 +165,7 @@ impl State {
         bytes
     }
 
-    fn decode(sealed: &[u8]) -> Result<Self> {
+    pub(super) fn decode(sealed: &[u8]) -> Result<Self> {
         let bytes = unseal(Kind::State, 0, sealed)?;
         let fixed = bytes.split_first_chunk::<STATE_BYTES>();
         let (fixed, greatest_id) = fixed.ok_or_else(absent)?;

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
+use super::branch::{self, Regions};
 use super::disk::{Access, Disk};
-use super::failure::disk_failure;
+use super::failure::{damaged, disk_failure};
 use super::fuse::Fuse;
 use super::guard::Guard;
 use super::header::{self, Head, Layout};
@@ -130,6 +131,7 @@ impl Volume {
 
     fn read_or_make_head(&self) -> Result<Layout> {
         if let Head::Made(layout) = header::read(&*self.disk)? {
+            self.check_whole(&layout)?;
             return Ok(layout);
         }
         if self.access != (Access::Write { create: true }) {
@@ -140,6 +142,33 @@ impl Volume {
             .map_err(|error| disk_failure(OPERATION, error))?;
         self.is_new.store(true, Ordering::Release);
         Ok(layout)
+    }
+
+    /// Refuses a file that is shorter than it was when it was closed, which to redb looks like one that was not.
+    fn check_whole(&self, layout: &Layout) -> Result<()> {
+        let failed = |error| disk_failure(OPERATION, error);
+        let mut header = [[0; branch::HEADER_BYTES]; 2];
+        self.disk
+            .read(layout.base, &mut header[0])
+            .map_err(failed)?;
+        let len = self.disk.len().map_err(failed)?;
+        let whole =
+            Regions::len_when_closed(&header[0]).and_then(|len| layout.base.checked_add(len));
+        if let Some(whole) = whole
+            && len < whole
+        {
+            // Somebody who reads along may have come between a writer and its end.
+            self.disk
+                .read(layout.base, &mut header[1])
+                .map_err(failed)?;
+            if header[0] == header[1] {
+                return Err(damaged(
+                    OPERATION,
+                    format!("the file is cut off: {len} of {whole} bytes are there"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {

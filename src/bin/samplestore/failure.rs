@@ -141,7 +141,11 @@ impl From<Error> for Failure {
             ErrorKind::FormatTooNew => (Code::Damaged, Some("a newer samplestore can read it")),
             ErrorKind::Damaged => (
                 Code::Damaged,
-                Some("samplestore check says where; repair or salvage may help"),
+                match error.operation() {
+                    "salvage a database" => Some("another copy of it is needed"),
+                    "open the database" => Some("samplestore repair or salvage may help"),
+                    _ => Some("samplestore check says where; repair or salvage may help"),
+                },
             ),
             ErrorKind::NeedsRepair => (
                 Code::Error,

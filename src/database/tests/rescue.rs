@@ -1,6 +1,7 @@
 //! Repair, reindex and salvage of files that are damaged, or were not closed.
 
 use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,11 +12,14 @@ use super::super::check::FaultKind;
 use super::super::check::tests::{changes, file, open, tamper, with_counters_too_high};
 use super::super::disk::memory::MemoryDisk;
 use super::super::disk::{Access, FileDisk};
-use super::super::{Backup, Database, Prune, RepairOutcome};
+use super::super::header::{self, Head};
+use super::super::{Backup, Database, Prune, RepairOutcome, SalvageReport};
 use crate::query::Query;
 use crate::sample::{Sample, Status};
 use crate::storage::Storage;
-use crate::{ErrorKind, data, instant};
+use crate::{Error, ErrorKind, data, instant};
+
+const PAGE_BYTES: usize = 4_096;
 
 fn all(database: &Database) -> Vec<Sample> {
     database.list(&Query::new()).unwrap().samples
@@ -376,22 +380,133 @@ fn salvage_saves_all_but_what_is_lost_and_names_that() {
             );
         } else {
             assert!(!report.is_whole() || saved == whole, "{what}: {report:?}");
-            let rest: Vec<&Sample> = whole
-                .iter()
-                .filter(|sample| saved.iter().any(|other| other.id() == sample.id()))
-                .collect();
-            assert_eq!(
-                rest.len() as u64,
-                whole.len() as u64 - report.lost,
-                "{what}: {report:?}"
-            );
-            assert!(saved.iter().eq(rest), "{what}");
+            assert_told(&whole, &saved, &report);
         }
         drop(database);
         let refused = Database::salvage(&path, &to, |_| ()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
         assert_alone(folder.path(), &["s.redb", "to.redb"]);
     }
+}
+
+/// Every sample is there as it was, or is said to be doubtful or lost.
+fn assert_told(whole: &[Sample], saved: &[Sample], report: &SalvageReport) {
+    let doubtful: HashSet<&str> = report
+        .doubtful_rows
+        .iter()
+        .filter_map(|row| row.id.as_deref())
+        .collect();
+    let saved: HashMap<&str, &Sample> = saved.iter().map(|sample| (sample.id(), sample)).collect();
+    let mut lost = 0;
+    for sample in whole {
+        match saved.get(sample.id()) {
+            None => lost += 1,
+            Some(other) => assert!(
+                *other == sample || doubtful.contains(sample.id()),
+                "{report:?}"
+            ),
+        }
+    }
+    assert!(lost <= report.lost, "{lost} are lost: {report:?}");
+    let whole: HashSet<&str> = whole.iter().map(Sample::id).collect();
+    let mut more = saved.keys().filter(|id| !whole.contains(**id));
+    assert!(more.all(|id| doubtful.contains(id)), "{report:?}");
+}
+
+fn salvaged(bytes: &[u8]) -> Result<(SalvageReport, Vec<Sample>), Error> {
+    let (folder, path) = on_disk(bytes);
+    let to = folder.path().join("to.redb");
+    let last = Cell::new(0.0);
+    let report = Database::salvage(&path, &to, |share| {
+        assert!((last.replace(share)..=1.0).contains(&share));
+    })?;
+    assert_eq!(last.get(), 1.0);
+    let saved = all(&Database::open(&to).unwrap());
+    assert_eq!(saved.len() as u64, report.samples);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    Ok((report, saved))
+}
+
+/// Where redb's part of the file begins.
+fn base(bytes: &[u8]) -> usize {
+    let disk = MemoryDisk::of(bytes.to_vec());
+    match header::read(&disk).unwrap() {
+        Head::Made(layout) => layout.base as usize,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_no_table_leads_to_is_found_wherever_it_lies() {
+    let file = file();
+    let whole = all(&open(&file));
+    let base = base(&file);
+    // redb's header; the same, and ours; all branches.
+    let mut without_roots = file.clone();
+    without_roots[base..base + PAGE_BYTES].fill(0);
+    let mut without_heads = without_roots.clone();
+    without_heads[..PAGE_BYTES].fill(0xee);
+    let mut without_branches = file.clone();
+    for page in without_branches[base..].chunks_mut(PAGE_BYTES).skip(1) {
+        if page[0] == 2 {
+            page.fill(0);
+        }
+    }
+    for (what, bytes) in [
+        ("roots", without_roots),
+        ("heads", without_heads),
+        ("branches", without_branches),
+    ] {
+        let salvaged = salvaged(&bytes);
+        if what == "heads" {
+            // It is nobody's.
+            assert_eq!(salvaged.unwrap_err().kind(), ErrorKind::NotADatabase);
+            continue;
+        }
+        let (report, saved) = salvaged.unwrap();
+        assert_told(&whole, &saved, &report);
+        assert_eq!(report.lost, 0, "{what}: {report:?}");
+        for sample in &whole {
+            let other = saved.iter().find(|other| other.id() == sample.id());
+            let other = other.unwrap_or_else(|| panic!("{what}: {} is lost", sample.id()));
+            assert_eq!(other.pipeline(), sample.pipeline(), "{what}");
+        }
+        let right = saved.iter().filter(|sample| whole.contains(sample)).count();
+        assert!(right * 10 > whole.len() * 9, "{what}: {right} are right");
+    }
+}
+
+#[test]
+fn whatever_page_is_gone_and_wherever_a_file_ends_salvage_tells_what_it_costs() {
+    let file = file();
+    let whole = all(&open(&file));
+    let base = base(&file);
+    let pages = (file.len() - base) / PAGE_BYTES;
+    let (mut saved_of_cut, mut refused) = (0, 0);
+    for page in (0..pages).step_by(5) {
+        let at = base + page * PAGE_BYTES;
+        let mut zeroed = file.clone();
+        zeroed[at..at + PAGE_BYTES].fill(0);
+        let (report, saved) = salvaged(&zeroed).unwrap();
+        assert_told(&whole, &saved, &report);
+        match salvaged(&file[..at]) {
+            Ok((report, saved)) => {
+                assert!(!report.is_whole() || saved == whole, "cut at page {page}");
+                saved_of_cut += saved.len();
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Damaged, "cut at page {page}");
+                refused += 1;
+            }
+        }
+    }
+    // In the mean a half.
+    let mean = saved_of_cut / pages.div_ceil(5);
+    assert!(
+        mean > whole.len() / 3 && refused < pages / 5 / 4,
+        "{mean} of {}, {refused} refused",
+        whole.len()
+    );
 }
 
 /// What only the log has counts too.

@@ -126,3 +126,59 @@ fn a_file_that_was_not_closed_is_1_for_check_and_repair_finishes_it() {
     assert_eq!(shell.run(["check"]).code, 0);
     assert_eq!(shell.data(["count"]), "7\n");
 }
+
+#[test]
+fn of_a_file_that_was_cut_off_salvage_saves_what_is_left() {
+    let shell = Shell::with_six();
+    let database = Database::open(shell.db()).unwrap();
+    let samples: Vec<Sample> = (0..5_000)
+        .map(|number| {
+            let sample = Sample::builder("cut").id(format!("cut-{number}"));
+            sample
+                .data(samplestore::data! { "number" => number as u64, "text" => "x".repeat(200) })
+                .build()
+                .unwrap()
+        })
+        .collect();
+    for batch in samples.chunks(500) {
+        database.store(batch).unwrap();
+    }
+    database.close().unwrap();
+    let whole = fs::read(shell.db()).unwrap();
+    let head = 8 << 20;
+    let to = shell.path("to.db");
+    let to = to.to_str().unwrap();
+    for share in [95, 80, 60] {
+        let left = head + (whole.len() - head) * share / 100;
+        fs::write(shell.db(), &whole[..left]).unwrap();
+        for verb in ["check", "count", "stats", "repair", "reindex"] {
+            let answer = shell.run([verb]);
+            assert_eq!(answer.code, 5, "{verb} at {share} %: {answer:?}");
+            assert!(!answer.words.contains("killed"), "{answer:?}");
+        }
+        let checked = shell.run(["check"]).words;
+        assert!(
+            checked.contains("cut off") && checked.contains("salvage"),
+            "{checked}"
+        );
+        assert!(fs::read(shell.db()).unwrap() == whole[..left]);
+        let saved = shell.run(["salvage", to]);
+        assert_eq!(saved.code, 3, "{saved:?}");
+        let report = json(&saved.data);
+        let count = |name: &str| report[name].as_u64().unwrap();
+        assert!(count("samples") > 2_000, "{share} %: {report}");
+        // What has the counters may be lost itself.
+        let all = count("samples") + count("lost");
+        assert!(all == 5_006 || count("lost") == 0, "{report}");
+        assert_eq!(shell.run(["check", "-d", to]).code, 0);
+        fs::remove_file(to).unwrap();
+    }
+    fs::write(shell.db(), &whole[..head + 4_096]).unwrap();
+    let refused = shell.run(["salvage", to]);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(
+        refused.words.contains("nothing of it can be read"),
+        "{refused:?}"
+    );
+    assert!(!fs::exists(to).unwrap());
+}
