@@ -58,6 +58,22 @@ impl Keys {
         Self(common.filter(|range| !range.is_empty()).collect())
     }
 
+    /// The keys that are in one of them or in both.
+    fn or(&self, other: &Self) -> Self {
+        let mut all: Vec<_> = self.0.iter().chain(&other.0).cloned().collect();
+        all.sort_unstable_by_key(|range| *range.start());
+        let mut joined: Vec<RangeInclusive<i64>> = Vec::with_capacity(all.len());
+        for range in all {
+            match joined.last_mut() {
+                Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                    *last = *last.start()..=*last.end().max(range.end());
+                }
+                _ => joined.push(range),
+            }
+        }
+        Self(joined)
+    }
+
     fn equal(values: &[Value]) -> Self {
         let mut keys: Vec<i64> = values.iter().map(|value| Self::of(Some(value))).collect();
         keys.sort_unstable();
@@ -103,6 +119,20 @@ fn of_string(text: &str) -> i64 {
 pub(super) fn of(node: &Node) -> Vec<(&Field, Keys)> {
     match node {
         Node::And(nodes) => nodes.iter().flat_map(of).collect(),
+        Node::Or(nodes) => {
+            let mut sides = nodes.iter().map(by_field);
+            let mut all = sides.next().unwrap_or_default();
+            for side in sides {
+                all.retain_mut(|(field, keys)| {
+                    let same = side.iter().find(|(other, _)| other == field);
+                    same.is_some_and(|(_, others)| {
+                        *keys = keys.or(others);
+                        true
+                    })
+                });
+            }
+            all
+        }
         Node::Compare(field, comparison, value) => {
             let keys = match comparison {
                 Comparison::Equal => Some(Keys::equal(std::slice::from_ref(value))),
@@ -127,6 +157,18 @@ pub(super) fn of(node: &Node) -> Vec<(&Field, Keys)> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The same, with each field once.
+fn by_field(node: &Node) -> Vec<(&Field, Keys)> {
+    let mut fields: Vec<(&Field, Keys)> = Vec::new();
+    for (field, keys) in of(node) {
+        match fields.iter_mut().find(|(known, _)| *known == field) {
+            Some((_, all)) => *all = all.and(&keys),
+            None => fields.push((field, keys)),
+        }
+    }
+    fields
 }
 
 const _: () = assert!(FIRST_STRING > LAST_NUMBER && TRUE < FIRST_NUMBER);
@@ -187,6 +229,12 @@ mod tests {
             2
         );
         assert_eq!(count("data.a = 1 or data.b = 1"), 0);
+        assert_eq!(count("data.a = 1 or not data.a = 2"), 0);
+        assert_eq!(
+            count("(data.a = 1 and data.b = 2) or (data.b > 3 and data.a < 0)"),
+            2
+        );
+        assert_eq!(count("(data.a = 1 or data.b = 2) and data.a < 5"), 1);
         assert_eq!(count("not data.a = 1"), 0);
         assert_eq!(count("data.a < 'x'"), 0);
         assert_eq!(
@@ -217,6 +265,22 @@ mod tests {
             of("data.a in (1, 2.5)")
         );
         assert!(both.and(&of("data.a > 5")).ranges().is_empty());
+        assert_eq!(
+            of("data.a > 90 or data.a < 20").ranges(),
+            [
+                FIRST_NUMBER..=of_float(20.0) - 1,
+                of_float(90.0) + 1..=LAST_NUMBER
+            ]
+        );
+        assert_eq!(
+            of("data.a between 1 and 5 or data.a between 3 and 9 or data.a = 2"),
+            of("data.a between 1 and 9")
+        );
+        assert_eq!(of("data.a = 'x' or data.a = 1"), of("data.a in (1, 'x')"));
+        assert_eq!(
+            of("(data.a > 1 and data.a < 3) or data.a >= 7"),
+            of("data.a > 1 and (data.a < 3 or data.a >= 7)").and(&of("data.a < 3 or data.a >= 7"))
+        );
         let nothing: Condition = "data.a between 2 and 1".parse().unwrap();
         assert!(nothing.bounds()[0].1.ranges().is_empty());
     }
