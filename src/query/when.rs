@@ -94,7 +94,7 @@ fn first_day(text: &str) -> Option<NaiveDate> {
 
 /// An instant in words of lower case. What goes back from now is counted from now, what names a day from midnight.
 fn in_words(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    if text.len() > WORDS_BYTES_MAX {
+    if text.len() > WORDS_BYTES_MAX || !are_hours_of_twelve(text) {
         return None;
     }
     if let Some(instant) = calendar::read(text, now) {
@@ -117,6 +117,31 @@ fn in_words(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         _ => now.date_naive().and_time(NaiveTime::MIN).and_utc(),
     };
     parse_date_string(text, base, Dialect::Uk).ok()
+}
+
+/// Whether each `am` and `pm` stands behind one of the twelve hours that there are of it: the crate also takes 13am.
+fn are_hours_of_twelve(text: &str) -> bool {
+    let mut hour = None;
+    let mut rest = text;
+    while let Some(first) = rest.bytes().next() {
+        let is_same = |byte: &u8| match first {
+            b'0'..=b'9' => byte.is_ascii_digit(),
+            _ => first.is_ascii_alphabetic() && byte.is_ascii_alphabetic(),
+        };
+        let len = rest.bytes().take_while(is_same).count();
+        let (token, behind) = match len {
+            0 => rest.split_at(rest.chars().next().map_or(1, char::len_utf8)),
+            len => rest.split_at(len),
+        };
+        let is_of_minutes = text[..text.len() - rest.len()].ends_with(':');
+        match token {
+            "am" | "pm" if !hour.is_some_and(|hour| (1..=12).contains(&hour)) => return false,
+            _ if first.is_ascii_digit() && !is_of_minutes => hour = token.parse::<u32>().ok(),
+            _ => {}
+        }
+        rest = behind;
+    }
+    true
 }
 
 /// Whether a word is one of those that instants are told in.
@@ -268,6 +293,12 @@ mod tests {
             "2013-00",
             "201",
             "june bananas",
+            "13am",
+            "13 pm",
+            "0pm",
+            "13:00am",
+            "last friday 13am",
+            "yesterday am",
             "25:00",
             "13",
             "9:30:61",

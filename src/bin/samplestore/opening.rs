@@ -5,7 +5,7 @@
 //! through one snapshot. Verbs that are about the file itself ask for a `file`.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use samplestore::{
     Database, Error, ErrorKind, Facets, Histogram, Interval, Location, Options, Page, Query,
@@ -93,6 +93,32 @@ impl Db {
                 Ok(reading().open(path)?)
             }
             _ => Err(self.refused(error)),
+        }
+    }
+
+    /// Does what cannot be done while another process reads along, and waits for that to end.
+    pub(crate) fn while_others_read<T>(
+        &self,
+        mut work: impl FnMut() -> Result<T>,
+    ) -> Result<T, Failure> {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let is_held =
+            |error: &Error| error.kind() == ErrorKind::InvalidArgument && error.is_retryable();
+        let began = Instant::now();
+        loop {
+            match work() {
+                // This process reads nothing meanwhile.
+                Err(error) if is_held(&error) && began.elapsed() < self.wait => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) if is_held(&error) => {
+                    let message = format!("{}: another process reads it", self.path()?.display());
+                    return Err(Failure::new(Code::Locked, message).with_hint(
+                        "--wait 30s waits for it to end; tail --follow reads until it is ended",
+                    ));
+                }
+                done => return Ok(done?),
+            }
         }
     }
 

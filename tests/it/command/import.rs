@@ -145,7 +145,14 @@ fn fields_leave_the_data_when_the_sample_holds_them_whole() {
     let record = r#"[{"user":"u","session":2,"at":"2013-06-01","pipe":"p","state":"dlq",
                       "n":{"deep":[1,null,{"$numberDouble":"NaN"}]},"na":"NA"}]"#;
     let file = shell.file("a.json", record);
-    let words = ["import", &file, "--null", "NA", "--measurement", "n"];
+    let words = [
+        "import",
+        &file,
+        "--null",
+        "NA",
+        "--measurement",
+        "absent, n",
+    ];
     shell.data(words.into_iter().chain(flags.split_whitespace()));
     let sample = get(&shell, "u-2");
     assert_eq!(sample["data"], json!({"user": "u", "session": 2}));

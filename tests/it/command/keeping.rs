@@ -1,6 +1,9 @@
 //! `prune`, `compact` and `backup`.
 
 use std::fs;
+use std::time::{Duration, Instant};
+
+use samplestore::Database;
 
 use super::Shell;
 
@@ -139,4 +142,32 @@ fn backup_writes_a_database_and_never_over_a_file_unasked() {
     let table = shell.data(["backup", to, "--overwrite", "-f", "table"]);
     assert!(table.contains("samples  2"), "{table}");
     assert_eq!(shell.data(["count", "-d", to]), "2\n");
+}
+
+#[test]
+fn compact_waits_for_whoever_reads() {
+    let shell = Shell::with_six();
+    let following = || {
+        let options = Database::options().read_only(true).shared_readers(true);
+        options.open(shell.db()).unwrap().snapshot().unwrap()
+    };
+    let held = following();
+    let refused = shell.run(["compact"]);
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(
+        refused.words.contains("another process reads it") && refused.words.contains("--wait"),
+        "{refused:?}"
+    );
+    let began = Instant::now();
+    assert_eq!(shell.run(["compact", "--wait", "300ms"]).code, 4);
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    let waited = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(held);
+        });
+        shell.run(["compact", "--wait", "60s"])
+    });
+    assert_eq!(waited.code, 0, "{waited:?}");
+    assert_eq!(shell.data(["count"]), "6\n");
 }

@@ -127,8 +127,8 @@ impl<'a> Bars<'a> {
         let label_width = label_width.unwrap_or(0);
         let count_width = self.max.to_string().len();
         let taken = label_width + count_width + 4;
-        let width = output.width().unwrap_or(WIDTH_DEFAULT);
-        let width = width
+        let whole = output.width().unwrap_or(WIDTH_DEFAULT);
+        let width = whole
             .saturating_sub(taken)
             .clamp(BAR_WIDTH_MIN, BAR_WIDTH_MAX);
         if self.chart.series.len() > 1 {
@@ -136,7 +136,9 @@ impl<'a> Bars<'a> {
                 let sign = paint(series, series.fill_for(colors), colors);
                 format!("{sign} {}", escape(&series.name))
             });
-            writeln!(output, "{}", names.collect::<Vec<_>>().join("  "))?;
+            for line in side_by_side(names, whole) {
+                writeln!(output, "{line}")?;
+            }
         }
         for (label, (_, counts)) in labels.iter().zip(&self.chart.buckets) {
             let sum: u64 = counts.iter().sum();
@@ -179,6 +181,23 @@ impl Series {
     }
 }
 
+/// Words in lines of so many columns; a word that is wider has a line of its own.
+fn side_by_side(words: impl Iterator<Item = String>, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        let fits =
+            |line: &&mut String| measure_text_width(line) + 2 + measure_text_width(&word) <= width;
+        match lines.last_mut().filter(fits) {
+            Some(line) => {
+                line.push_str("  ");
+                line.push_str(&word);
+            }
+            None => lines.push(word),
+        }
+    }
+    lines
+}
+
 fn paint(series: &Series, text: &str, colors: bool) -> String {
     match colors && !text.is_empty() {
         true => {
@@ -192,6 +211,21 @@ fn paint(series: &Series, text: &str, colors: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_broken_into_lines_that_fit() {
+        let lines = |width| {
+            side_by_side(
+                ["one", "three", "fifteen"].map(str::to_owned).into_iter(),
+                width,
+            )
+        };
+        assert_eq!(lines(40), ["one  three  fifteen"]);
+        assert_eq!(lines(19), ["one  three  fifteen"]);
+        assert_eq!(lines(18), ["one  three", "fifteen"]);
+        assert_eq!(lines(3), ["one", "three", "fifteen"]);
+        assert!(side_by_side(std::iter::empty(), 40).is_empty());
+    }
 
     #[test]
     fn bars_are_in_proportion_and_what_is_there_is_seen() {

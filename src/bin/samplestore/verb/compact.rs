@@ -42,7 +42,7 @@ impl Compact {
         }
         let database = db.write_existing()?;
         let before = db.file_bytes()?;
-        database.compact()?;
+        db.while_others_read(|| database.compact())?;
         database.close()?;
         let after = db.file_bytes()?;
         let mut output = Output::new();

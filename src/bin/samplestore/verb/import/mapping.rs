@@ -58,7 +58,7 @@ pub(crate) struct Mapping {
     #[arg(long, value_name = "FIELD")]
     status_field: Option<String>,
     /// A field that is a measurement and not data; several by repeating it or with commas
-    #[arg(long = "measurement", value_name = "FIELD", value_delimiter = ',')]
+    #[arg(long = "measurement", value_name = "FIELD", value_delimiter = ',', value_parser = field_name)]
     measurements: Vec<String>,
     /// A text that means that there is no value, such as NA; several by repeating it. Empty cells of
     /// CSV always mean that
@@ -282,6 +282,11 @@ impl Mapping {
         parts.insert("measurements".to_owned(), measurements.into());
         Sample::from_json(parts.into()).map_err(|error| words_of(&error))
     }
+}
+
+/// The name of a field, without the spaces that stand beside commas.
+fn field_name(text: &str) -> Result<String, String> {
+    Ok(text.trim().to_owned())
 }
 
 /// Cells by name, as a map.
