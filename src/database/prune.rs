@@ -105,7 +105,7 @@ impl Prune {
         self
     }
 
-    /// Is told after each step how far it has come, from 0 to 1.
+    /// Is told after each step how far it has come, from 0 to 1, and in an empty database that there is nothing to do.
     pub fn on_progress(mut self, progress: impl Fn(f64) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(Arc::new(progress));
         self
@@ -444,6 +444,11 @@ impl Database {
         let view = self.engine.view(OPERATION)?;
         let targets = guard(OPERATION, || prune.targets(&view, &self.engine.readers))?;
         let mut rows = 0..view.state.next_row;
+        if let Some(progress) = &prune.on_progress
+            && rows.is_empty()
+        {
+            progress(1.0);
+        }
         // Pages that it shows could not be used again.
         drop(view);
         let mut removed = 0;

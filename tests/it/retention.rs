@@ -365,6 +365,19 @@ fn a_large_prune_goes_in_durable_steps_and_the_file_does_not_grow() {
 }
 
 #[test]
+fn progress_is_1_at_once_where_there_is_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("s.redb")).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let prune = Prune::new().pipeline("a").on_progress({
+        let told = Arc::clone(&told);
+        move |share| told.lock().unwrap().push(share)
+    });
+    assert_eq!(database.prune(&prune).unwrap(), 0);
+    assert_eq!(*told.lock().unwrap(), [1.0]);
+}
+
+#[test]
 fn progress_ends_with_1_also_when_others_removed_some() {
     let folder = tempfile::tempdir().unwrap();
     let database = database(&folder.path().join("s.redb"), &samples(25_000));

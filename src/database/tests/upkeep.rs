@@ -1,6 +1,7 @@
 //! What a database does beside answering, over many commits: it merges ids, makes time runs again, sweeps out what is not needed, packs,
 //! and survives the loss of checkpoints.
 
+use super::super::disk::memory::Done;
 use super::*;
 
 #[test]
@@ -276,4 +277,35 @@ fn compacting_leaves_nothing_that_is_not_needed() {
     again.chunks(50).for_each(|specs| pair.store(specs));
     pair.run(&Operation::Delete(Query::new().status(Status::Ready)));
     pair.compare(&Query::new(), 50);
+}
+
+#[test]
+fn what_is_counted_as_logged_is_what_the_log_has() {
+    let disk = Arc::new(MemoryDisk::default());
+    let database = Database::options()
+        .cache_bytes(1 << 20)
+        .open_disk("memory".into(), Arc::clone(&disk) as _)
+        .unwrap();
+    disk.take_done();
+    let sample = |number: usize| {
+        let sample = Sample::builder("p").id(number.to_string());
+        sample.build().unwrap()
+    };
+    for size in [1, 30, 400, 2, 1_500] {
+        let batch: Vec<Sample> = (0..size)
+            .map(|number| sample(size * 1_000 + number))
+            .collect();
+        database.store(&batch).unwrap();
+    }
+    database
+        .set_status(&Query::new().into(), None, Status::Dlq)
+        .unwrap();
+    let records = disk.take_done().into_iter().filter_map(|done| match done {
+        Done::WriteDurable { bytes, .. } if bytes.starts_with(b"slog") => Some(bytes.len() as u64),
+        _ => None,
+    });
+    let records: Vec<u64> = records.collect();
+    let logged = database.metrics().logged_bytes;
+    assert_eq!((logged.count(), logged.sum()), (6, records.iter().sum()));
+    assert_eq!(logged.max(), records.into_iter().max().unwrap());
 }
