@@ -35,44 +35,66 @@ const MOVE: u8 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     bytes: Vec<u8>,
+    is_off: bool,
 }
 
 impl Journal {
+    /// One that keeps nothing: of operations that come from a journal.
+    pub(super) fn off() -> Self {
+        Self {
+            bytes: Vec::new(),
+            is_off: true,
+        }
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     pub(super) fn pipeline(&mut self, name: &str) {
-        self.bytes.push(PIPELINE);
-        self.counted(name.as_bytes());
+        if let Some(bytes) = self.begin(PIPELINE) {
+            put_counted(bytes, name.as_bytes());
+        }
     }
 
     pub(super) fn insert(&mut self, record: &[u8]) {
-        self.bytes.push(INSERT);
-        self.counted(record);
+        if let Some(bytes) = self.begin(INSERT) {
+            put_counted(bytes, record);
+        }
     }
 
     pub(super) fn replace(&mut self, row: u64, record: &[u8]) {
-        self.bytes.push(REPLACE);
-        self.bytes.extend(row.to_le_bytes());
-        self.counted(record);
+        if let Some(bytes) = self.begin(REPLACE) {
+            bytes.extend(row.to_le_bytes());
+            put_counted(bytes, record);
+        }
     }
 
     pub(super) fn r#move(&mut self, chunk: u64, rows: &RoaringBitmap, code: u8) {
-        self.bytes.push(MOVE);
-        self.bytes.extend(chunk.to_le_bytes());
-        self.bytes.push(code);
-        let length = rows.serialized_size();
-        self.bytes.extend((length as u32).to_le_bytes());
-        // Writing to a vector does not fail.
-        let _ = rows.serialize_into(&mut self.bytes);
+        if let Some(bytes) = self.begin(MOVE) {
+            bytes.extend(chunk.to_le_bytes());
+            bytes.push(code);
+            let length = rows.serialized_size();
+            bytes.extend((length as u32).to_le_bytes());
+            // Writing to a vector does not fail.
+            let _ = rows.serialize_into(bytes);
+        }
     }
 
-    /// No part is longer than a record, which is 1 GiB at most.
-    fn counted(&mut self, bytes: &[u8]) {
-        self.bytes.extend((bytes.len() as u32).to_le_bytes());
-        self.bytes.extend(bytes);
+    /// Where the rest of an operation of this kind goes, if anything is kept.
+    fn begin(&mut self, kind: u8) -> Option<&mut Vec<u8>> {
+        if self.is_off {
+            return None;
+        }
+        self.bytes.push(kind);
+        Some(&mut self.bytes)
     }
+}
+
+/// No part is longer than a record, which is 1 GiB at most.
+fn put_counted(bytes: &mut Vec<u8>, part: &[u8]) {
+    bytes.extend((part.len() as u32).to_le_bytes());
+    bytes.extend(part);
 }
 
 /// The operations of a journal's bytes.

@@ -11,7 +11,7 @@ use crate::database::blocks::{Block, BlockWriter};
 use crate::database::failure::Context;
 use crate::database::filter::first_row;
 use crate::database::ids::{ROWS_MAX, find_merged};
-use crate::database::journal::{self, Operation};
+use crate::database::journal::{self, Journal, Operation};
 use crate::database::record::{self, status_code};
 use crate::database::runs::{Series, write_run};
 use crate::database::schema::{CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, missing, seal, unseal};
@@ -87,6 +87,7 @@ impl Transaction<'_> {
     /// Does again what a commit did to the state that this transaction began with.
     pub(in crate::database) fn replay(&mut self, journal: &[u8]) -> Result<()> {
         self.is_replay = true;
+        self.journal = Journal::off();
         for operation in journal::operations(journal) {
             match operation? {
                 Operation::Pipeline(name) => {
