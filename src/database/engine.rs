@@ -6,6 +6,7 @@
 //! becomes durable `commit.rs`.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -37,6 +38,8 @@ pub(super) struct Engine {
     pub(super) base: u64,
     /// What is open, until it is closed. Only who holds `writer` may keep the handle beyond this lock.
     open: RwLock<Option<Open>>,
+    /// Whether it is closed, for whoever asks before each sample.
+    is_closed: AtomicBool,
     /// Held by whoever writes.
     writer: Mutex<Writer>,
     pub(super) group: Group,
@@ -100,6 +103,7 @@ impl Engine {
             sample_bytes_max: options.sample_bytes_max,
             base,
             open: RwLock::new(Some(open)),
+            is_closed: AtomicBool::new(false),
             writer: Mutex::new(Writer {
                 committer,
                 is_stale: false,
@@ -144,10 +148,10 @@ impl Engine {
 
     /// Fails when the database is closed.
     pub(super) fn check_open(&self, operation: &'static str) -> Result<()> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref()
-            .map(drop)
-            .ok_or_else(|| Error::closed(operation))
+        match self.is_closed.load(Ordering::Acquire) {
+            true => Err(Error::closed(operation)),
+            false => Ok(()),
+        }
     }
 
     fn publish(&self, view: &Arc<View>) {
@@ -342,6 +346,7 @@ impl Engine {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.is_closed.store(true, Ordering::Release);
         let Some(Open { handle, view }) = open else {
             return Ok(());
         };
