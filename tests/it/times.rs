@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use samplestore::{MemoryStorage, Query, Sample, Status, Storage, connect};
 use tempfile::TempDir;
 
+use crate::servers::azure::Azure;
 use crate::servers::kafka::Broker;
 use crate::servers::postgres::Server;
 use crate::servers::s3::S3;
@@ -39,6 +40,7 @@ fn write_the_times() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let postgres = Server::start_in(TempDir::new().unwrap()).unwrap();
     let s3 = S3::start().unwrap();
+    let azure = Azure::start().unwrap();
     let broker = Broker::start().unwrap();
     let samples = samples();
     let mut table = machine(folder.path()) + HEADING;
@@ -47,6 +49,7 @@ fn write_the_times() {
         ("`redb:`", format!("redb:{}", path("weather.redb"))),
         ("`file:`", format!("file:{}", path("documents"))),
         ("`s3:`", s3.url()),
+        ("`az:`", azure.url()),
         ("`delta+file:`", format!("delta+file:{}", path("dates"))),
         (
             "`delta+file:`, `partition_by=pipeline`",
