@@ -57,6 +57,11 @@ impl<'a> Block<'a> {
         self.ends.len() as u64
     }
 
+    /// All its records, one behind the other.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.records
+    }
+
     fn range(&self, index: usize) -> Option<Range<usize>> {
         let end = |index: usize| {
             let end = self.ends.get(index)?;

@@ -2,14 +2,13 @@
 //!
 //! So whoever looks sees the old state or the new one, and after a crash there is at worst a file of the other name, which nothing needs.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::options::sync_folder;
-use super::{Database, Durability};
+use super::{Database, Durability, Snapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
 use crate::sample::Sample;
@@ -31,8 +30,6 @@ pub(super) struct Fresh {
     database: Option<Database>,
     batch: Vec<Sample>,
     batch_bytes: usize,
-    /// The ids of the batch, once they are asked for.
-    batch_ids: Option<HashSet<Box<str>>>,
     /// Fields that get an index when all samples are in it.
     pub(super) fields: Vec<Field>,
     /// Samples that are in it.
@@ -52,15 +49,13 @@ impl Fresh {
         temporary.push(path.file_name().unwrap_or_default());
         temporary.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
         let temporary = path.with_file_name(temporary);
-        create_private(&temporary)
-            .map_err(|cause| Error::io(operation, temporary.display(), cause))?;
+        create_private(&temporary).map_err(|cause| Error::io(operation, path.display(), cause))?;
         let mut fresh = Self {
             path: path.to_owned(),
             temporary,
             database: None,
             batch: Vec::new(),
             batch_bytes: 0,
-            batch_ids: None,
             fields: Vec::new(),
             samples: 0,
             replaces,
@@ -76,9 +71,6 @@ impl Fresh {
     /// Adds a sample, in place of one of the same id.
     pub(super) fn add(&mut self, sample: Sample) -> Result<()> {
         self.batch_bytes += sample.encoded_len();
-        if let Some(ids) = &mut self.batch_ids {
-            ids.insert(sample.id().into());
-        }
         self.batch.push(sample);
         match self.batch.len() >= BATCH_SAMPLES || self.batch_bytes >= BATCH_BYTES {
             true => self.store(),
@@ -86,20 +78,10 @@ impl Fresh {
         }
     }
 
-    /// Whether a sample of this id was added.
-    pub(super) fn has(&mut self, id: &str) -> Result<bool> {
-        let is_in_batch = match &self.batch_ids {
-            Some(ids) => ids.contains(id),
-            None => {
-                self.store()?;
-                self.batch_ids = Some(HashSet::new());
-                false
-            }
-        };
-        match &self.database {
-            Some(database) if !is_in_batch => Ok(database.retrieve(id)?.is_some()),
-            _ => Ok(is_in_batch),
-        }
+    /// The samples that were added so far.
+    pub(super) fn snapshot(&mut self) -> Result<Option<Snapshot>> {
+        self.store()?;
+        self.database.as_ref().map(Database::snapshot).transpose()
     }
 
     /// How many samples were added, of those with the same id one.
@@ -110,13 +92,12 @@ impl Fresh {
 
     fn store(&mut self) -> Result<()> {
         if let Some(database) = &self.database {
-            self.samples += database.store(&self.batch)?.inserted;
+            let stored = database.store(&self.batch);
+            let named = |error: Error| error.with_subject(self.path.display());
+            self.samples += stored.map_err(named)?.inserted;
         }
         self.batch.clear();
         self.batch_bytes = 0;
-        if let Some(ids) = &mut self.batch_ids {
-            ids.clear();
-        }
         Ok(())
     }
 

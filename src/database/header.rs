@@ -149,6 +149,21 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Head> {
     }
 }
 
+/// What a damaged first page says nevertheless: either of its two sectors has the salt, and most files are laid out in the same way.
+pub(super) fn rescue(disk: &dyn Disk) -> Option<Layout> {
+    let mut sectors = [[0; SECTOR_BYTES]; 2];
+    disk.read(0, sectors.as_flattened_mut()).ok()?;
+    let [header, mark] = &sectors;
+    if let Ok(layout) = Layout::decode(header) {
+        return Some(layout);
+    }
+    let is_mark = is_sealed(mark) && mark.starts_with(&MADE);
+    is_mark.then(|| Layout {
+        salt: word(mark, 32),
+        ..Layout::new(HALF_BYTES)
+    })
+}
+
 /// Whether a half of the log begins with a record, so that the file was finished, whatever else it says.
 fn has_records(disk: &dyn Disk, layout: &Layout) -> Result<bool> {
     let len = disk.len().map_err(|error| disk_failure(OPERATION, error))?;

@@ -20,6 +20,7 @@
 //! counts, says that commits between the two were there and are lost, and nothing opens such a log as if they had never been. Of the last
 //! record nobody can say that.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::sync::Arc;
 
@@ -137,7 +138,21 @@ impl Log {
             ));
         }
         let len = disk.len().map_err(|error| disk_failure(READ, error))?;
-        let mut log = Self {
+        let mut log = Self::behind(disk, layout, mark);
+        let mut records = Vec::new();
+        while let Some(record) = log.next(len)? {
+            records.push(record);
+        }
+        let lost = log.count_lost(len)?;
+        // They were read, which does not say that they are on the disk.
+        log.is_behind = !records.is_empty();
+        log.ready[log.half as usize] = log.at();
+        Ok((log, records, lost))
+    }
+
+    /// A log that goes on behind `mark`.
+    fn behind(disk: Arc<dyn Disk>, layout: Layout, mark: Mark) -> Self {
+        Self {
             life: XxHash3_64::oneshot(uuid::Uuid::new_v4().as_bytes()),
             half: u64::from(mark.end > layout.half_bytes),
             spans_halves: false,
@@ -148,16 +163,7 @@ impl Log {
             disk,
             layout,
             mark,
-        };
-        let mut records = Vec::new();
-        while let Some(record) = log.next(len)? {
-            records.push(record);
         }
-        let lost = log.count_lost(len)?;
-        // They were read, which does not say that they are on the disk.
-        log.is_behind = !records.is_empty();
-        log.ready[log.half as usize] = log.at();
-        Ok((log, records, lost))
     }
 
     /// Whether the records that were found lie in both halves, so that none may be written over before a
@@ -340,9 +346,41 @@ impl Log {
         Ok(record)
     }
 
+    /// Every commit of which there is a record, in order, whatever follows what: for want of a mark.
+    pub(super) fn find_all(disk: Arc<dyn Disk>, layout: Layout) -> Result<Vec<Record>> {
+        let len = disk.len().map_err(|error| disk_failure(READ, error))?;
+        let log = Self::behind(disk, layout, Mark::default());
+        let mut records = BTreeMap::new();
+        log.each_page(len, |place, header, room| {
+            if word(header, 0) as u32 == MAGIC
+                && let Some(payload) = log.payload(place, header, room)?
+            {
+                let number = word(header, 8);
+                records.insert(number, Record { number, payload });
+            }
+            Ok(())
+        })?;
+        Ok(records.into_values().collect())
+    }
+
     /// How many commits the records say were on the disk when they were written, beyond those that count.
     fn count_lost(&self, len: u64) -> Result<u64> {
         let mut lost = 0;
+        self.each_page(len, |place, header, room| {
+            if self.is_later(header) && self.payload(place, header, room)?.is_some() {
+                lost = lost.max(word(header, 8) - self.mark.number);
+            }
+            Ok(())
+        })?;
+        Ok(lost)
+    }
+
+    /// Shows `see` the start of every page that was ever written: where it is, its first bytes, and how many there are behind it.
+    fn each_page(
+        &self,
+        len: u64,
+        mut see: impl FnMut(u64, &[u8; HEADER_BYTES], u64) -> Result<()>,
+    ) -> Result<()> {
         let mut piece = vec![0; STEP_BYTES as usize];
         for half in 0..2 {
             let start = self.layout.half_start(half);
@@ -359,18 +397,14 @@ impl Log {
                     break;
                 }
                 for (place, page) in pages() {
-                    let header = page.first_chunk::<HEADER_BYTES>();
-                    if let Some(header) = header
-                        && self.is_later(header)
-                        && self.is_valid(place, header, end - place)?
-                    {
-                        lost = lost.max(word(header, 8) - self.mark.number);
+                    if let Some(header) = page.first_chunk() {
+                        see(place, header, end - place)?;
                     }
                 }
                 at += bytes;
             }
         }
-        Ok(lost)
+        Ok(())
     }
 
     /// Whether this may begin a record before which all are on the disk, and that is behind the last one.
@@ -380,15 +414,21 @@ impl Log {
             && word(header, 8) > self.mark.number
     }
 
-    /// Whether the checksum of the record with this header, in this place, holds; `room` is how long it may be.
-    fn is_valid(&self, place: u64, header: &[u8; HEADER_BYTES], room: u64) -> Result<bool> {
+    /// The payload of the record with this header, in this place, if its checksum holds; `room` is how long it may be.
+    fn payload(
+        &self,
+        place: u64,
+        header: &[u8; HEADER_BYTES],
+        room: u64,
+    ) -> Result<Option<Vec<u8>>> {
         let payload_bytes = (word(header, 0) >> 32) as usize;
         if padded(payload_bytes).is_none_or(|bytes| bytes > room) {
-            return Ok(false);
+            return Ok(None);
         }
         let mut payload = vec![0; payload_bytes];
         self.read_at(place + HEADER_BYTES as u64, &mut payload)?;
-        Ok(checksum(self.layout.salt, header, &[&payload]) == word(header, SUM_AT))
+        let is_valid = checksum(self.layout.salt, header, &[&payload]) == word(header, SUM_AT);
+        Ok(is_valid.then_some(payload))
     }
 
     fn read_at(&self, place: u64, out: &mut [u8]) -> Result<()> {

@@ -63,7 +63,9 @@ impl Database {
         }
         source.late(&mut add)?;
         if let Some(note) = source.notes().first() {
-            return Err(refused(note));
+            let message =
+                format!("not everything can be read, and salvage copies what can be: {note}");
+            return Err(damaged(OPERATION, message).with_subject(path.display()));
         }
         if source.lost_commits > 0 {
             return Err(refused(&format!(

@@ -20,7 +20,8 @@ pub enum RepairOutcome {
     Sound,
     /// Indexes and counters were made again; no sample is lost.
     Rebuilt,
-    /// Samples cannot be read: the file is as it was, and [`Database::salvage`] copies the others.
+    /// Samples cannot be read: nothing that could be read was changed, although what the last writer left unfinished may be finished, and
+    /// [`Database::salvage`] copies the others.
     NeedsSalvage,
 }
 
@@ -40,7 +41,7 @@ impl Database {
     /// Finishes what the last writer of the file at `path` left unfinished, checks it, and makes its indexes and
     /// counters again if anything is wrong. `progress` is told how far each of these three has come, from 0 to 1.
     ///
-    /// Never loses a sample: when some cannot be read it leaves the file as it is, and says so.
+    /// Never loses a sample: when some cannot be read it rebuilds nothing, and says so.
     ///
     /// # Errors
     /// As [`Options::open`](super::Options::open), but for [`Damaged`](ErrorKind::Damaged) and

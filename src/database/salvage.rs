@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Database;
 use super::failure::damaged;
 use super::fresh::Fresh;
 use super::source::{Found, Source};
+use super::{Database, Snapshot};
 use crate::error::Result;
 use crate::proceed::{Proceed, told};
 
@@ -35,9 +35,10 @@ pub struct SalvagedRow {
 pub struct SalvageReport {
     /// Samples in the new file.
     pub samples: u64,
-    /// Samples that are lost, also those of which nothing is left but that they were counted.
+    /// Samples that are lost, also those of which nothing is left but that they were counted; at least so many, since doubtful ones may
+    /// be others. Where the tables do not say how many there were, a note says so, and it is those whose place was seen.
     pub lost: u64,
-    /// Commits that were in the log and are lost, at least.
+    /// Commits that were in the log and are lost, at least. The samples are as they were before these.
     pub lost_commits: u64,
     /// Samples that have the status they were last stored with, since their true one is lost, or that no table leads to any
     /// more, so that they may be older versions of themselves; some of both may have been deleted.
@@ -55,6 +56,26 @@ impl SalvageReport {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.lost == 0 && self.lost_commits == 0 && self.doubtful == 0 && self.notes.is_empty()
+    }
+
+    /// Compares what there is with how many samples there were, if that is known.
+    fn count_what_left_no_trace(&mut self, counted: Option<u64>, once: Option<u64>) {
+        let Some(counted) = counted else {
+            let once = once.map(|samples| format!("; a commit that was found had {samples}"));
+            let once = once.unwrap_or_default();
+            self.notes.push(format!(
+                "how many samples there were, so that more may be lost than were seen{once}"
+            ));
+            return;
+        };
+        let without_trace = counted.saturating_sub(self.samples + self.lost);
+        if without_trace > 0 {
+            self.lost += without_trace;
+            let at_least = if self.doubtful > 0 { "at least " } else { "" };
+            self.notes.push(format!(
+                "{at_least}{without_trace} samples, which were counted and left no trace"
+            ));
+        }
     }
 
     /// Notes a sample that is lost or doubtful.
@@ -95,6 +116,7 @@ impl Database {
             fresh: Fresh::create(to, false, OPERATION)?,
             report: SalvageReport::default(),
             lost: BTreeMap::new(),
+            before: None,
         };
         saving.fresh.fields = source.fields();
         // What is wrong with all tables is known by now, and so that names will be needed.
@@ -106,12 +128,18 @@ impl Database {
         let leaves = source.leaves();
         for leaf in 0..leaves {
             tell(start + leaf as f64 / leaves as f64 * (0.95 - start))?;
-            source.leaf(leaf, &mut |row, found| saving.add(row, found, false))?;
+            if !source.has_planes(leaf) {
+                source.look_everywhere(&|_| {
+                    tell(start + leaf as f64 / leaves as f64 * (0.95 - start))
+                })?;
+            }
+            source.leaf(leaf, &mut |row, found| saving.add(row, found))?;
         }
-        source.late(&mut |row, found| saving.add(row, found, false))?;
+        source.late(&mut |row, found| saving.add(row, found))?;
         if source.is_incomplete() {
             source.look_everywhere(&|fraction| tell(0.95 + fraction * 0.04))?;
-            source.strays(&mut |row, found| saving.add(row, found, true))?;
+            saving.before = saving.fresh.snapshot()?;
+            source.strays(&mut |row, found| saving.add(row, found))?;
         }
         let report = saving.finish(from, &source)?;
         // It is there, whatever the answer is.
@@ -126,15 +154,19 @@ struct Saving {
     report: SalvageReport,
     /// The first samples that are lost, by row: until they are found after all.
     lost: BTreeMap<u64, SalvagedRow>,
+    /// What the tables had, once strays are added: none of these takes the place of one of those.
+    before: Option<Snapshot>,
 }
 
 impl Saving {
-    /// Takes what a row turned out to be; the sample of a stray one only when there is none of its id.
-    fn add(&mut self, row: u64, found: Found, is_stray: bool) -> Result<()> {
+    /// Takes what a row turned out to be.
+    fn add(&mut self, row: u64, found: Found) -> Result<()> {
         let sample = match found {
             Found::Sample(sample) => sample,
             Found::Doubtful(sample, why) => {
-                if is_stray && self.fresh.has(sample.id())? {
+                if let Some(before) = &self.before
+                    && before.retrieve(sample.id())?.is_some()
+                {
                     return Ok(());
                 }
                 let id = Some(sample.id().to_owned());
@@ -160,21 +192,16 @@ impl Saving {
             mut fresh,
             mut report,
             lost,
+            before,
         } = self;
+        drop(before);
         report.lost = source.lost().len();
         report.lost_rows = lost.into_values().collect();
         report.lost_commits = source.lost_commits;
         report.notes = source.notes();
         report.samples = fresh.stored()?;
-        let counted = source.samples().filter(|_| !report.is_whole());
-        let without_trace = counted.map_or(0, |counted| {
-            counted.saturating_sub(report.samples + report.lost)
-        });
-        if without_trace > 0 {
-            report.lost += without_trace;
-            report.notes.push(format!(
-                "{without_trace} samples were counted, and nothing of them was found"
-            ));
+        if !report.is_whole() {
+            report.count_what_left_no_trace(source.samples(), source.samples_once());
         }
         if report.samples == 0 && !report.is_whole() && report.lost_rows.is_empty() {
             let reason = report.notes.first().map_or("", String::as_str);

@@ -4,6 +4,8 @@
 //! [`crate::docs::file_format`]; a change here is a change there. How values are read and written is
 //! each index's own file; no file but this one names a table.
 
+use std::ops::Range;
+
 use redb::{ReadOnlyTable, ReadTransaction, Table, WriteTransaction};
 use twox_hash::XxHash3_64;
 
@@ -222,6 +224,13 @@ pub(super) fn unseal(kind: Kind, key: u64, sealed: &[u8]) -> Result<&[u8]> {
     }
     Err(damaged("read the database", "a checksum does not hold")
         .with_subject(format!("table {}, key {key}", kind.name())))
+}
+
+/// The first of these keys under which the seal of this value holds.
+pub(super) fn key_of(kind: Kind, sealed: &[u8], mut keys: Range<u64>) -> Option<u64> {
+    let (bytes, sum) = sealed.split_last_chunk::<SEAL_BYTES>()?;
+    let place = u64::from_le_bytes(*sum) ^ XxHash3_64::oneshot(bytes);
+    keys.find(|key| XxHash3_64::oneshot(&kind.summary_key(*key).to_le_bytes()) == place)
 }
 
 /// The bytes under a seal that holds, when they must be exactly `N`.

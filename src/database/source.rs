@@ -26,13 +26,14 @@ use super::disk::{Access, Disk, FileDisk};
 use super::failure::{Context, damaged, file_failure, guard, open_failure};
 use super::fields::read_definitions;
 use super::header::{self, HALF_BYTES, Head, Layout};
+use super::journal::{self, Operation};
 use super::leaves;
 use super::log::Log;
 use super::overlay::Overlay;
 use super::pipelines::Entry;
 use super::planes::Planes;
 use super::record::{self, status_of};
-use super::schema::{Kind, SEAL_BYTES, STATUS_ROWS, definition, missing, unseal};
+use super::schema::{Kind, SEAL_BYTES, STATUS_ROWS, definition, key_of, missing, unseal};
 use super::state::{State, read_state};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
@@ -47,6 +48,10 @@ const CACHE_BYTES: usize = 64 << 20;
 /// Why a sample is doubtful.
 const OLD_STATUS: &str = "its status is the one it was last stored with";
 const STRAY: &str = "it was found outside the tables, and may be an older version, or deleted";
+const OLD_PLANES: &str =
+    "its status was found outside the tables, and may be an older one, or it deleted";
+const LATE: &str = "it is from the log, and the tables do not say how much of that they have";
+const NAMELESS: &str = "the name of its pipeline is lost";
 
 type Table = ReadOnlyTable<u64, &'static [u8]>;
 
@@ -62,15 +67,16 @@ pub(super) struct Source {
     /// The state that the tables have, if it can be read.
     state: Option<State>,
     layout: Option<Layout>,
-    /// Whether the log has anything beyond the tables, and what.
-    is_late: bool,
     late: Late,
+    /// What is doubtful about the samples that it adds.
+    late_doubt: Option<&'static str>,
     /// Rows that were shown with a sample, and without one.
     seen: RoaringTreemap,
     lost: RoaringTreemap,
     /// What is anywhere in the file, once it was looked for.
     strays: Option<Arc<Strays>>,
-    names: BTreeMap<u32, Arc<str>>,
+    /// Those that were asked for, and whether they are the true ones.
+    names: BTreeMap<u32, (Arc<str>, bool)>,
     /// What could not be read at all, in words.
     notes: Vec<String>,
     gaps: Vec<Gap>,
@@ -153,8 +159,12 @@ impl Source {
                     .with_message("nothing was ever stored in it"));
             }
             Err(error) if error.kind() == ErrorKind::Damaged => {
-                notes.push(format!("the header, and so what only the log has: {error}"));
-                None
+                let layout = header::rescue(&*disk);
+                notes.push(match layout {
+                    Some(_) => format!("a part of the header: {error}"),
+                    None => format!("the header, and so what only the log has: {error}"),
+                });
+                layout
             }
             Err(error) => return Err(error),
         };
@@ -187,8 +197,8 @@ impl Source {
             rows: 0,
             state: None,
             layout,
-            is_late: false,
             late: Late::default(),
+            late_doubt: None,
             seen: RoaringTreemap::new(),
             lost: RoaringTreemap::new(),
             strays: None,
@@ -204,10 +214,14 @@ impl Source {
     }
 
     /// The fields that have an index, if that can be read: it costs no sample when not.
-    pub(super) fn fields(&self) -> Vec<Field> {
+    pub(super) fn fields(&mut self) -> Vec<Field> {
         let read = || read_definitions(self.summary.as_ref().ok_or_else(gone)?, 0);
         let indexes = guard(OPERATION, read).unwrap_or_else(|error| {
             tracing::warn!(name: "indexes_lost", %error, "indexes of fields are not made again");
+            if self.is_incomplete() {
+                self.notes
+                    .push("which fields have indexes; make those again".to_owned());
+            }
             Vec::new()
         });
         indexes.into_iter().map(|index| index.field).collect()
@@ -248,12 +262,54 @@ impl Source {
                 return;
             }
         };
-        self.is_late = !records.is_empty();
         for record in records {
             if let Err(error) = self.late.apply(&record.payload) {
                 let number = record.number;
                 self.notes
                     .push(format!("commit {number} of the log: {error}"));
+                self.lost_commits += 1;
+            }
+        }
+    }
+
+    /// Gathers all that the log has, since the tables do not say how much of it they have. What it did is done again then.
+    fn read_log_without_mark(&mut self, strays: &Strays) {
+        let Some(layout) = self.layout else {
+            return;
+        };
+        let records = guard(OPERATION, || Log::find_all(Arc::clone(&self.disk), layout));
+        let records = match records {
+            Ok(records) => records,
+            Err(error) => {
+                self.notes.push(format!("the log: {error}"));
+                return;
+            }
+        };
+        let operations = records
+            .iter()
+            .flat_map(|record| journal::operations(&record.payload));
+        let inserted: Vec<&[u8]> = operations
+            .filter_map(|operation| match operation {
+                Ok(Operation::Insert(sealed)) => Some(sealed),
+                _ => None,
+            })
+            .collect();
+        // Rows are given out in order, and a seal says whether a row is the right one.
+        let rows = strays.rows().max().map_or(0, |row| row + 1) + inserted.len() as u64;
+        let first_row = inserted
+            .first()
+            .map_or(Some(rows), |sealed| key_of(Kind::Row, sealed, 0..rows));
+        let Some(first_row) = first_row else {
+            self.notes.push("which rows the log is about".to_owned());
+            return;
+        };
+        // The names that it has are the first only if it has every commit.
+        let has_all = records.first().is_some_and(|record| record.number == 1);
+        let first_name = if has_all { 0 } else { u64::from(u32::MAX) + 1 };
+        self.late = Late::behind(first_row, first_name);
+        self.late_doubt = Some(LATE);
+        for record in records {
+            if self.late.apply(&record.payload).is_err() {
                 self.lost_commits += 1;
             }
         }
@@ -288,18 +344,29 @@ impl Source {
     ) -> Result<()> {
         let read = || leaves::read::<Planes>(self.status.as_ref().ok_or_else(gone)?, leaf);
         match guard(OPERATION, read) {
-            Ok(planes) => self.leaf_by_planes(leaf, &planes, each),
+            Ok(planes) => self.leaf_by_planes(leaf, &planes, None, each),
             Err(error) => {
                 Gap::add(&mut self.gaps, "statuses", leaf, &error);
-                self.leaf_by_records(leaf, each)
+                let strays = self.strays.clone();
+                match strays.as_ref().and_then(|strays| strays.planes_of(leaf)) {
+                    Some(planes) => self.leaf_by_planes(leaf, planes, Some(OLD_PLANES), each),
+                    None => self.leaf_by_records(leaf, each),
+                }
             }
         }
+    }
+
+    /// Whether the planes of a leaf can be read, so that [`leaf`](Self::leaf) needs nothing else.
+    pub(super) fn has_planes(&self, leaf: u64) -> bool {
+        let read = || leaves::read::<Planes>(self.status.as_ref().ok_or_else(gone)?, leaf);
+        guard(OPERATION, read).is_ok()
     }
 
     fn leaf_by_planes(
         &mut self,
         leaf: u64,
         planes: &Planes,
+        doubt: Option<&'static str>,
         each: &mut dyn FnMut(u64, Found) -> Result<()>,
     ) -> Result<()> {
         let first = leaf * STATUS_ROWS;
@@ -317,11 +384,10 @@ impl Source {
             if code == Some(0) || planes.code(row) == 0 {
                 continue;
             }
+            let is_replaced = planes.is_replaced(row) || (doubt.is_some() && self.is_apart(row));
             let sealed = match replaced {
                 Some(sealed) => Ok(sealed),
-                None if planes.is_replaced(row) => {
-                    guard(OPERATION, || value(self.replaced.as_ref(), row, row))
-                }
+                None if is_replaced => guard(OPERATION, || value(self.replaced.as_ref(), row, row)),
                 None => match planes.block_of(row) {
                     None => Err(missing(Kind::Row, row)),
                     Some(first) => {
@@ -339,10 +405,15 @@ impl Source {
                     }
                 },
             };
-            let found = self.found(row, code, sealed, None);
+            let found = self.found(row, code, sealed, doubt);
             each(row, found)?;
         }
         Ok(())
+    }
+
+    /// Whether a table has a record of a row apart from its block.
+    fn is_apart(&self, row: u64) -> bool {
+        guard(OPERATION, || value(self.replaced.as_ref(), row, row)).is_ok()
     }
 
     /// The same without the planes: every record there is counts, with the status that it keeps.
@@ -378,12 +449,23 @@ impl Source {
                 Gap::add(&mut self.gaps, "records", leaf, &error);
             }
         }
+        for row in self.late.replaced_rows(rows) {
+            if let Some(record) = self.late.replaced(row) {
+                sealed.insert(row, record.to_vec());
+            }
+        }
         for (row, record) in sealed {
             let code = self.late.code(row);
             if code == Some(0) {
                 continue;
             }
-            let record = self.late.replaced(row).map_or(record, <[u8]>::to_vec);
+            let stray = self
+                .strays
+                .as_ref()
+                .filter(|_| self.late.replaced(row).is_none());
+            let record = stray
+                .and_then(|strays| strays.replaced(row))
+                .unwrap_or(record);
             let doubt = code.is_none().then_some(OLD_STATUS);
             let found = self.found(row, code, Ok(record), doubt);
             each(row, found)?;
@@ -396,7 +478,7 @@ impl Source {
         for (row, sealed) in self.late.take_inserted() {
             let code = self.late.code(row);
             if code != Some(0) {
-                let found = self.found(row, code, Ok(sealed), None);
+                let found = self.found(row, code, Ok(sealed), self.late_doubt);
                 each(row, found)?;
             }
         }
@@ -422,14 +504,16 @@ impl Source {
         &self.lost
     }
 
-    /// How many samples there were, if that is known and not changed by what the log has.
+    /// How many samples there were, if the tables say so.
     pub(super) fn samples(&self) -> Option<u64> {
-        let of_strays = self
-            .strays
-            .as_ref()
-            .and_then(|strays| strays.state.as_ref());
-        let state = self.state.as_ref().or(of_strays)?;
-        (!self.is_late).then(|| state.samples())
+        let state = self.state.as_ref().filter(|_| self.lost_commits == 0)?;
+        state.samples().checked_add_signed(self.late.balance)
+    }
+
+    /// How many samples a commit had whose state was found.
+    pub(super) fn samples_once(&self) -> Option<u64> {
+        let state = self.strays.as_ref()?.state.as_ref()?;
+        Some(state.samples())
     }
 
     /// Looks everywhere in the file for what the tables do not lead to, so that names that are lost are known from now on. `tell`
@@ -438,24 +522,22 @@ impl Source {
         if self.strays.is_none() {
             let base = self.layout.map_or(0, |layout| layout.base);
             let strays = Strays::find(Arc::clone(&self.disk), base, tell)?;
-            if self.state.is_none()
-                && let Some(state) = &strays.state
-            {
-                self.read_log(state);
+            if self.state.is_none() {
+                self.read_log_without_mark(&strays);
             }
             self.strays = Some(Arc::new(strays));
         }
         Ok(())
     }
 
-    /// Shows `each` the samples that [`look_everywhere`](Self::look_everywhere) has found and that were not shown yet, from the last
-    /// row to the first. Of two with the same id the first is the newer one.
+    /// Shows `each` the samples that [`look_everywhere`](Self::look_everywhere) has found and that were not shown yet, in order of row. Of
+    /// two with the same id the second is the newer one.
     pub(super) fn strays(&mut self, each: &mut dyn FnMut(u64, Found) -> Result<()>) -> Result<()> {
         let Some(strays) = self.strays.clone() else {
             return Ok(());
         };
         let (mut block, mut planes) = (None, None);
-        for row in strays.rows().iter().rev() {
+        for row in strays.rows() {
             let is_beyond = self.state.is_some() && row >= self.rows;
             if is_beyond || self.seen.contains(row) {
                 continue;
@@ -465,7 +547,7 @@ impl Source {
                 let read = || leaves::read::<Planes>(self.status.as_ref().ok_or_else(gone)?, leaf);
                 planes = Some((leaf, guard(OPERATION, read).ok()));
             }
-            let planes = planes.as_ref().and_then(|(_, planes)| planes.as_ref());
+            let planes: Option<&Planes> = planes.as_ref().and_then(|(_, planes)| planes.as_ref());
             let code = match planes {
                 // What they have is lost, or was shown; what they do not have was deleted.
                 Some(_) if !self.lost.contains(row) => continue,
@@ -473,8 +555,11 @@ impl Source {
                 None => strays.code(row),
             };
             let code = self.late.code(row).or(code);
-            let replaced = self.late.replaced(row).map(<[u8]>::to_vec);
-            let sealed = replaced.or_else(|| strays.record(row, &mut block));
+            let is_in_block = planes.is_some_and(|planes| !planes.is_replaced(row));
+            let late = self.late.replaced(row).map(<[u8]>::to_vec);
+            let sealed = late
+                .or_else(|| strays.replaced(row).filter(|_| !is_in_block))
+                .or_else(|| strays.in_block(row, &mut block));
             if let Some(sealed) = sealed
                 && code != Some(0)
             {
@@ -501,10 +586,10 @@ impl Source {
             }
         };
         match self.decode(row, code, &sealed) {
-            Ok(sample) => {
+            Ok((sample, is_named)) => {
                 self.seen.insert(row);
                 self.lost.remove(row);
-                match doubt {
+                match doubt.or((!is_named).then_some(NAMELESS)) {
                     Some(doubt) => Found::Doubtful(sample, doubt),
                     None => Found::Sample(sample),
                 }
@@ -521,38 +606,40 @@ impl Source {
         }
     }
 
-    fn decode(&mut self, row: u64, code: Option<u8>, sealed: &[u8]) -> Result<Sample> {
+    /// A sample, and whether the name of its pipeline is known.
+    fn decode(&mut self, row: u64, code: Option<u8>, sealed: &[u8]) -> Result<(Sample, bool)> {
         let bytes: Arc<[u8]> = unseal(Kind::Row, row, sealed)?.into();
         let header = record::header(&bytes)?;
         let status = code.and_then(status_of).flatten().unwrap_or(header.status);
-        let name = self.name(header.pipeline);
-        record::decode(&bytes, &bytes, status, |_| Ok(name))
+        let (name, is_known) = self.name(header.pipeline);
+        let sample = record::decode(&bytes, &bytes, status, |_| Ok(name))?;
+        Ok((sample, is_known))
     }
 
-    /// The name of a pipeline, or one that says that it is lost.
-    fn name(&mut self, number: u32) -> Arc<str> {
-        if let Some(name) = self.names.get(&number) {
-            return Arc::clone(name);
+    /// The name of a pipeline, or one that says that it is lost; and which of the two.
+    fn name(&mut self, number: u32) -> (Arc<str>, bool) {
+        if let Some((name, is_known)) = self.names.get(&number) {
+            return (Arc::clone(name), *is_known);
         }
         let name = match self.late.name(number) {
-            Some(name) => Arc::clone(name),
+            Some(name) => (Arc::clone(name), true),
             None => {
                 let read = || Entry::read(self.summary.as_ref().ok_or_else(gone)?, number);
                 let stray = self.strays.as_ref();
                 let stray = stray.and_then(|strays| strays.names.get(&number));
                 match (guard(OPERATION, read), stray) {
-                    (Ok(entry), _) => entry.name,
+                    (Ok(entry), _) => (entry.name, true),
                     // It is the same in every version.
-                    (Err(_), Some(name)) => Arc::clone(name),
+                    (Err(_), Some(name)) => (Arc::clone(name), true),
                     (Err(error), None) => {
                         self.notes
                             .push(format!("the name of pipeline {number}: {error}"));
-                        format!("lost-pipeline-{number}").into()
+                        (format!("lost-pipeline-{number}").into(), false)
                     }
                 }
             }
         };
-        self.names.insert(number, Arc::clone(&name));
+        self.names.insert(number, name.clone());
         name
     }
 }

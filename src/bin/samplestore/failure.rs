@@ -149,7 +149,9 @@ impl From<Error> for Failure {
             ),
             ErrorKind::NeedsRepair => (
                 Code::Error,
-                Some("its last writer was killed; make the file writable, and it is repaired"),
+                Some(
+                    "its last writer did not close it; make the file writable, and it is repaired",
+                ),
             ),
             _ => (Code::Error, None),
         };

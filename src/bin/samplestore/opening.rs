@@ -139,7 +139,7 @@ impl Db {
         match error.kind() {
             ErrorKind::Locked => Ok(options.open(path)?),
             ErrorKind::NeedsRepair => Err(Failure::from(error).with_hint(
-                "its last writer was killed; samplestore repair finishes what it began",
+                "its last writer did not close it; samplestore repair finishes what it began, or says what helps",
             )),
             _ => Err(self.refused(error)),
         }

@@ -1,6 +1,7 @@
 //! [`Late`]: what the log has beyond the tables, gathered in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -21,6 +22,8 @@ pub(super) struct Late {
     inserted: Vec<Box<[u8]>>,
     /// The sealed records that rows have got since.
     replaced: BTreeMap<u64, Box<[u8]>>,
+    /// How many samples more there are by these commits, or fewer.
+    pub(super) balance: i64,
     /// By chunk, the places that have got each status code since, 0 when they were deleted.
     codes: BTreeMap<u64, [RoaringBitmap; 8]>,
 }
@@ -28,9 +31,14 @@ pub(super) struct Late {
 impl Late {
     /// Nothing, behind this state.
     pub(super) fn new(state: &State) -> Self {
+        Self::behind(state.next_row, state.next_pipeline)
+    }
+
+    /// Nothing, behind a state that has so many rows and pipelines.
+    pub(super) fn behind(first_row: u64, first_name: u64) -> Self {
         Self {
-            first_row: state.next_row,
-            first_name: state.next_pipeline,
+            first_row,
+            first_name,
             ..Self::default()
         }
     }
@@ -40,7 +48,10 @@ impl Late {
         for operation in journal::operations(payload) {
             match operation? {
                 Operation::Pipeline(name) => self.names.push(name.into()),
-                Operation::Insert(record) => self.inserted.push(record.into()),
+                Operation::Insert(record) => {
+                    self.balance += 1;
+                    self.inserted.push(record.into());
+                }
                 Operation::Replace(row, record) => {
                     self.replaced.insert(row, record.into());
                     let place = (row % CHUNK_ROWS) as u32;
@@ -50,6 +61,9 @@ impl Late {
                     }
                 }
                 Operation::Move(chunk, rows, code) => {
+                    if code == 0 {
+                        self.balance -= rows.len() as i64;
+                    }
                     let codes = self.codes.entry(chunk).or_default();
                     codes.iter_mut().for_each(|places| *places -= &rows);
                     let of_code = codes.get_mut(usize::from(code));
@@ -77,6 +91,11 @@ impl Late {
     /// The sealed record that a row of the tables has got since.
     pub(super) fn replaced(&self, row: u64) -> Option<&[u8]> {
         self.replaced.get(&row).map(|record| &**record)
+    }
+
+    /// Of these rows of the tables, those that have got a record since.
+    pub(super) fn replaced_rows(&self, rows: Range<u64>) -> Vec<u64> {
+        self.replaced.range(rows).map(|(row, _)| *row).collect()
     }
 
     /// Takes the new rows with their sealed records.

@@ -5,7 +5,7 @@
 //! the tables: every page of the file is looked at as if it were a leaf of redb's (its design is in redb's
 //! `docs/design.md`), and what has a seal that holds is one. What cannot be told is whether a tree still led to it when
 //! the file was whole: pages that were given up keep what they had until they are used again. So a sample that is found here may be an older version of itself,
-//! or have been deleted.
+//! or have been deleted. And what a sample holds may look like a page: nothing is looked for within a record whose seal holds.
 
 use std::collections::{BTreeMap, btree_map};
 use std::io;
@@ -21,7 +21,7 @@ use crate::database::header::PAGE_BYTES;
 use crate::database::ids::ROWS_MAX;
 use crate::database::leaves::Leaf;
 use crate::database::pipelines::Entry;
-use crate::database::planes::{ANY_STATUS, Planes};
+use crate::database::planes::Planes;
 use crate::database::schema::{Kind, LEAF_BYTES, SEAL_BYTES, STATUS_ROWS, unseal, unseal_exact};
 use crate::database::state::State;
 use crate::error::Result;
@@ -36,6 +36,9 @@ const HEADER_BYTES: usize = 4;
 const END_BYTES: usize = 4;
 const KEY_BYTES: usize = 8;
 
+/// No leaf is larger: a sample of the greatest size that any file takes, and then some.
+const LEAF_BYTES_MAX: u64 = 600 << 20;
+
 /// Where values lie in the file, by what they belong to. Some dozen bytes for each block and for each record apart from one.
 pub(super) struct Strays {
     disk: Arc<dyn Disk>,
@@ -43,10 +46,22 @@ pub(super) struct Strays {
     blocks: BTreeMap<u64, StrayBlock>,
     /// By row.
     replaced: BTreeMap<u64, Place>,
-    status: BTreeMap<u64, (u32, Planes)>,
+    status: BTreeMap<u64, (Age, Planes)>,
     pub(super) names: BTreeMap<u32, Arc<str>>,
     /// That of the last commit that there is one of.
     pub(super) state: Option<State>,
+    /// Where sealed values lie that a page may begin within: those of the last leaf.
+    sealed: Vec<Range<u64>>,
+    /// So many bytes may still be read again for leaves that do not lie in one window.
+    to_read: u64,
+}
+
+/// What tells versions of a leaf of the planes apart: the greater, the newer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Age {
+    rows: u64,
+    deleted: usize,
+    codes: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -55,10 +70,19 @@ struct Place {
     len: usize,
 }
 
+impl Place {
+    fn end(self) -> u64 {
+        self.offset + self.len as u64
+    }
+}
+
 struct StrayBlock {
     place: Place,
     rows: u64,
+    /// Those whose seal holds.
     records: u64,
+    /// Whether none is there whose seal does not hold.
+    is_whole: bool,
 }
 
 impl Strays {
@@ -77,6 +101,8 @@ impl Strays {
             status: BTreeMap::new(),
             names: BTreeMap::new(),
             state: None,
+            sealed: Vec::new(),
+            to_read: len.saturating_mul(2),
         };
         let mut window = Vec::new();
         let mut start = base;
@@ -95,6 +121,10 @@ impl Strays {
 
     /// Looks at the page that begins here. `rest` are the bytes behind that are at hand, and so many there are in all.
     fn page(&mut self, offset: u64, rest: &[u8], there: u64) {
+        let is_within = |value: &Range<u64>| value.start < offset && offset < value.end;
+        if self.sealed.iter().any(is_within) {
+            return;
+        }
         let Some(entries) = entries(rest, there) else {
             return;
         };
@@ -103,6 +133,10 @@ impl Strays {
         let bytes = match rest.get(..end) {
             Some(bytes) => bytes,
             None => {
+                let Some(left) = self.to_read.checked_sub(end as u64) else {
+                    return;
+                };
+                self.to_read = left;
                 far.resize(end, 0);
                 if self.disk.read(offset, &mut far).is_err() {
                     return;
@@ -110,6 +144,7 @@ impl Strays {
                 &far
             }
         };
+        self.sealed.retain(|value| value.end > offset);
         for (key, range) in entries {
             let place = Place {
                 offset: offset + range.start as u64,
@@ -129,30 +164,32 @@ impl Strays {
             return self.planes(key, Planes::decode(bytes));
         }
         if unseal(Kind::Row, key, value).is_ok() {
+            self.sealed.push(place.offset..place.end());
             self.replaced.insert(key, place);
         } else if let Ok(block) = Block::new(key, value) {
             self.block(key, &block, place);
         }
     }
 
-    /// A version of a leaf: the one with the most samples is taken for the newest, and of those the one whose samples have come
-    /// furthest.
+    /// A version of a leaf. Rows are given out in order and never come back, so the one that has more of them, and of these more that were
+    /// deleted, is the newer one; beyond that the one whose samples have come furthest is taken for it.
     fn planes(&mut self, leaf: u64, planes: Planes) {
-        let rows = leaf * STATUS_ROWS..(leaf + 1) * STATUS_ROWS;
-        let live: u32 = planes
-            .matching(ANY_STATUS)
-            .map(u64::count_ones)
-            .iter()
-            .sum();
-        let codes: u32 = rows.map(|row| u32::from(planes.code(row))).sum();
-        let progress = live * 8 * STATUS_ROWS as u32 + codes;
+        let first = leaf * STATUS_ROWS;
+        let is_given = |row: &u64| planes.code(*row) != 0 || planes.block_of(*row) == Some(*row);
+        let end = (first..first + STATUS_ROWS).rfind(is_given);
+        let rows = first..end.map_or(first, |last| last + 1);
+        let age = Age {
+            rows: rows.end - first,
+            deleted: rows.clone().filter(|row| planes.code(*row) == 0).count(),
+            codes: rows.map(|row| u64::from(planes.code(row))).sum(),
+        };
         match self.status.entry(leaf) {
-            btree_map::Entry::Occupied(mut entry) if entry.get().0 < progress => {
-                entry.insert((progress, planes));
+            btree_map::Entry::Occupied(mut entry) if entry.get().0 < age => {
+                entry.insert((age, planes));
             }
             btree_map::Entry::Occupied(_) => {}
             btree_map::Entry::Vacant(entry) => {
-                entry.insert((progress, planes));
+                entry.insert((age, planes));
             }
         }
     }
@@ -163,20 +200,28 @@ impl Strays {
             return;
         }
         let rows = first..first + block.len();
-        let Some(some) = rows.clone().find(|row| block.get(*row).is_some()) else {
+        let sealed: Vec<_> = rows
+            .clone()
+            .filter_map(|row| block.record(row).ok())
+            .collect();
+        let (Some(one), Some(other)) = (sealed.first(), sealed.last()) else {
             return;
         };
-        if block.record(some).is_err() {
-            return;
-        }
+        // From the first record to the last one; what is between two whose seals hold is no page either.
+        let records = block.bytes();
+        let start = place.end() - records.len() as u64;
+        let at = |byte: *const u8| start + (byte.addr() - records.as_ptr().addr()) as u64;
+        self.sealed
+            .push(at(one.as_ptr())..at(other.as_ptr()) + other.len() as u64);
+        let records = sealed.len() as u64;
         let found = StrayBlock {
             place,
             rows: block.len(),
-            records: rows.filter(|row| block.get(*row).is_some()).count() as u64,
+            records,
+            is_whole: rows.filter(|row| block.get(*row).is_some()).count() as u64 == records,
         };
-        let is_newer = |known: &StrayBlock| {
-            (known.rows, u64::MAX - known.records) < (found.rows, u64::MAX - found.records)
-        };
+        let age = |block: &StrayBlock| (block.is_whole, block.rows, u64::MAX - block.records);
+        let is_newer = |known: &StrayBlock| age(known) < age(&found);
         if self.blocks.get(&first).is_none_or(is_newer) {
             self.blocks.insert(first, found);
         }
@@ -195,6 +240,16 @@ impl Strays {
         {
             self.names.insert(number, entry.name);
         }
+    }
+
+    /// The planes of a leaf, if they were found.
+    pub(super) fn planes_of(&self, leaf: u64) -> Option<&Planes> {
+        self.status.get(&leaf).map(|(_, planes)| planes)
+    }
+
+    /// The sealed record of a row that lies apart from its block.
+    pub(super) fn replaced(&self, row: u64) -> Option<Vec<u8>> {
+        self.read(*self.replaced.get(&row)?)
     }
 
     /// The status code of a row, 0 if it was deleted, as far as its leaf was found and says so: rows are given out in order, and one
@@ -218,11 +273,8 @@ impl Strays {
         rows
     }
 
-    /// The sealed record of a row: the one that lies apart, if there is one. `last` is the block that was read last.
-    pub(super) fn record(&self, row: u64, last: &mut Option<(u64, Vec<u8>)>) -> Option<Vec<u8>> {
-        if let Some(place) = self.replaced.get(&row) {
-            return self.read(*place);
-        }
+    /// The sealed record of a row in its block. `last` is the block that was read last.
+    pub(super) fn in_block(&self, row: u64, last: &mut Option<(u64, Vec<u8>)>) -> Option<Vec<u8>> {
         // Blocks are joined and begun anew, so that others may begin between the one that has it and the row.
         let reach = row.saturating_sub(STATUS_ROWS)..=row;
         for (first, block) in self.blocks.range(reach).rev() {
@@ -262,10 +314,11 @@ fn entries(bytes: &[u8], there: u64) -> Option<Vec<(u64, Range<usize>)>> {
     for (end, key) in ends.as_chunks().0.iter().zip(keys.as_chunks().0) {
         let (end, key) = (u32::from_le_bytes(*end) as usize, u64::from_le_bytes(*key));
         let is_next = entries.last().is_none_or(|(last, _)| *last < key);
-        if !is_next || end <= start || end as u64 > there {
+        if !is_next || end <= start || end as u64 > LEAF_BYTES_MAX || start as u64 >= there {
             return None;
         }
-        entries.push((key, start..end));
+        // Of the last one a part may be left.
+        entries.push((key, start..end.min(there as usize)));
         start = end;
     }
     Some(entries)
@@ -278,6 +331,93 @@ fn read_what_can_be(disk: &dyn Disk, start: u64, out: &mut [u8]) {
         for (at, page) in (start..).step_by(PAGE).zip(out.chunks_mut(PAGE)) {
             if read(at, page).is_err() {
                 page.fill(0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::database::disk::memory::MemoryDisk;
+    use crate::database::schema::seal;
+
+    fn found(bytes: Vec<u8>) -> Strays {
+        Strays::find(Arc::new(MemoryDisk::of(bytes)), 0, &|_| Ok(())).unwrap()
+    }
+
+    /// A leaf with these entries, in whole pages.
+    fn leaf(entries: &[(u64, Vec<u8>)]) -> Vec<u8> {
+        let count = entries.len() as u16;
+        let mut page = vec![LEAF, 0];
+        page.extend(count.to_le_bytes());
+        let mut end = HEADER_BYTES + entries.len() * (END_BYTES + KEY_BYTES);
+        for (_, value) in entries {
+            end += value.len();
+            page.extend((end as u32).to_le_bytes());
+        }
+        for (key, _) in entries {
+            page.extend(key.to_le_bytes());
+        }
+        for (_, value) in entries {
+            page.extend(value);
+        }
+        page.resize(page.len().next_multiple_of(PAGE), 0);
+        page
+    }
+
+    #[test]
+    fn a_record_is_found_in_a_leaf_of_many_pages_also_beyond_a_window() {
+        let sealed = |row: u64, bytes: usize| {
+            let mut value = vec![row as u8; bytes];
+            seal(Kind::Row, row, &mut value);
+            value
+        };
+        let mut bytes = vec![0; WINDOW_BYTES - PAGE];
+        bytes.extend(leaf(&[(7, sealed(7, 40)), (9, sealed(9, 3 * PAGE))]));
+        bytes.extend(leaf(&[(3, sealed(4, 40)), (11, sealed(11, 1))]));
+        let strays = found(bytes);
+        assert_eq!(strays.rows().iter().collect::<Vec<_>>(), [7, 9, 11]);
+        assert_eq!(strays.replaced(9).unwrap(), sealed(9, 3 * PAGE));
+        assert_eq!(strays.replaced(3), None);
+    }
+
+    #[test]
+    fn pages_that_say_they_reach_to_the_end_are_read_a_bounded_number_of_times() {
+        let pages = 4 * WINDOW_BYTES / PAGE;
+        let mut bytes = Vec::new();
+        for page in 0..pages {
+            let mut one = vec![LEAF, 0, 1, 0];
+            one.extend((((pages - page) * PAGE) as u32).to_le_bytes());
+            one.extend(5_u64.to_le_bytes());
+            one.resize(PAGE, 0x11);
+            bytes.extend(one);
+        }
+        let len = bytes.len() as u64;
+        let strays = found(bytes);
+        assert!(strays.rows().is_empty() && strays.to_read < len);
+    }
+
+    proptest! {
+        #[test]
+        fn any_pages_are_looked_at_without_a_panic(
+            pages in vec((0..3_u8, 0..6_u16, vec(0..9_000_u32, 0..6), vec(0..9_000_u64, 0..6), vec(any::<u8>(), 0..200)), 0..5)
+        ) {
+            let mut bytes = Vec::new();
+            for (kind, count, ends, keys, rest) in pages {
+                bytes.extend([kind, 0]);
+                bytes.extend(count.to_le_bytes());
+                ends.iter().for_each(|end| bytes.extend(end.to_le_bytes()));
+                keys.iter().for_each(|key| bytes.extend(key.to_le_bytes()));
+                bytes.extend(rest);
+                bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+            }
+            let strays = found(bytes);
+            for row in strays.rows() {
+                let _ = (strays.code(row), strays.replaced(row), strays.in_block(row, &mut None));
             }
         }
     }

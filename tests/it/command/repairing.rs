@@ -172,8 +172,23 @@ fn of_a_file_that_was_cut_off_salvage_saves_what_is_left() {
         assert!(all == 5_006 || count("lost") == 0, "{report}");
         assert_eq!(shell.run(["check", "-d", to]).code, 0);
         fs::remove_file(to).unwrap();
+        let table = shell.run(["salvage", to, "-f", "table"]).data;
+        assert!(
+            table.contains("\ndoubtful: ") && table.contains(" more, which -f json lists"),
+            "{table}"
+        );
+        assert!(table.lines().count() < 70, "{table}");
+        fs::remove_file(to).unwrap();
     }
-    fs::write(shell.db(), &whole[..head + 4_096]).unwrap();
+    // Nothing but the log; and not even that.
+    let mut rest = whole[..head + 4_096].to_vec();
+    fs::write(shell.db(), &rest).unwrap();
+    let saved = shell.run(["salvage", to]);
+    assert_eq!(saved.code, 3, "{saved:?}");
+    assert_eq!(json(&saved.data)["doubtful"], 5_000, "{saved:?}");
+    fs::remove_file(to).unwrap();
+    rest[4_096..head].fill(0);
+    fs::write(shell.db(), &rest).unwrap();
     let refused = shell.run(["salvage", to]);
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(

@@ -53,7 +53,7 @@ fn table(output: &mut Output, report: &RepairReport) -> Result<(), Failure> {
     let outcome = match report.outcome {
         RepairOutcome::Sound => "nothing is wrong",
         RepairOutcome::Rebuilt => "indexes and counters were rebuilt; no sample is lost",
-        _ => "samples cannot be read; the file is as it was",
+        _ => "samples cannot be read; the others are as they were",
     };
     writeln!(output, "{:<16}  {outcome}", "outcome")?;
     if let Some(reason) = &report.reason {

@@ -7,7 +7,7 @@ use clap::Args;
 use samplestore::{Database, SalvageReport, SalvagedRow};
 use serde_json::json;
 
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, complaint};
 use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, escape};
@@ -17,6 +17,9 @@ const EXAMPLES: &str = "\
 Examples:
   samplestore -d damaged.db salvage saved.db
   samplestore -d damaged.db salvage saved.db -f json | jq .lost_rows";
+
+/// Rows of each kind that the table has.
+const ROWS_MAX: usize = 20;
 
 /// Copy what can be read of a damaged database into a new file, and list what is lost
 #[derive(Debug, Args)]
@@ -32,6 +35,9 @@ pub(crate) struct Salvage {
 
 impl Salvage {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        if self.to.as_os_str() == "-" {
+            return Err(Failure::usage("a database is no stream; name a file"));
+        }
         let progress = FractionProgress::new("salvaging");
         interrupt::watch()?;
         let salvaged = Database::salvage(db.path()?, &self.to, |fraction| progress.set(fraction));
@@ -46,7 +52,7 @@ impl Salvage {
         if report.is_whole() {
             return Ok(Code::Fine);
         }
-        words("error: not everything could be saved; the damaged file is as it was");
+        complaint("error: not everything could be saved; the damaged file is as it was");
         Ok(Code::Partly)
     }
 }
@@ -60,15 +66,21 @@ fn table(output: &mut Output, report: &SalvageReport) -> Result<(), Failure> {
     ] {
         writeln!(output, "{name:<16}  {count}")?;
     }
-    for note in &report.notes {
+    for note in report.notes.iter().take(ROWS_MAX) {
         writeln!(output, "unreadable: {}", escape(note))?;
+    }
+    if let more @ 1.. = report.notes.len().saturating_sub(ROWS_MAX) {
+        writeln!(output, "unreadable: {more} more, which -f json lists")?;
     }
     for (word, rows) in [
         ("lost", &report.lost_rows),
         ("doubtful", &report.doubtful_rows),
     ] {
-        for row in rows {
+        for row in rows.iter().take(ROWS_MAX) {
             writeln!(output, "{word}: {}", line(row))?;
+        }
+        if let more @ 1.. = rows.len().saturating_sub(ROWS_MAX) {
+            writeln!(output, "{word}: {more} more, which -f json lists")?;
         }
     }
     Ok(())
