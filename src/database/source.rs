@@ -1,10 +1,13 @@
 //! [`Source`]: the samples of a file, from its primary tables alone, as far as they can be read.
 //!
 //! Records, status planes and the names of pipelines say everything; no index is looked at. What the log
-//! has beyond the tables is added in memory, so that the file needs no repair, and stays as it is. Where a leaf of the
+//! has beyond the tables is added in memory (`source/end.rs`), so that the file needs no repair, and stays as it is. Where a leaf of the
 //! planes cannot be read, the status that each record keeps stands in for it: then samples that were deleted may come back. And what no
-//! tree leads to is looked for everywhere, on demand (`source/strays.rs`). What is made of the samples is `reindex.rs` and `salvage.rs`.
+//! tree leads to is looked for everywhere, on demand (`source/strays.rs`). What becomes of a row is `source/found.rs`, what is made of all of
+//! them `reindex.rs` and `salvage.rs`.
 
+mod end;
+mod found;
 mod late;
 mod strays;
 
@@ -17,7 +20,6 @@ use redb::{
     Builder, ConcurrencyMode, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase,
     StorageBackend, TableDefinition,
 };
-
 use roaring::RoaringTreemap;
 
 use super::blocks::Block;
@@ -26,18 +28,14 @@ use super::disk::{Access, Disk, FileDisk};
 use super::failure::{Context, damaged, file_failure, guard, open_failure};
 use super::fields::read_definitions;
 use super::header::{self, HALF_BYTES, Head, Layout};
-use super::journal::{self, Operation};
 use super::leaves;
-use super::log::Log;
 use super::overlay::Overlay;
-use super::pipelines::Entry;
 use super::planes::Planes;
-use super::record::{self, status_of};
-use super::schema::{Kind, SEAL_BYTES, STATUS_ROWS, definition, key_of, missing, unseal};
-use super::state::{State, read_state};
+use super::schema::{Kind, STATUS_ROWS, definition, missing};
+use super::state::State;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
-use crate::sample::Sample;
+pub(super) use found::Found;
 use late::Late;
 use strays::Strays;
 
@@ -106,15 +104,6 @@ impl Gap {
             _ => gaps.push(Self { what, rows, reason }),
         }
     }
-}
-
-/// What a row turned out to be.
-pub(super) enum Found {
-    Sample(Sample),
-    /// One that may have another status, be another version or be gone, and why.
-    Doubtful(Sample, &'static str),
-    /// A sample that cannot be read, with its id if that much can be.
-    Lost(Option<String>, Error),
 }
 
 impl Source {
@@ -225,110 +214,6 @@ impl Source {
             Vec::new()
         });
         indexes.into_iter().map(|index| index.field).collect()
-    }
-
-    /// Finds out how many rows there are, and what the log adds.
-    fn find_end(&mut self) {
-        if self._database.is_none() {
-            return;
-        }
-        let read = || read_state(self.summary.as_ref().ok_or_else(gone)?);
-        match guard(OPERATION, read) {
-            Ok(state) => {
-                self.rows = state.next_row;
-                self.read_log(&state);
-                self.state = Some(state);
-            }
-            Err(error) => {
-                self.notes.push(format!("how many rows there are: {error}"));
-                self.rows = self.rows_by_keys();
-            }
-        }
-    }
-
-    /// Gathers what the log has behind this state.
-    fn read_log(&mut self, state: &State) {
-        self.late = Late::new(state);
-        let Some(layout) = self.layout else {
-            return;
-        };
-        let records = match Log::read_all(Arc::clone(&self.disk), layout, state.mark) {
-            Ok((_, records, lost)) => {
-                self.lost_commits = lost;
-                records
-            }
-            Err(error) => {
-                self.notes.push(format!("the log: {error}"));
-                return;
-            }
-        };
-        for record in records {
-            if let Err(error) = self.late.apply(&record.payload) {
-                let number = record.number;
-                self.notes
-                    .push(format!("commit {number} of the log: {error}"));
-                self.lost_commits += 1;
-            }
-        }
-    }
-
-    /// Gathers all that the log has, since the tables do not say how much of it they have. What it did is done again then.
-    fn read_log_without_mark(&mut self, strays: &Strays) {
-        let Some(layout) = self.layout else {
-            return;
-        };
-        let records = guard(OPERATION, || Log::find_all(Arc::clone(&self.disk), layout));
-        let records = match records {
-            Ok(records) => records,
-            Err(error) => {
-                self.notes.push(format!("the log: {error}"));
-                return;
-            }
-        };
-        let operations = records
-            .iter()
-            .flat_map(|record| journal::operations(&record.payload));
-        let inserted: Vec<&[u8]> = operations
-            .filter_map(|operation| match operation {
-                Ok(Operation::Insert(sealed)) => Some(sealed),
-                _ => None,
-            })
-            .collect();
-        // Rows are given out in order, and a seal says whether a row is the right one.
-        let rows = strays.rows().max().map_or(0, |row| row + 1) + inserted.len() as u64;
-        let first_row = inserted
-            .first()
-            .map_or(Some(rows), |sealed| key_of(Kind::Row, sealed, 0..rows));
-        let Some(first_row) = first_row else {
-            self.notes.push("which rows the log is about".to_owned());
-            return;
-        };
-        // The names that it has are the first only if it has every commit.
-        let has_all = records.first().is_some_and(|record| record.number == 1);
-        let first_name = if has_all { 0 } else { u64::from(u32::MAX) + 1 };
-        self.late = Late::behind(first_row, first_name);
-        self.late_doubt = Some(LATE);
-        for record in records {
-            if self.late.apply(&record.payload).is_err() {
-                self.lost_commits += 1;
-            }
-        }
-    }
-
-    /// No row is greater, by the last keys that there are.
-    fn rows_by_keys(&self) -> u64 {
-        let last = |table: &Option<Table>| {
-            let table = table.as_ref()?;
-            let last = || {
-                Ok(redb::ReadableTable::last(table)
-                    .context(OPERATION)?
-                    .map(|last| last.0.value()))
-            };
-            guard(OPERATION, last).ok().flatten()
-        };
-        let leaf_of_block = last(&self.blocks).map(|row| row / STATUS_ROWS);
-        let leaf = last(&self.status).max(leaf_of_block);
-        leaf.map_or(0, |leaf| (leaf + 1).saturating_mul(STATUS_ROWS))
     }
 
     /// How many leaves of rows there are for [`leaf`](Self::leaf).
@@ -508,139 +393,6 @@ impl Source {
     pub(super) fn samples(&self) -> Option<u64> {
         let state = self.state.as_ref().filter(|_| self.lost_commits == 0)?;
         state.samples().checked_add_signed(self.late.balance)
-    }
-
-    /// How many samples a commit had whose state was found.
-    pub(super) fn samples_once(&self) -> Option<u64> {
-        let state = self.strays.as_ref()?.state.as_ref()?;
-        Some(state.samples())
-    }
-
-    /// Looks everywhere in the file for what the tables do not lead to, so that names that are lost are known from now on. `tell`
-    /// is told how far that has come, from 0 to 1, and may end it.
-    pub(super) fn look_everywhere(&mut self, tell: &dyn Fn(f64) -> Result<()>) -> Result<()> {
-        if self.strays.is_none() {
-            let base = self.layout.map_or(0, |layout| layout.base);
-            let strays = Strays::find(Arc::clone(&self.disk), base, tell)?;
-            if self.state.is_none() {
-                self.read_log_without_mark(&strays);
-            }
-            self.strays = Some(Arc::new(strays));
-        }
-        Ok(())
-    }
-
-    /// Shows `each` the samples that [`look_everywhere`](Self::look_everywhere) has found and that were not shown yet, in order of row. Of
-    /// two with the same id the second is the newer one.
-    pub(super) fn strays(&mut self, each: &mut dyn FnMut(u64, Found) -> Result<()>) -> Result<()> {
-        let Some(strays) = self.strays.clone() else {
-            return Ok(());
-        };
-        let (mut block, mut planes) = (None, None);
-        for row in strays.rows() {
-            let is_beyond = self.state.is_some() && row >= self.rows;
-            if is_beyond || self.seen.contains(row) {
-                continue;
-            }
-            let leaf = row / STATUS_ROWS;
-            if planes.as_ref().is_none_or(|(number, _)| *number != leaf) {
-                let read = || leaves::read::<Planes>(self.status.as_ref().ok_or_else(gone)?, leaf);
-                planes = Some((leaf, guard(OPERATION, read).ok()));
-            }
-            let planes: Option<&Planes> = planes.as_ref().and_then(|(_, planes)| planes.as_ref());
-            let code = match planes {
-                // What they have is lost, or was shown; what they do not have was deleted.
-                Some(_) if !self.lost.contains(row) => continue,
-                Some(planes) => Some(planes.code(row)),
-                None => strays.code(row),
-            };
-            let code = self.late.code(row).or(code);
-            let is_in_block = planes.is_some_and(|planes| !planes.is_replaced(row));
-            let late = self.late.replaced(row).map(<[u8]>::to_vec);
-            let sealed = late
-                .or_else(|| strays.replaced(row).filter(|_| !is_in_block))
-                .or_else(|| strays.in_block(row, &mut block));
-            if let Some(sealed) = sealed
-                && code != Some(0)
-            {
-                let found = self.found(row, code, Ok(sealed), Some(STRAY));
-                each(row, found)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The sample of a row with this status code, if it is known, and this sealed record.
-    fn found(
-        &mut self,
-        row: u64,
-        code: Option<u8>,
-        sealed: Result<Vec<u8>>,
-        doubt: Option<&'static str>,
-    ) -> Found {
-        let sealed = match sealed {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                self.lost.insert(row);
-                return Found::Lost(None, error);
-            }
-        };
-        match self.decode(row, code, &sealed) {
-            Ok((sample, is_named)) => {
-                self.seen.insert(row);
-                self.lost.remove(row);
-                match doubt.or((!is_named).then_some(NAMELESS)) {
-                    Some(doubt) => Found::Doubtful(sample, doubt),
-                    None => Found::Sample(sample),
-                }
-            }
-            Err(error) => {
-                self.lost.insert(row);
-                // What fails its seal may still be a record.
-                let bytes = &sealed[..sealed.len().saturating_sub(SEAL_BYTES)];
-                let id = record::header(bytes)
-                    .ok()
-                    .map(|header| header.id.to_owned());
-                Found::Lost(id, error)
-            }
-        }
-    }
-
-    /// A sample, and whether the name of its pipeline is known.
-    fn decode(&mut self, row: u64, code: Option<u8>, sealed: &[u8]) -> Result<(Sample, bool)> {
-        let bytes: Arc<[u8]> = unseal(Kind::Row, row, sealed)?.into();
-        let header = record::header(&bytes)?;
-        let status = code.and_then(status_of).flatten().unwrap_or(header.status);
-        let (name, is_known) = self.name(header.pipeline);
-        let sample = record::decode(&bytes, &bytes, status, |_| Ok(name))?;
-        Ok((sample, is_known))
-    }
-
-    /// The name of a pipeline, or one that says that it is lost; and which of the two.
-    fn name(&mut self, number: u32) -> (Arc<str>, bool) {
-        if let Some((name, is_known)) = self.names.get(&number) {
-            return (Arc::clone(name), *is_known);
-        }
-        let name = match self.late.name(number) {
-            Some(name) => (Arc::clone(name), true),
-            None => {
-                let read = || Entry::read(self.summary.as_ref().ok_or_else(gone)?, number);
-                let stray = self.strays.as_ref();
-                let stray = stray.and_then(|strays| strays.names.get(&number));
-                match (guard(OPERATION, read), stray) {
-                    (Ok(entry), _) => (entry.name, true),
-                    // It is the same in every version.
-                    (Err(_), Some(name)) => (Arc::clone(name), true),
-                    (Err(error), None) => {
-                        self.notes
-                            .push(format!("the name of pipeline {number}: {error}"));
-                        (format!("lost-pipeline-{number}").into(), false)
-                    }
-                }
-            }
-        };
-        self.names.insert(number, name.clone());
-        name
     }
 }
 

@@ -1,0 +1,164 @@
+//! [`Found`]: what a row turned out to be, and what is known of samples that no table leads to.
+
+use std::sync::Arc;
+
+use super::strays::Strays;
+use super::{NAMELESS, OPERATION, STRAY, Source, gone};
+use crate::database::failure::guard;
+use crate::database::leaves;
+use crate::database::pipelines::Entry;
+use crate::database::planes::Planes;
+use crate::database::record::{self, status_of};
+use crate::database::schema::{Kind, SEAL_BYTES, STATUS_ROWS, unseal};
+use crate::error::{Error, Result};
+use crate::sample::Sample;
+
+/// What a row turned out to be.
+pub(in crate::database) enum Found {
+    Sample(Sample),
+    /// One that may have another status, be another version or be gone, and why.
+    Doubtful(Sample, &'static str),
+    /// A sample that cannot be read, with its id if that much can be.
+    Lost(Option<String>, Error),
+}
+
+impl Source {
+    /// How many samples a commit had whose state was found.
+    pub(in crate::database) fn samples_once(&self) -> Option<u64> {
+        let state = self.strays.as_ref()?.state.as_ref()?;
+        Some(state.samples())
+    }
+
+    /// Looks everywhere in the file for what the tables do not lead to, so that names that are lost are known from now on. `tell`
+    /// is told how far that has come, from 0 to 1, and may end it.
+    pub(in crate::database) fn look_everywhere(
+        &mut self,
+        tell: &dyn Fn(f64) -> Result<()>,
+    ) -> Result<()> {
+        if self.strays.is_none() {
+            let base = self.layout.map_or(0, |layout| layout.base);
+            let strays = Strays::find(Arc::clone(&self.disk), base, tell)?;
+            if self.state.is_none() {
+                self.read_log_without_mark(&strays);
+            }
+            self.strays = Some(Arc::new(strays));
+        }
+        Ok(())
+    }
+
+    /// Shows `each` the samples that [`look_everywhere`](Self::look_everywhere) has found and that were not shown yet, in order of row. Of
+    /// two with the same id the second is the newer one.
+    pub(in crate::database) fn strays(
+        &mut self,
+        each: &mut dyn FnMut(u64, Found) -> Result<()>,
+    ) -> Result<()> {
+        let Some(strays) = self.strays.clone() else {
+            return Ok(());
+        };
+        let (mut block, mut planes) = (None, None);
+        for row in strays.rows() {
+            let is_beyond = self.state.is_some() && row >= self.rows;
+            if is_beyond || self.seen.contains(row) {
+                continue;
+            }
+            let leaf = row / STATUS_ROWS;
+            if planes.as_ref().is_none_or(|(number, _)| *number != leaf) {
+                let read = || leaves::read::<Planes>(self.status.as_ref().ok_or_else(gone)?, leaf);
+                planes = Some((leaf, guard(OPERATION, read).ok()));
+            }
+            let planes: Option<&Planes> = planes.as_ref().and_then(|(_, planes)| planes.as_ref());
+            let code = match planes {
+                // What they have is lost, or was shown; what they do not have was deleted.
+                Some(_) if !self.lost.contains(row) => continue,
+                Some(planes) => Some(planes.code(row)),
+                None => strays.code(row),
+            };
+            let code = self.late.code(row).or(code);
+            let is_in_block = planes.is_some_and(|planes| !planes.is_replaced(row));
+            let late = self.late.replaced(row).map(<[u8]>::to_vec);
+            let sealed = late
+                .or_else(|| strays.replaced(row).filter(|_| !is_in_block))
+                .or_else(|| strays.in_block(row, &mut block));
+            if let Some(sealed) = sealed
+                && code != Some(0)
+            {
+                let found = self.found(row, code, Ok(sealed), Some(STRAY));
+                each(row, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sample of a row with this status code, if it is known, and this sealed record.
+    pub(super) fn found(
+        &mut self,
+        row: u64,
+        code: Option<u8>,
+        sealed: Result<Vec<u8>>,
+        doubt: Option<&'static str>,
+    ) -> Found {
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                self.lost.insert(row);
+                return Found::Lost(None, error);
+            }
+        };
+        match self.decode(row, code, &sealed) {
+            Ok((sample, is_named)) => {
+                self.seen.insert(row);
+                self.lost.remove(row);
+                match doubt.or((!is_named).then_some(NAMELESS)) {
+                    Some(doubt) => Found::Doubtful(sample, doubt),
+                    None => Found::Sample(sample),
+                }
+            }
+            Err(error) => {
+                self.lost.insert(row);
+                // What fails its seal may still be a record.
+                let bytes = &sealed[..sealed.len().saturating_sub(SEAL_BYTES)];
+                let id = record::header(bytes)
+                    .ok()
+                    .map(|header| header.id.to_owned());
+                Found::Lost(id, error)
+            }
+        }
+    }
+
+    /// A sample, and whether the name of its pipeline is known.
+    fn decode(&mut self, row: u64, code: Option<u8>, sealed: &[u8]) -> Result<(Sample, bool)> {
+        let bytes: Arc<[u8]> = unseal(Kind::Row, row, sealed)?.into();
+        let header = record::header(&bytes)?;
+        let status = code.and_then(status_of).flatten().unwrap_or(header.status);
+        let (name, is_known) = self.name(header.pipeline);
+        let sample = record::decode(&bytes, &bytes, status, |_| Ok(name))?;
+        Ok((sample, is_known))
+    }
+
+    /// The name of a pipeline, or one that says that it is lost; and which of the two.
+    fn name(&mut self, number: u32) -> (Arc<str>, bool) {
+        if let Some((name, is_known)) = self.names.get(&number) {
+            return (Arc::clone(name), *is_known);
+        }
+        let name = match self.late.name(number) {
+            Some(name) => (Arc::clone(name), true),
+            None => {
+                let read = || Entry::read(self.summary.as_ref().ok_or_else(gone)?, number);
+                let stray = self.strays.as_ref();
+                let stray = stray.and_then(|strays| strays.names.get(&number));
+                match (guard(OPERATION, read), stray) {
+                    (Ok(entry), _) => (entry.name, true),
+                    // It is the same in every version.
+                    (Err(_), Some(name)) => (Arc::clone(name), true),
+                    (Err(error), None) => {
+                        self.notes
+                            .push(format!("the name of pipeline {number}: {error}"));
+                        (format!("lost-pipeline-{number}").into(), false)
+                    }
+                }
+            }
+        };
+        self.names.insert(number, name.clone());
+        name
+    }
+}
