@@ -2,8 +2,8 @@
 //! orders, ties, replacements, status changes, deletions, colliding ids, and in between it is closed and opened
 //! again, or killed, with the power or without.
 //!
-//! What a database does beside, over many commits, is in `tests/upkeep.rs` and `tests/walks.rs`; damage and what is done for it in `tests/damage.rs` and
-//! `tests/rescue.rs`.
+//! What a database does beside, over many commits, is in `tests/upkeep.rs` and `tests/walks.rs`; damage and what is done for it in `tests/damage.rs`,
+//! `tests/rescue.rs` and `tests/salvage.rs`.
 //!
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
@@ -11,6 +11,7 @@ mod damage;
 mod ended;
 mod fields;
 mod rescue;
+mod salvage;
 mod upkeep;
 mod walks;
 

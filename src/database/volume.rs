@@ -4,13 +4,16 @@
 //! checked here, or made. What the head says is `header.rs`, in what order things reach the file
 //! `writeback.rs`, what is in the log `log.rs`.
 
+mod known_len;
+
 use std::io;
 use std::ops::{Bound, Range};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
+use self::known_len::KnownLen;
 use super::branch::{self, Regions};
 use super::disk::{Access, Disk};
 use super::failure::{damaged, disk_failure};
@@ -39,32 +42,6 @@ pub(super) struct Volume {
     known_len: KnownLen,
     /// What is done with it.
     counters: Arc<Counters>,
-}
-
-/// How long redb's storage is, where nobody else changes that: 0 when it is not known, else 1 more. It is asked for with each branch
-/// page that is read, and on Linux 6.13 and later the write behind a question about a file takes half as long again.
-#[derive(Debug, Default)]
-struct KnownLen(AtomicU64);
-
-impl KnownLen {
-    fn get(&self) -> Option<u64> {
-        self.0.load(Ordering::Acquire).checked_sub(1)
-    }
-
-    fn set(&self, len: u64) {
-        self.0.store(len.saturating_add(1), Ordering::Release);
-    }
-
-    fn forget(&self) {
-        self.0.store(0, Ordering::Release);
-    }
-
-    /// Something was written up to here.
-    fn reach(&self, end: u64) {
-        if self.get().is_some_and(|len| len < end) {
-            self.0.fetch_max(end.saturating_add(1), Ordering::AcqRel);
-        }
-    }
 }
 
 /// What redb owns of a volume.
