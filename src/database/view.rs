@@ -408,20 +408,8 @@ impl View {
 
     /// The sample of a row, its status code and its record, which is copied.
     fn copied(&self, row: u64, code: u8, record: &[u8]) -> Result<Sample> {
-        let record = Arc::from(record);
-        self.decode(row, code, &record, &record)
-    }
-
-    /// The sample of a row, its status code and its record, a part of `whole`, which the sample shares.
-    pub(super) fn decode(
-        &self,
-        row: u64,
-        code: u8,
-        whole: &Arc<[u8]>,
-        record: &[u8],
-    ) -> Result<Sample> {
-        let status = live_status(row, code)?;
-        record::decode(whole, record, status, |number| {
+        let record: Arc<[u8]> = Arc::from(record);
+        record::decode(&record, &record, live_status(row, code)?, |number| {
             self.dictionary()?.name(number).cloned()
         })
     }
