@@ -19,6 +19,7 @@ mod branch;
 mod changes;
 mod check;
 mod chunk;
+mod clear;
 mod columns;
 mod commit;
 mod depths;

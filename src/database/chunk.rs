@@ -60,6 +60,16 @@ impl Head {
         moved: 0,
     };
 
+    /// Whether nothing but the planes is left of the full chunk: see `clear.rs`.
+    pub(super) fn is_cleared(&self) -> bool {
+        *self == Self::EMPTY
+    }
+
+    /// Whether the full chunk has no sample, and something that is not needed any more.
+    pub(super) fn is_to_be_cleared(&self) -> bool {
+        self.counts == [0; 6] && !self.is_cleared()
+    }
+
     /// How many samples are in a status whose code is in `codes`.
     pub(super) fn in_statuses(&self, codes: u8) -> u64 {
         (0..6)
@@ -103,12 +113,8 @@ impl Head {
         })
     }
 
-    /// Writes the head of `chunk`, sealed.
-    pub(super) fn write(
-        &self,
-        table: &mut Table<'_, u64, &'static [u8]>,
-        chunk: u64,
-    ) -> Result<()> {
+    /// Its value in `summary`, sealed.
+    pub(super) fn encode(&self, chunk: u64) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + 8);
         bytes.extend(self.first.to_le_bytes());
         bytes.extend(self.last.to_le_bytes());
@@ -117,6 +123,16 @@ impl Head {
         }
         bytes.extend(self.moved.to_le_bytes());
         seal(Kind::Chunk, chunk, &mut bytes);
+        bytes
+    }
+
+    /// Writes the head of `chunk`.
+    pub(super) fn write(
+        &self,
+        table: &mut Table<'_, u64, &'static [u8]>,
+        chunk: u64,
+    ) -> Result<()> {
+        let bytes = self.encode(chunk);
         table
             .insert(Kind::Chunk.summary_key(chunk), bytes.as_slice())
             .context("write the head of a chunk")?;

@@ -10,7 +10,7 @@
 mod create;
 mod writer;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -28,7 +28,7 @@ use super::once::get_or_read;
 use super::pipelines::decode_places;
 use super::runs::{KeptLeaves, Newest, RunCache, RunReader, Series, Timeline};
 use super::schema::{
-    CHUNK_ROWS, FIELD_ROWS, FIELDS, Kind, LEAF_BYTES, RUN_LEAVES, missing, seal, unseal,
+    CHUNK_ROWS, FIELD_ROWS, FIELDS, Kind, LEAF_BYTES, RUN_LEAVES, missing, run_chunk, seal, unseal,
 };
 use crate::error::Result;
 use crate::query::{ABSENT, Field, Keys};
@@ -101,6 +101,28 @@ impl Place {
 
     fn all(self) -> Range<u64> {
         self.base(0)..Self(self.0 + 1).base(0)
+    }
+
+    /// The keys of all entries of a full chunk.
+    fn of_chunk(self, chunk: u64) -> [RangeInclusive<u64>; 3] {
+        let leaves = CHUNK_ROWS / FIELD_ROWS;
+        let first = self.keys() + chunk * leaves;
+        let runs = self.runs();
+        [
+            first..=first + leaves - 1,
+            runs.key(chunk, 0)..=runs.key(chunk, u8::MAX.into()),
+            self.moved(chunk)..=self.moved(chunk),
+        ]
+    }
+}
+
+/// The chunk that an entry of the table `fields` is of.
+pub(super) fn chunk_of(key: u64) -> u64 {
+    let offset = key & ((1 << 40) - 1);
+    match (key >> 40) & 0xf {
+        0 => offset / (CHUNK_ROWS / FIELD_ROWS),
+        1 => run_chunk(offset),
+        _ => offset,
     }
 }
 
@@ -183,9 +205,10 @@ impl FieldIndex {
         self.place.runs()
     }
 
-    /// How many entries it has in a file of so many rows, if it is whole.
-    pub(super) fn entries(&self, rows: u64) -> Option<u64> {
-        let full_chunks = rows / CHUNK_ROWS;
+    /// How many entries it has in a file of so many rows, of whose chunks so many are cleared, if it is whole.
+    pub(super) fn entries(&self, rows: u64, cleared: u64) -> Option<u64> {
+        let full_chunks = rows / CHUNK_ROWS - cleared;
+        let rows = rows - cleared * CHUNK_ROWS;
         // A run has a leaf more, its fences, and there is an entry of moved rows.
         let entries = rows.div_ceil(FIELD_ROWS) + full_chunks * (RUN_LEAVES as u64 + 2);
         self.is_complete().then_some(entries)

@@ -12,7 +12,7 @@ use super::mask::Mask;
 use super::pipelines::decode_places;
 use super::planes::Planes;
 use super::record::status_code;
-use super::schema::{COLUMN_ROWS, Kind, STATUS_ROWS, cell_key, missing};
+use super::schema::{COLUMN_ROWS, Kind, STATUS_ROWS, cell_key, cell_keys, missing};
 use super::view::live_status;
 use super::write::Transaction;
 use crate::error::Result;
@@ -112,8 +112,12 @@ impl Transaction<'_> {
             false => split_by_code(mask, leaves),
         };
         let mut counted = 0;
-        let cells = cell_key(chunk, 0)..=cell_key(chunk, u32::MAX);
-        for cell in self.tables.pipeline_rows.range(cells).context(OPERATION)? {
+        for cell in self
+            .tables
+            .pipeline_rows
+            .range(cell_keys(chunk))
+            .context(OPERATION)?
+        {
             let (key, sealed) = cell.context(OPERATION)?;
             let key = key.value();
             let places = decode_places(Kind::PipelineRows, key, sealed.value())?;

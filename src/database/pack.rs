@@ -1,7 +1,7 @@
 //! Packing: what deletions and replacements left behind goes, without moving any row.
 //!
 //! Blocks of records are written again without those that nobody needs, and with those that lie in `replaced`;
-//! buckets of ids without the pairs of samples that are gone. No sample, row or index changes, so no journal says
+//! buckets of ids without the pairs of samples that are gone; chunks without samples are cleared (`clear.rs`). No sample, row or index changes, so no journal says
 //! anything of it: the log replays the same on a packed file and on one that is not. It goes in transactions of a few
 //! megabytes, each durable before the next one. Moving redb's pages together is `engine.rs`; when it is done is up to whoever
 //! compacts.
@@ -190,6 +190,7 @@ impl Database {
                 self.engine.checkpoint(OPERATION)?;
             }
         }
+        self.clear_chunks()?;
         let mut next = Some(0);
         while let Some(from) = next {
             let swept = self.engine.write(OPERATION, |transaction, _| {

@@ -63,11 +63,8 @@ impl Entry {
         })
     }
 
-    pub(super) fn write(
-        &self,
-        table: &mut Table<'_, u64, &'static [u8]>,
-        number: u32,
-    ) -> Result<()> {
+    /// Its value in `summary`, sealed.
+    pub(super) fn encode(&self, number: u32) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(64 + self.name.len() + self.chunks.serialized_size());
         for count in self.counts {
             bytes.extend(count.to_le_bytes());
@@ -77,6 +74,15 @@ impl Entry {
         bytes.extend(self.name.as_bytes());
         serialize(&self.chunks, &mut bytes)?;
         seal(Kind::Pipeline, u64::from(number), &mut bytes);
+        Ok(bytes)
+    }
+
+    pub(super) fn write(
+        &self,
+        table: &mut Table<'_, u64, &'static [u8]>,
+        number: u32,
+    ) -> Result<()> {
+        let bytes = self.encode(number)?;
         table
             .insert(Kind::Pipeline.summary_key(number.into()), bytes.as_slice())
             .context("write a pipeline")?;

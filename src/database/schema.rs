@@ -4,7 +4,7 @@
 //! [`crate::docs::file_format`]; a change here is a change there. How values are read and written is
 //! each index's own file; no file but this one names a table.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use redb::{ReadOnlyTable, ReadTransaction, Table, WriteTransaction};
 use twox_hash::XxHash3_64;
@@ -189,7 +189,7 @@ impl Kind {
     }
 
     /// The keys of all entries of this kind in the table `summary`.
-    pub(super) fn summary_keys(self) -> std::ops::RangeInclusive<u64> {
+    pub(super) fn summary_keys(self) -> RangeInclusive<u64> {
         self.summary_key(0)..=self.summary_key((1 << 56) - 1)
     }
 
@@ -262,6 +262,32 @@ pub(super) const FENCES_LEAF: u64 = 255;
 /// The key of `pipeline_rows`.
 pub(super) fn cell_key(chunk: u64, pipeline: u32) -> u64 {
     (chunk << 32) | u64::from(pipeline)
+}
+
+/// The keys that the bitmaps of pipelines of a full chunk have.
+pub(super) fn cell_keys(chunk: u64) -> RangeInclusive<u64> {
+    cell_key(chunk, 0)..=cell_key(chunk, u32::MAX)
+}
+
+/// The keys that the leaves of the time run of a full chunk have.
+pub(super) fn run_keys(chunk: u64) -> RangeInclusive<u64> {
+    run_key(chunk, 0)..=run_key(chunk, u8::MAX.into())
+}
+
+/// The chunk of a key of `pipeline_rows`.
+pub(super) fn cell_chunk(key: u64) -> u64 {
+    key >> 32
+}
+
+/// The chunk of a key of `created_runs`.
+pub(super) fn run_chunk(key: u64) -> u64 {
+    key >> 8
+}
+
+/// The keys that the leaves of the columns of a full chunk have.
+pub(super) fn column_keys(chunk: u64) -> RangeInclusive<u64> {
+    let leaves = CHUNK_ROWS / COLUMN_ROWS;
+    chunk * leaves..=(chunk + 1) * leaves - 1
 }
 
 /// Refuses a file of a newer format.

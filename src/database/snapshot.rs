@@ -15,7 +15,7 @@ use super::pipelines::{Entry, decode_places, read_all};
 use super::plan::Access;
 use super::readers::Readers;
 use super::record::status_code;
-use super::schema::{CHUNK_ROWS, Kind, cell_key, missing};
+use super::schema::{CHUNK_ROWS, Kind, cell_key, cell_keys, missing};
 use super::stream::Stream;
 use super::view::{View, live_status};
 use crate::error::Result;
@@ -291,11 +291,10 @@ impl Snapshot {
                 }
                 continue;
             }
-            let cells = cell_key(chunk, 0)..=cell_key(chunk, u32::MAX);
             let cells = view
                 .tables
                 .pipeline_rows
-                .range(cells)
+                .range(cell_keys(chunk))
                 .context("count samples")?;
             let mut counted = 0;
             for cell in cells {

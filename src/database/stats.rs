@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::clear::bytes_to_be_cleared;
 use super::fields::{IndexStats, index_stats};
 use super::ids::PAIR_BYTES;
 use super::pack::dead_bytes;
@@ -32,7 +33,7 @@ pub struct Stats {
     /// The size of the file.
     pub file_bytes: u64,
     /// Bytes by which [`compact`](super::Database::compact) would make the file smaller, about: pages that are free, records that were
-    /// replaced or deleted, and pairs of ids of samples that are gone.
+    /// replaced or deleted, pairs of ids of samples that are gone, and what indexes have of rows all of whose neighbours are gone too.
     pub reclaimable_bytes: u64,
     /// The size of each table, the largest first.
     pub tables: Vec<TableStats>,
@@ -70,7 +71,8 @@ pub(super) fn stats(view: &View, snapshot: &Snapshot, file_bytes: u64, base: u64
     tables.sort_by_key(|table| std::cmp::Reverse(table.allocated_bytes));
     let allocated: u64 = tables.iter().map(|table| table.allocated_bytes).sum();
     let free = file_bytes.saturating_sub(base).saturating_sub(allocated);
-    let dead = dead_bytes(view)? + view.state.stale_ids * PAIR_BYTES;
+    let left_behind = bytes_to_be_cleared(view)?;
+    let dead = dead_bytes(view)? + view.state.stale_ids * PAIR_BYTES + left_behind;
     let all = Query::new();
     Ok(Stats {
         samples: view.state.samples(),

@@ -2,11 +2,12 @@
 //! orders, ties, replacements, status changes, deletions, colliding ids, and in between it is closed and opened
 //! again, or killed, with the power or without.
 //!
-//! What a database does beside, over many commits, is in `tests/upkeep.rs` and `tests/walks.rs`; damage and what is done for it in `tests/damage.rs`,
+//! What a database does beside, over many commits, is in `tests/upkeep.rs`, `tests/cleared.rs` and `tests/walks.rs`; damage and what is done for it in `tests/damage.rs`,
 //! `tests/rescue.rs` and `tests/salvage.rs`.
 //!
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
+mod cleared;
 mod damage;
 mod ended;
 mod fields;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
+use super::clear::to_be_cleared;
 use super::disk::memory::MemoryDisk;
 use super::plan::Access;
 use super::{Database, Durability, Prune, pack};
@@ -287,6 +289,7 @@ impl Pair {
                 self.database.compact().unwrap();
                 let view = self.database.engine.view("test").unwrap();
                 assert_eq!(pack::dead_bytes(&view).unwrap(), 0);
+                assert!(to_be_cleared(&view).unwrap().is_empty());
             }
             Operation::Index(field, is_made) => {
                 let field = field.parse().unwrap();

@@ -227,6 +227,11 @@ impl View {
         self.state.next_row / CHUNK_ROWS
     }
 
+    /// Whether nothing but the planes is left of a chunk.
+    pub(super) fn is_cleared(&self, chunk: u64) -> Result<bool> {
+        Ok(chunk < self.full_chunks() && self.chunk(chunk)?.head.is_cleared())
+    }
+
     /// The rows of the newest chunk, which has no run and no bitmaps yet.
     pub(super) fn newest(&self) -> Result<&Newest> {
         let newest = get_or_read(&self.newest, || {

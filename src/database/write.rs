@@ -37,7 +37,7 @@ pub(super) struct Transaction<'t> {
     pub(super) tables: TablesMut<'t>,
     transaction: &'t WriteTransaction,
     /// The indexes of fields, if there are any.
-    fields: Option<FieldWriter<'t>>,
+    pub(super) fields: Option<FieldWriter<'t>>,
     identity: Identity,
     state: State,
     base: Decoded,
@@ -55,7 +55,7 @@ pub(super) struct Transaction<'t> {
     moved: BTreeMap<u64, RoaringBitmap>,
     pub(super) pipeline_rows: BTreeMap<(u64, u32), RoaringBitmap>,
     /// Chunks whose time run this transaction makes.
-    new_runs: Vec<u64>,
+    pub(super) new_runs: Vec<u64>,
     new_pairs: Vec<Pair>,
     /// The same pairs, to be found by hash.
     fresh: Pairs,
@@ -144,7 +144,7 @@ impl<'t> Transaction<'t> {
         chunk < self.state.next_row / CHUNK_ROWS
     }
 
-    fn head(&mut self, chunk: u64) -> &mut Head {
+    pub(super) fn head(&mut self, chunk: u64) -> &mut Head {
         let base = &self.base.chunks;
         self.heads.entry(chunk).or_insert_with(|| {
             base.get(chunk as usize)
@@ -182,7 +182,7 @@ impl<'t> Transaction<'t> {
         Ok(number)
     }
 
-    fn entry(&mut self, pipeline: u32) -> Result<&mut pipelines::Entry> {
+    pub(super) fn entry(&mut self, pipeline: u32) -> Result<&mut pipelines::Entry> {
         match self.entries.entry(pipeline) {
             std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::hash_map::Entry::Vacant(entry) => {

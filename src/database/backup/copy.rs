@@ -1,17 +1,24 @@
 //! [`Copy`]: one view, written into another file value by value.
 
-use redb::{ReadableTable, Table};
+use redb::{ReadOnlyTable, ReadableTable, Table};
 
 use super::hashes::{Hashes, TableHash};
 use super::{OPERATION, Told};
+use crate::database::chunk::Head;
+use crate::database::clear::to_be_cleared;
 use crate::database::failure::Context;
+use crate::database::fields;
 use crate::database::gathered::dead_pairs;
 use crate::database::ids::swept_bucket;
 use crate::database::leaves::Leaf;
 use crate::database::log::Mark;
 use crate::database::pack::Unit;
+use crate::database::pipelines::Entry;
 use crate::database::planes::Planes;
-use crate::database::schema::{Kind, STATUS_ROWS, TablesMut, missing, seal, unseal, unseal_exact};
+use crate::database::schema::{
+    CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, TablesMut, cell_chunk, missing, run_chunk, seal,
+    unseal, unseal_exact,
+};
 use crate::database::view::View;
 use crate::error::Result;
 
@@ -56,6 +63,9 @@ impl Copy<'_, '_> {
         }
         self.hashes.push(&meta);
         self.records(told)?;
+        // Full chunks without samples are left behind, but for their planes.
+        let cleared = to_be_cleared(view)?;
+        let keeps = |chunk: u64| cleared.binary_search(&chunk).is_err();
         let mut is_live = |row| Ok(view.code(row)? != 0);
         let mut state = view.state.clone();
         state.stale_ids = dead_pairs(&from.ids_gathered, &mut is_live)?;
@@ -66,23 +76,35 @@ impl Copy<'_, '_> {
         };
 
         let to = &mut self.tables;
-        for (name, from, to, kind) in [
-            ("columns", &from.columns, &mut to.columns, Kind::Columns),
-            (
-                "created_runs",
-                &from.created_runs,
-                &mut to.created_runs,
-                Kind::CreatedRun,
-            ),
-            (
-                "created_moved",
-                &from.created_moved,
-                &mut to.created_moved,
-                Kind::CreatedMoved,
-            ),
-        ] {
-            self.hashes.push(&verbatim(name, from, to, kind, told)?);
-        }
+        let leaves = CHUNK_ROWS / COLUMN_ROWS;
+        self.hashes.push(&verbatim(
+            ("columns", Kind::Columns),
+            &from.columns,
+            &mut to.columns,
+            |key| keeps(key / leaves),
+            told,
+        )?);
+        self.hashes.push(&verbatim(
+            ("created_runs", Kind::CreatedRun),
+            &from.created_runs,
+            &mut to.created_runs,
+            |key| keeps(run_chunk(key)),
+            told,
+        )?);
+        self.hashes.push(&verbatim(
+            ("created_moved", Kind::CreatedMoved),
+            &from.created_moved,
+            &mut to.created_moved,
+            keeps,
+            told,
+        )?);
+        self.hashes.push(&verbatim(
+            ("pipeline_rows", Kind::PipelineRows),
+            &from.pipeline_rows,
+            &mut to.pipeline_rows,
+            |key| keeps(cell_chunk(key)),
+            told,
+        )?);
         let mut target = Target::new("ids", &mut to.ids);
         let mut bucket = Vec::new();
         for entry in from.ids.iter().context(OPERATION)? {
@@ -94,22 +116,13 @@ impl Copy<'_, '_> {
             told.entry()?;
         }
         self.hashes.push(&target.hash);
-        for (name, from, to, kind) in [
-            (
-                "ids_gathered",
-                &from.ids_gathered,
-                &mut to.ids_gathered,
-                Kind::IdRun,
-            ),
-            (
-                "pipeline_rows",
-                &from.pipeline_rows,
-                &mut to.pipeline_rows,
-                Kind::PipelineRows,
-            ),
-        ] {
-            self.hashes.push(&verbatim(name, from, to, kind, told)?);
-        }
+        self.hashes.push(&verbatim(
+            ("ids_gathered", Kind::IdRun),
+            &from.ids_gathered,
+            &mut to.ids_gathered,
+            |_| true,
+            told,
+        )?);
         let mut target = Target::new("summary", &mut to.summary);
         for entry in from.summary.iter().context(OPERATION)? {
             let (key, sealed) = entry.context(OPERATION)?;
@@ -121,14 +134,27 @@ impl Copy<'_, '_> {
             let is_of = |kind: &Kind| kind.summary_keys().contains(&key);
             let kinds = [Kind::Pipeline, Kind::Field];
             let kind = kinds.into_iter().find(is_of).unwrap_or(Kind::Chunk);
-            unseal(kind, key ^ kind.summary_key(0), sealed.value())?;
-            target.insert(key, sealed.value())?;
+            let number = key ^ kind.summary_key(0);
+            unseal(kind, number, sealed.value())?;
+            match kind {
+                Kind::Chunk if !keeps(number) => target.insert(key, &Head::EMPTY.encode(number))?,
+                Kind::Pipeline if !cleared.is_empty() => {
+                    // A number of a pipeline has 32 bits.
+                    let mut entry = Entry::decode(number as u32, sealed.value())?;
+                    cleared.iter().for_each(|chunk| {
+                        entry.chunks.remove(*chunk as u32);
+                    });
+                    target.insert(key, &entry.encode(number as u32)?)?;
+                }
+                _ => target.insert(key, sealed.value())?,
+            }
             told.entry()?;
         }
         self.hashes.push(&target.hash);
         if let (Some(from), Some(to)) = (view.field_table(), &mut self.fields) {
-            self.hashes
-                .push(&verbatim("fields", from, to, Kind::Field, told)?);
+            let of = ("fields", Kind::Field);
+            let is_kept = |key| keeps(fields::chunk_of(key));
+            self.hashes.push(&verbatim(of, from, to, is_kept, told)?);
         }
         Ok(())
     }
@@ -177,19 +203,21 @@ impl Copy<'_, '_> {
     }
 }
 
-/// Copies a table as it is, every value's seal checked.
+/// Copies the entries of a table as they are, every value's seal checked.
 fn verbatim(
-    name: &'static str,
-    from: &impl ReadableTable<u64, &'static [u8]>,
+    (name, kind): (&'static str, Kind),
+    from: &ReadOnlyTable<u64, &'static [u8]>,
     to: &mut Table<'_, u64, &'static [u8]>,
-    kind: Kind,
+    is_kept: impl Fn(u64) -> bool,
     told: &mut Told<'_>,
 ) -> Result<TableHash> {
     let mut target = Target::new(name, to);
     for entry in from.iter().context(OPERATION)? {
         let (key, sealed) = entry.context(OPERATION)?;
-        unseal(kind, key.value(), sealed.value())?;
-        target.insert(key.value(), sealed.value())?;
+        if is_kept(key.value()) {
+            unseal(kind, key.value(), sealed.value())?;
+            target.insert(key.value(), sealed.value())?;
+        }
         told.entry()?;
     }
     Ok(target.hash)

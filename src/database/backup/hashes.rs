@@ -57,9 +57,9 @@ impl Hashes {
             ("columns", &tables.columns),
             ("created_runs", &tables.created_runs),
             ("created_moved", &tables.created_moved),
+            ("pipeline_rows", &tables.pipeline_rows),
             ("ids", &tables.ids),
             ("ids_gathered", &tables.ids_gathered),
-            ("pipeline_rows", &tables.pipeline_rows),
             ("summary", &tables.summary),
         ];
         for (name, table) in tables.into_iter().chain(fields) {

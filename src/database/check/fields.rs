@@ -85,13 +85,15 @@ impl Check<'_> {
         let Some(table) = self.view.field_table() else {
             return Ok(());
         };
+        let full = self.view.full_chunks();
+        let cleared = (0..full).filter(|chunk| self.is_cleared(*chunk)).count() as u64;
         let mut end = 0;
         for index in self.view.indexes()?.iter() {
             let keys = index.all();
             if end < keys.start {
                 self.count_entries("fields", table, end..=keys.start - 1, 0)?;
             }
-            if let Some(entries) = index.entries(self.view.state.next_row) {
+            if let Some(entries) = index.entries(self.view.state.next_row, cleared) {
                 self.count_entries("fields", table, keys.start..=keys.end - 1, entries)?;
             }
             end = keys.end;

@@ -31,7 +31,7 @@ impl Database {
     /// `progress` is told how far it has come, from 0 to 1. It goes in steps of 61,440 rows, between which others
     /// write; until the last step queries do without it. When it is interrupted at any moment, calling again goes on where it was.
     /// From then on every commit keeps it: storing a sample takes about a microsecond more for each index, and the file
-    /// about 20 bytes for each sample that it ever had.
+    /// about 20 bytes for each sample that it has, and for each that it had until it is compacted.
     ///
     /// Numbers are found by ranges and by equality, whole numbers beyond 2^53 with some neighbours; strings and bools by equality.
     /// A key is eight bytes of a row, which for a string are its hash: ranges of strings and `like` read what the other filters leave.

@@ -7,6 +7,7 @@ use redb::{Table, WriteTransaction};
 use roaring::RoaringBitmap;
 
 use super::{COMPLETE, FieldIndex, FieldKeys, INDEXES_MAX, Place, read_moved};
+use crate::database::clear::remove_all;
 use crate::database::failure::Context;
 use crate::database::leaves::Leaves;
 use crate::database::pipelines::write_places;
@@ -147,6 +148,18 @@ impl<'t> FieldWriter<'t> {
         Ok(())
     }
 
+    /// Removes what is left of a full chunk without samples.
+    pub(in crate::database) fn clear_chunk(&mut self, chunk: u64) -> Result<()> {
+        for indexed in &mut self.indexes {
+            for keys in indexed.index.place.of_chunk(chunk) {
+                remove_all(&mut self.table, keys)?;
+            }
+            indexed.new_runs.push(chunk);
+            self.is_changed = true;
+        }
+        Ok(())
+    }
+
     /// Adds the rows of one more chunk to the index of a field, a new one unless there is one. Says how many rows it has then,
     /// or `None` when it had them all before.
     pub(in crate::database) fn build(&mut self, field: &Field, view: &View) -> Result<Option<u64>> {
@@ -165,7 +178,9 @@ impl<'t> FieldWriter<'t> {
         }
         let first = indexed.index.built;
         let end = rows.min((first / CHUNK_ROWS + 1) * CHUNK_ROWS);
-        for row in first..end {
+        let is_cleared = first < end && view.is_cleared(first / CHUNK_ROWS)?;
+        let to_be_added = if is_cleared { end..end } else { first..end };
+        for row in to_be_added.clone() {
             let key = match view.code(row)? {
                 0 => ABSENT,
                 _ => view.with_record(row, |record| key_of(field, record))?,
@@ -173,7 +188,7 @@ impl<'t> FieldWriter<'t> {
             let leaf = indexed.keys.get_mut(&self.table, row / FIELD_ROWS)?;
             leaf.set(row, key);
         }
-        if end > first && end.is_multiple_of(CHUNK_ROWS) {
+        if !to_be_added.is_empty() && end.is_multiple_of(CHUNK_ROWS) {
             indexed.make_run(&mut self.table, first / CHUNK_ROWS)?;
         }
         indexed.index.built = if end == rows { COMPLETE } else { end };
