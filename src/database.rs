@@ -69,6 +69,7 @@ mod source;
 mod state;
 mod stats;
 mod stream;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod unreadable;

@@ -365,6 +365,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "files")]
     #[test]
     fn one_place_by_several_names_is_one() {
         let folder = tempfile::tempdir().unwrap();

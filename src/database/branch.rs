@@ -19,6 +19,8 @@ pub(super) const PAGE_BYTES: u64 = 4_096;
 const LEAF: u8 = 1;
 const BRANCH: u8 = 2;
 const NO_KIND: u8 = 0;
+/// Bytes of a key, where keys have a fixed size.
+const KEY_BYTES: usize = 8;
 /// The first table in the tree of ours, and those that may be in the one of redb's own.
 const FIRST_TABLES: [&[u8]; 5] = [
     b"blocks",
@@ -76,6 +78,11 @@ impl Regions {
         start..start.saturating_add(bytes)
     }
 
+    /// Where the page of a number begins.
+    pub(super) fn start_of(self, number: u64) -> u64 {
+        self.page(number).start
+    }
+
     /// Whether a page can begin there.
     fn has_page_at(self, offset: u64) -> bool {
         let in_regions = offset.checked_sub(PAGE_BYTES);
@@ -98,7 +105,7 @@ impl Regions {
         let end = offset.saturating_add(page.len() as u64);
         let numbers = match page[0] {
             BRANCH => children(page),
-            _ => roots(page),
+            _ => roots(page).into_iter().map(|(number, _)| number).collect(),
         };
         let mut starts = Vec::with_capacity(numbers.len());
         for number in numbers {
@@ -120,6 +127,47 @@ pub(super) fn is_leading(page: &[u8]) -> bool {
 /// Whether these bytes may be a branch.
 pub(super) fn is_branch(page: &[u8]) -> bool {
     page.len() as u64 >= PAGE_BYTES && page[0] == BRANCH
+}
+
+/// Whether these bytes may be a leaf.
+pub(super) fn is_leaf(page: &[u8]) -> bool {
+    page.len() as u64 >= PAGE_BYTES && page[0] == LEAF
+}
+
+/// The pages that a branch or a list of tables leads to, each with the checksum that it should have.
+pub(super) fn sums_below(page: &[u8]) -> Vec<(u64, u128)> {
+    if is_branch(page) {
+        let sums = page.get(8..).unwrap_or_default().as_chunks::<16>().0;
+        let sums = sums.iter().map(|sum| u128::from_le_bytes(*sum));
+        return children(page).into_iter().zip(sums).collect();
+    }
+    if lists_tables(page) {
+        return roots(page);
+    }
+    Vec::new()
+}
+
+/// Whether `is_sum` holds for the bytes of a page that its checksum is of: up to the end of the last value of a leaf, or of the last key
+/// of a branch. Where that is depends on whether keys have a fixed size, which a page does not say: both are tried.
+pub(super) fn may_have_sum(page: &[u8], is_sum: impl Fn(&[u8]) -> bool) -> bool {
+    if (page.len() as u64) < PAGE_BYTES {
+        return false;
+    }
+    let keys = usize::from(count(page));
+    let at = |index: usize| word(page, index).map(|end| end as usize);
+    let Some(last) = keys.checked_sub(1) else {
+        return false;
+    };
+    let ends = match page[0] {
+        LEAF => [at(4 + 4 * last), at(4 + 4 * (keys + last))],
+        BRANCH => {
+            let behind = bytes_of_numbers(page);
+            [Some(behind + KEY_BYTES * keys), at(behind + 4 * last)]
+        }
+        _ => return false,
+    };
+    let mut ends = ends.into_iter().flatten();
+    ends.any(|end| page.get(..end).is_some_and(&is_sum))
 }
 
 /// Makes a page of no kind of one.
@@ -155,15 +203,17 @@ fn lists_tables(page: &[u8]) -> bool {
     })
 }
 
-/// The numbers of the roots of the tables that a leaf lists, as far as it goes: each behind a byte for the kind of table, 8 for its
+/// The numbers of the roots of the tables that a leaf lists, and their checksums, as far as it goes: each behind a byte for the kind of table, 8 for its
 /// length and one that says whether it has a root.
-fn roots(page: &[u8]) -> Vec<u64> {
+fn roots(page: &[u8]) -> Vec<(u64, u128)> {
     let tables = usize::from(count(page));
     let starts = (tables - 1..2 * tables - 1).map(|end| word(page, 4 + 4 * end));
     let roots = starts.filter_map(|start| {
         let root = page.get(start? as usize + 9..)?;
-        let (has_root, number) = (root.first()?, root.get(1..9)?);
-        (*has_root != 0).then(|| number.try_into().ok().map(u64::from_le_bytes))?
+        let (has_root, root) = root.split_first()?;
+        let (number, root) = root.split_first_chunk()?;
+        let sum = root.first_chunk().copied().unwrap_or_default();
+        (*has_root != 0).then(|| (u64::from_le_bytes(*number), u128::from_le_bytes(sum)))
     });
     roots.collect()
 }
@@ -313,6 +363,10 @@ mod tests {
     #[test]
     fn roots_end_where_the_page_does() {
         let mut page = leaf(b"blocks", &[1, 2]);
+        let roots = |page: &[u8]| -> Vec<u64> {
+            let roots = roots(page).into_iter();
+            roots.map(|(number, _)| number).collect()
+        };
         assert_eq!(roots(&page), [1, 2]);
         // A table without a root, and values that begin behind the page.
         let start = word(&page, 4 + 4).unwrap() as usize;

@@ -14,7 +14,7 @@ use redb::WriteTransaction;
 use super::failure::{Context, commit_failure};
 use super::log::{Log, Record};
 use super::schema::definition;
-use super::state::{State, write_state};
+use super::state::{State, copy_state, write_state};
 use super::view::View;
 use super::volume::Volume;
 use super::write::{Outcome, Transaction};
@@ -157,6 +157,7 @@ impl Committer {
 
     /// Makes redb durable, up to this transaction; behind the caller's back if `is_lazy`.
     fn commit_durably(&self, mut transaction: WriteTransaction, is_lazy: bool) -> Result<()> {
+        copy_state(&transaction)?;
         // Else an opening after a crash walks the whole file.
         transaction.set_quick_repair(true);
         let _lazy = is_lazy.then(|| Lazy::begin(&self.volume));

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use super::blocks::Block;
 use super::failure::guard;
 use super::filter::Place;
+use super::pipelines::Dictionary;
 use super::readers::{Readers, Work};
+use super::record;
 use super::schema::{Kind, missing};
 use super::stream::Stream;
-use super::view::View;
+use super::view::{View, live_status};
 use crate::error::Result;
 use crate::sample::Sample;
 
@@ -42,6 +44,10 @@ const BLOCK_ROWS: u64 = 64;
 const KEPT_PLACES_MAX: usize = 64;
 /// Parts of a window for each thread, since not all of them begin at once.
 const PARTS_PER_THREAD: usize = 4;
+/// A window of so many places is read ahead, and other threads may read parts of it.
+const AHEAD_PLACES_MIN: usize = 128;
+/// Names of pipelines that a part has by itself.
+const OWN_NAMES: usize = 16;
 
 /// Samples of a stream, in its order.
 pub(super) struct Fetch {
@@ -78,6 +84,8 @@ struct Part {
     rows: Vec<u64>,
     bytes_max: usize,
     keeps_blocks: bool,
+    /// Whether another thread may read it than the one that gets its samples.
+    is_shared: bool,
 }
 
 struct PartRead {
@@ -157,7 +165,7 @@ impl Fetch {
         };
         self.places = (self.places * 2).min(places_max);
         self.ready.places = window.places.into_iter();
-        if !is_last && self.places >= 128 && self.readers.count() > 1 {
+        if !is_last && self.places >= AHEAD_PLACES_MIN && self.readers.count() > 1 {
             // What cannot be found is an error when it is asked for, not before.
             self.next = Some(self.begin_window());
         }
@@ -188,6 +196,7 @@ impl Fetch {
             rows: rows.iter().map(|(row, _)| *row).collect(),
             bytes_max: WINDOW_BYTES_MAX / parts,
             keeps_blocks: places.len() <= KEPT_PLACES_MAX,
+            is_shared: parts > 1 || places.len() >= AHEAD_PLACES_MIN,
         });
         let work = self.readers.share(parts.collect(), Part::read);
         Ok(Window { places, work })
@@ -213,7 +222,7 @@ impl Part {
     /// Reads the records of these rows, each block once.
     fn read_into(&self, out: &mut PartRead) -> Result<()> {
         let view = &self.view;
-        let mut gathered = Records::default();
+        let mut gathered = Records::new(self.is_shared);
         let mut rows = self.rows.as_slice();
         let mut bytes = 0;
         while let [row, rest @ ..] = rows
@@ -262,14 +271,42 @@ impl Part {
 }
 
 /// Records one behind the other, to become one allocation.
-#[derive(Default)]
 struct Records {
     bytes: Vec<u8>,
     /// The row of each, its status code and where it ends.
     entries: Vec<(u64, u8, usize)>,
+    names: Option<OwnNames>,
+}
+
+/// Names of pipelines that only the samples of one part share. How many share a name is counted in one place of memory, and where
+/// one thread makes samples while another lets go of those before them, it would go from one processor to the
+/// other with each of them.
+#[derive(Default)]
+struct OwnNames([Option<(u32, Arc<str>)>; OWN_NAMES]);
+
+impl OwnNames {
+    fn name(&mut self, number: u32, dictionary: &Dictionary) -> Result<Arc<str>> {
+        let own = &mut self.0[number as usize % OWN_NAMES];
+        if let Some((of, name)) = own
+            && *of == number
+        {
+            return Ok(Arc::clone(name));
+        }
+        let name: Arc<str> = Arc::from(&**dictionary.name(number)?);
+        *own = Some((number, Arc::clone(&name)));
+        Ok(name)
+    }
 }
 
 impl Records {
+    fn new(has_own_names: bool) -> Self {
+        Self {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            names: has_own_names.then(OwnNames::default),
+        }
+    }
+
     fn add(&mut self, row: u64, code: u8, record: &[u8]) {
         self.bytes.extend(record);
         self.entries.push((row, code, self.bytes.len()));
@@ -287,9 +324,20 @@ impl Records {
 
     fn flush(&mut self, view: &View, out: &mut Vec<Option<Sample>>) -> Result<()> {
         let whole: Arc<[u8]> = Arc::from(self.bytes.as_slice());
+        let dictionary = view.dictionary()?;
         let mut start = 0;
         for (row, code, end) in self.entries.drain(..) {
-            out.push(Some(view.decode(row, code, &whole, &whole[start..end])?));
+            let status = live_status(row, code)?;
+            let sample = record::decode(
+                &whole,
+                &whole[start..end],
+                status,
+                |number| match &mut self.names {
+                    Some(names) => names.name(number, dictionary),
+                    None => dictionary.name(number).cloned(),
+                },
+            )?;
+            out.push(Some(sample));
             start = end;
         }
         self.bytes.clear();

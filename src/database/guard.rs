@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::branch::{self, Regions};
 use super::depths::Depths;
+use super::sums::Sums;
 
 #[derive(Debug, Default)]
 pub(super) struct Guard {
@@ -17,26 +18,45 @@ pub(super) struct Guard {
     depths: Mutex<Depths>,
     /// redb's header as it was read last, where another process may write it.
     header: Mutex<Vec<u8>>,
+    /// Where checksums are looked at.
+    sums: Option<Sums>,
 }
 
 impl Guard {
-    /// Looks at what was read at `offset`. `read` reads elsewhere.
+    /// One that looks at checksums too.
+    pub(super) fn with_sums(sums: Sums) -> Self {
+        Self {
+            sums: Some(sums),
+            ..Self::default()
+        }
+    }
+
+    /// Looks at what was read at `offset`, of a storage that ends at `end`. `read` reads elsewhere.
     pub(super) fn check(
         &self,
         offset: u64,
         page: &mut [u8],
+        end: u64,
         can_be_there: impl Fn(&Range<u64>) -> bool,
         read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
     ) -> io::Result<()> {
+        if let Some(sums) = &self.sums {
+            sums.see(self.regions(&read)?, offset, page);
+        }
         if !branch::is_leading(page) {
             return Ok(());
         }
         let regions = self.regions(&read)?;
-        let is_right = match regions.below(offset, page, &can_be_there) {
+        // A page behind the end is none that leads back.
+        let there = |below: Vec<u64>| -> Vec<u64> {
+            below.into_iter().filter(|start| *start < end).collect()
+        };
+        let is_right = match regions.below(offset, page, &can_be_there).map(there) {
             None => false,
             Some(below) if below.is_empty() || !branch::is_branch(page) => true,
             Some(below) => self.depths().take(offset, &below, |page| {
-                children_at(regions, page, &can_be_there, &read).unwrap_or_default()
+                let children = children_at(regions, page, &can_be_there, &read);
+                there(children.unwrap_or_default())
             }),
         };
         if !is_right {
@@ -134,7 +154,9 @@ mod tests {
         let kind = |page: u64| {
             let mut bytes = bytes[at(page)..at(page + 1)].to_vec();
             let offset = page * branch::PAGE_BYTES;
-            guard.check(offset, &mut bytes, |_| true, read).unwrap();
+            guard
+                .check(offset, &mut bytes, u64::MAX, |_| true, read)
+                .unwrap();
             bytes[0]
         };
         assert_eq!([kind(1), kind(2), kind(1), kind(2)], [2, 0, 2, 0]);

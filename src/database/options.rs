@@ -17,7 +17,7 @@ use super::log::{Log, Record};
 use super::schema::TablesMut;
 #[cfg(feature = "simulation")]
 use super::simulation::Mutant;
-use super::state::{IDENTITY, Identity, State, write_state};
+use super::state::{IDENTITY, Identity, State, copy_state, write_state};
 use super::view::View;
 use super::volume::{Backend, Volume};
 use crate::error::{Error, ErrorKind, Result};
@@ -420,6 +420,7 @@ fn make_tables(database: &redb::Database, identity: Identity) -> Result<()> {
             .insert(IDENTITY, identity.as_slice())
             .context(OPERATION)?;
     }
+    copy_state(&transaction)?;
     transaction.commit().map_err(commit_failure)
 }
 

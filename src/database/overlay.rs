@@ -14,6 +14,7 @@ use redb::{BackendError, StorageBackend};
 
 use super::disk::Disk;
 use super::guard::Guard;
+use super::sums::Sums;
 
 /// The unit in which what was written is kept.
 const PIECE_BYTES: usize = 4_096;
@@ -60,6 +61,12 @@ impl Overlay {
     /// The same, but that what lies beyond the end, and what cannot be read, is zeros: redb does not read on after an error.
     pub(super) fn padded(mut self) -> Self {
         self.is_padded = true;
+        self
+    }
+
+    /// The same, with the checksums of pages looked at.
+    pub(super) fn with_sums(mut self, sums: Sums) -> Self {
+        self.guard = Guard::with_sums(sums);
         self
     }
 
@@ -145,7 +152,7 @@ impl StorageBackend for Overlay {
             false => page.end <= there,
         };
         let read = |offset, out: &mut [u8]| self.read_through(offset, out);
-        self.guard.check(offset, out, can_be_there, read)?;
+        self.guard.check(offset, out, there, can_be_there, read)?;
         let bytes = out.len() as u64;
         (self.on_read)(self.read_bytes.fetch_add(bytes, Relaxed) + bytes)
     }

@@ -195,8 +195,20 @@ impl Saving {
             before,
         } = self;
         drop(before);
-        report.lost = source.lost().len();
-        report.lost_rows = lost.into_values().collect();
+        let saved = fresh.snapshot()?;
+        let listed = lost.len();
+        for lost in lost.into_values() {
+            // A newer version of it may be another row.
+            let is_saved = match (&saved, &lost.id) {
+                (Some(saved), Some(id)) => saved.retrieve(id)?.is_some(),
+                _ => false,
+            };
+            if !is_saved {
+                report.lost_rows.push(lost);
+            }
+        }
+        drop(saved);
+        report.lost = source.lost().len() - (listed - report.lost_rows.len()) as u64;
         report.lost_commits = source.lost_commits;
         report.notes = source.notes();
         report.samples = fresh.stored()?;

@@ -10,6 +10,7 @@ mod end;
 mod found;
 mod late;
 mod strays;
+mod suspects;
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
@@ -33,11 +34,13 @@ use super::overlay::Overlay;
 use super::planes::Planes;
 use super::schema::{Kind, STATUS_ROWS, definition, missing};
 use super::state::State;
+use super::sums::Sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
 pub(super) use found::Found;
 use late::Late;
 use strays::Strays;
+use suspects::Suspects;
 
 const OPERATION: &str = "read a damaged database";
 
@@ -49,6 +52,8 @@ const STRAY: &str = "it was found outside the tables, and may be an older versio
 const OLD_PLANES: &str =
     "its status was found outside the tables, and may be an older one, or it deleted";
 const LATE: &str = "it is from the log, and the tables do not say how much of that they have";
+const OVERTAKEN: &str = "the log has something of it, and the tables do not say whether they have that or something newer";
+const STALE: &str = "it lies in a page that is not the one that was written last, and may be an older version, or deleted";
 const NAMELESS: &str = "the name of its pipeline is lost";
 
 type Table = ReadOnlyTable<u64, &'static [u8]>;
@@ -60,6 +65,7 @@ pub(super) struct Source {
     replaced: Option<Table>,
     status: Option<Table>,
     summary: Option<Table>,
+    meta: Option<ReadOnlyTable<&'static str, &'static [u8]>>,
     /// How many rows the tables have, as far as that is known.
     rows: u64,
     /// The state that the tables have, if it can be read.
@@ -80,6 +86,8 @@ pub(super) struct Source {
     gaps: Vec<Gap>,
     /// Commits that were in the log and are lost, at least.
     pub(super) lost_commits: u64,
+    /// Rows of pages that may not be those that were written last.
+    suspects: Arc<Suspects>,
     /// Keeps the tables open.
     _database: Option<ReadOnlyDatabase>,
 }
@@ -147,25 +155,30 @@ impl Source {
                 return Err(Error::new(ErrorKind::NotADatabase, OPERATION)
                     .with_message("nothing was ever stored in it"));
             }
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                let layout = header::rescue(&*disk);
-                notes.push(match layout {
-                    Some(_) => format!("a part of the header: {error}"),
-                    None => format!("the header, and so what only the log has: {error}"),
-                });
-                layout
-            }
-            Err(error) => return Err(error),
+            Err(error) => match (header::rescue(&*disk), error.kind()) {
+                // Also where the first bytes do not say any more that it is a database.
+                (Some(layout), ErrorKind::Damaged | ErrorKind::NotADatabase) => {
+                    notes.push(format!("a part of the header: {error}"));
+                    Some(layout)
+                }
+                (None, ErrorKind::Damaged) => {
+                    notes.push(format!("the header, and so what only the log has: {error}"));
+                    None
+                }
+                _ => return Err(error),
+            },
         };
         let base = layout.unwrap_or_else(|| Layout::new(HALF_BYTES)).base;
+        let suspects = Arc::new(Suspects::default());
         let opened = guard(OPERATION, || {
-            let database = open_database(&disk, base, path)?;
+            let database = open_database(&disk, base, path, &suspects)?;
             let transaction = database.begin_read().context(OPERATION)?;
             Ok((database, transaction))
         });
         let (database, transaction) = match opened {
             Ok((database, transaction)) => (Some(database), Some(transaction)),
-            Err(error) if error.kind() == ErrorKind::Damaged => {
+            // The header said whose file it is: redb's own is damaged when it says that it is none.
+            Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotADatabase) => {
                 notes.push(format!("the tables: {error}"));
                 (None, None)
             }
@@ -178,7 +191,15 @@ impl Source {
                 .map_err(|error| notes.push(format!("table {name}: {error}")))
                 .ok()
         };
+        let meta = transaction.as_ref().and_then(|transaction| {
+            let meta = guard(OPERATION, || {
+                transaction.open_table(definition::meta).context(OPERATION)
+            });
+            meta.ok()
+        });
         let mut source = Self {
+            meta,
+            suspects,
             blocks: table("blocks", definition::blocks),
             replaced: table("replaced", definition::replaced),
             status: table("status", definition::status),
@@ -258,8 +279,16 @@ impl Source {
         // The block that was read last.
         let mut block = None;
         for row in first..self.rows.min(first + STATUS_ROWS) {
-            let code = self.late.code(row);
-            let replaced = self.late.replaced(row).map(<[u8]>::to_vec);
+            let mut code = self.late.code(row);
+            let mut replaced = self.late.replaced(row).map(<[u8]>::to_vec);
+            let mut doubt = doubt;
+            if self.late_doubt.is_some()
+                && doubt.is_none()
+                && (code.is_some() || replaced.is_some())
+            {
+                // The tables may have all of it, and more.
+                (code, replaced, doubt) = (None, None, Some(OVERTAKEN));
+            }
             let code = match (code, &replaced) {
                 (Some(code), _) => Some(code),
                 // It has the status that its record says.
@@ -309,6 +338,8 @@ impl Source {
     ) -> Result<()> {
         let rows = leaf * STATUS_ROWS..(leaf + 1) * STATUS_ROWS;
         let mut sealed: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        // Those whose record apart from its block can be read, if there is one.
+        let mut is_apart_known = true;
         for (table, is_blocks) in [(&self.blocks, true), (&self.replaced, false)] {
             let gathered = guard(OPERATION, || {
                 let table = table.as_ref().ok_or_else(gone)?;
@@ -331,6 +362,7 @@ impl Source {
                 Ok(())
             });
             if let Err(error) = gathered {
+                is_apart_known &= is_blocks;
                 Gap::add(&mut self.gaps, "records", leaf, &error);
             }
         }
@@ -344,14 +376,15 @@ impl Source {
             if code == Some(0) {
                 continue;
             }
-            let stray = self
-                .strays
-                .as_ref()
-                .filter(|_| self.late.replaced(row).is_none());
-            let record = stray
-                .and_then(|strays| strays.replaced(row))
-                .unwrap_or(record);
-            let doubt = code.is_none().then_some(OLD_STATUS);
+            let is_looked_for = !is_apart_known && self.late.replaced(row).is_none();
+            let stray = self.strays.as_ref().filter(|_| is_looked_for);
+            let stray = stray.and_then(|strays| strays.replaced(row));
+            let doubt = match (code, &stray) {
+                (_, Some(_)) => Some(STRAY),
+                (None, None) => Some(OLD_STATUS),
+                (Some(_), None) => self.late_doubt,
+            };
+            let record = stray.unwrap_or(record);
             let found = self.found(row, code, Ok(record), doubt);
             each(row, found)?;
         }
@@ -362,12 +395,26 @@ impl Source {
     pub(super) fn late(&mut self, each: &mut dyn FnMut(u64, Found) -> Result<()>) -> Result<()> {
         for (row, sealed) in self.late.take_inserted() {
             let code = self.late.code(row);
-            if code != Some(0) {
+            let is_shown =
+                self.late_doubt.is_some() && (self.seen.contains(row) || self.is_gone(row));
+            if code != Some(0) && !is_shown {
                 let found = self.found(row, code, Ok(sealed), self.late_doubt);
                 each(row, found)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether the tables say that a row had a sample and has none: rows are given out in order, and one behind it has one.
+    fn is_gone(&self, row: u64) -> bool {
+        let leaf = row / STATUS_ROWS;
+        let read = || leaves::read::<Planes>(self.status.as_ref().ok_or_else(gone)?, leaf);
+        let Ok(planes) = guard(OPERATION, read) else {
+            return false;
+        };
+        let mut later = row + 1..(leaf + 1) * STATUS_ROWS;
+        planes.code(row) == 0
+            && (leaf + 1 < self.leaves() || later.any(|later| planes.code(later) != 0))
     }
 
     /// What could not be read at all, in words.
@@ -376,12 +423,19 @@ impl Source {
             let (first, last) = (rows.start, rows.end - 1);
             format!("{what} of rows {first} to {last}: {reason}")
         });
-        self.notes.iter().cloned().chain(of_gaps).collect()
+        let of_state = self.suspects.has_state().then(|| {
+            "how many rows there are and what the log adds: the page that says so is not the one that was written last".to_owned()
+        });
+        let notes = self.notes.iter().cloned();
+        notes.chain(of_gaps).chain(of_state).collect()
     }
 
     /// Whether something cannot be read by the tables.
     pub(super) fn is_incomplete(&self) -> bool {
-        !self.notes.is_empty() || !self.gaps.is_empty() || !self.lost.is_empty()
+        !self.notes.is_empty()
+            || !self.gaps.is_empty()
+            || !self.lost.is_empty()
+            || self.suspects.has_state()
     }
 
     /// Rows of samples that cannot be read, by the tables or where they were looked for.
@@ -398,10 +452,18 @@ impl Source {
 
 /// Opens redb's part of the disk as another process beside its writer would, which looks at the header
 /// and the roots of the tables and at nothing else.
-fn open_database(disk: &Arc<dyn Disk>, base: u64, path: &Path) -> Result<ReadOnlyDatabase> {
+fn open_database(
+    disk: &Arc<dyn Disk>,
+    base: u64,
+    path: &Path,
+    suspects: &Arc<Suspects>,
+) -> Result<ReadOnlyDatabase> {
+    let suspects = Arc::clone(suspects);
+    let sums = Sums::new(Box::new(move |page| suspects.add(page)));
     let overlay = Overlay::new(Arc::clone(disk), base, Box::new(|_| Ok(())))
         .map_err(|cause| Error::io(OPERATION, path.display(), cause))?
-        .padded();
+        .padded()
+        .with_sums(sums);
     let (at, mut flags) = (branch::FLAGS_AT as u64, [0]);
     overlay
         .read(at, &mut flags)

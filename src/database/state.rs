@@ -1,13 +1,13 @@
 //! What is known of the database as a whole: [`Identity`], made once, in the table `meta`, and [`State`],
 //! one per commit, in the table `summary`.
 
-use redb::{ReadableTable, Table};
+use redb::{ReadableTable, Table, WriteTransaction};
 use twox_hash::{XxHash3_64, XxHash3_128};
 
 use super::failure::{Context, damaged};
 use super::ids::{Buckets, FIRST_BITS, ROWS_MAX};
 use super::log::{MARK_BYTES, Mark};
-use super::schema::{Kind, seal, unseal, unseal_exact};
+use super::schema::{Kind, definition, seal, unseal, unseal_exact};
 use crate::error::{Error, Result};
 use crate::sample::ID_BYTES_MAX;
 
@@ -204,6 +204,8 @@ impl State {
 }
 
 pub(super) const IDENTITY: &str = "identity";
+/// The state that redb made durable last, once more: it says what of the log counts, so it lies in two pages.
+pub(super) const STATE: &str = "state";
 
 pub(super) fn read_identity(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
@@ -223,6 +225,28 @@ pub(super) fn write_state(table: &mut Table<'_, u64, &'static [u8]>, state: &Sta
         .insert(Kind::State.summary_key(0), state.encode().as_slice())
         .context("write the state")?;
     Ok(())
+}
+
+/// Writes the state, as it is in `summary`, into `meta` too.
+pub(super) fn copy_state(transaction: &WriteTransaction) -> Result<()> {
+    const OPERATION: &str = "write the state";
+    let summary = transaction.open_table(definition::summary);
+    let summary = summary.context(OPERATION)?;
+    let state = summary.get(Kind::State.summary_key(0)).context(OPERATION)?;
+    let state = state.ok_or_else(absent)?;
+    let mut meta = transaction
+        .open_table(definition::meta)
+        .context(OPERATION)?;
+    meta.insert(STATE, state.value()).context(OPERATION)?;
+    Ok(())
+}
+
+/// The state that `meta` has; none in a file that was made and never written.
+pub(super) fn read_copied_state(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<Option<State>> {
+    let sealed = read(table, STATE)?;
+    sealed.map(|sealed| State::decode(&sealed)).transpose()
 }
 
 fn read(

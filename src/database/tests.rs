@@ -14,6 +14,7 @@ mod fields;
 mod rescue;
 mod salvage;
 mod upkeep;
+mod versions;
 mod walks;
 
 use std::sync::Arc;

@@ -208,9 +208,14 @@ impl StorageBackend for Backend {
         if offset == 0 && volume.access == Access::Read {
             volume.guard.see_header(out);
         }
-        let can_be_there = |page: &Range<u64>| self.len().is_ok_and(|len| page.end <= len);
+        let end = if branch::is_leading(out) {
+            self.len()?
+        } else {
+            0
+        };
+        let can_be_there = |page: &Range<u64>| page.end <= end;
         let read = |offset, out: &mut [u8]| volume.read(offset, out);
-        volume.guard.check(offset, out, can_be_there, read)
+        volume.guard.check(offset, out, end, can_be_there, read)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -19,6 +19,7 @@ use crate::database::schema::{
     CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, TablesMut, cell_chunk, missing, run_chunk, seal,
     unseal, unseal_exact,
 };
+use crate::database::state::STATE;
 use crate::database::view::View;
 use crate::error::Result;
 
@@ -53,15 +54,6 @@ pub(super) struct Copy<'a, 't> {
 impl Copy<'_, '_> {
     pub(super) fn all(&mut self, told: &mut Told<'_>) -> Result<()> {
         let (view, from) = (self.view, &self.view.tables);
-        let mut meta = TableHash::new("meta");
-        for entry in from.meta.iter().context(OPERATION)? {
-            let (key, value) = entry.context(OPERATION)?;
-            unseal(Kind::Meta, 0, value.value())?;
-            let inserted = self.tables.meta.insert(key.value(), value.value());
-            inserted.context(OPERATION)?;
-            meta.add(key.value().as_bytes(), value.value());
-        }
-        self.hashes.push(&meta);
         self.records(told)?;
         // Full chunks without samples are left behind, but for their planes.
         let cleared = to_be_cleared(view)?;
@@ -156,6 +148,18 @@ impl Copy<'_, '_> {
             let is_kept = |key| keeps(fields::chunk_of(key));
             self.hashes.push(&verbatim(of, from, to, is_kept, told)?);
         }
+        let mut meta = TableHash::new("meta");
+        let state = state.encode();
+        for entry in from.meta.iter().context(OPERATION)? {
+            let (key, value) = entry.context(OPERATION)?;
+            let copied = match key.value() {
+                STATE => &state,
+                _ => unseal(Kind::Meta, 0, value.value()).map(|_| value.value())?,
+            };
+            to.meta.insert(key.value(), copied).context(OPERATION)?;
+            meta.add(key.value().as_bytes(), copied);
+        }
+        self.hashes.push(&meta);
         Ok(())
     }
 

@@ -43,12 +43,6 @@ impl Hashes {
     /// Reads every table of a copy, in the order in which [`Copy::all`](super::copy::Copy::all) writes them.
     pub(super) fn read(&mut self, view: &View, told: &mut Told<'_>) -> Result<()> {
         let tables = &view.tables;
-        let mut meta = TableHash::new("meta");
-        for entry in tables.meta.iter().context(OPERATION)? {
-            let (key, value) = entry.context(OPERATION)?;
-            meta.add(key.value().as_bytes(), value.value());
-        }
-        self.push(&meta);
         let fields = view.field_table().map(|table| ("fields", table));
         let tables = [
             ("blocks", &tables.blocks),
@@ -71,6 +65,12 @@ impl Hashes {
             }
             self.push(&hash);
         }
+        let mut meta = TableHash::new("meta");
+        for entry in view.tables.meta.iter().context(OPERATION)? {
+            let (key, value) = entry.context(OPERATION)?;
+            meta.add(key.value().as_bytes(), value.value());
+        }
+        self.push(&meta);
         Ok(())
     }
 }

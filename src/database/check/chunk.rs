@@ -174,11 +174,12 @@ impl Check<'_> {
             }
             let sealed = self.report.read(FaultKind::Record, Some(row), || {
                 let sealed = tables.replaced.get(row).context(OPERATION)?;
-                sealed.ok_or_else(|| missing(Kind::Row, row))
+                let sealed = sealed.ok_or_else(|| missing(Kind::Row, row))?;
+                Ok(sealed.value().to_vec())
             })?;
             match sealed {
                 Some(sealed) => {
-                    let record = unseal(Kind::Row, row, sealed.value());
+                    let record = unseal(Kind::Row, row, &sealed);
                     self.record(rows, row, code, record)?;
                 }
                 None => self.lost(rows, row, code),

@@ -6,10 +6,16 @@ use super::late::Late;
 use super::strays::Strays;
 use super::{LATE, OPERATION, Source, Table, gone};
 use crate::database::failure::{Context, guard};
-use crate::database::journal::{self, Operation};
 use crate::database::log::Log;
-use crate::database::schema::{Kind, STATUS_ROWS, key_of};
-use crate::database::state::{State, read_state};
+use crate::database::schema::{Kind, STATUS_ROWS, key_of, unseal};
+use crate::database::state::{State, read_copied_state, read_state};
+
+/// Rows on either side of the one that is expected, among which a record's is looked for first.
+const SEARCHED_NEAR: u64 = 1 << 17;
+/// Rows among which it is looked for at last, if the tables do not have more: a tenth of a second.
+const SEARCHED_ROWS: u64 = 1 << 25;
+/// Records whose row is looked for; those behind one have the next ones.
+const SEARCHES_MAX: u32 = 64;
 
 impl Source {
     /// Finds out how many rows there are, and what the log adds.
@@ -18,7 +24,12 @@ impl Source {
             return;
         }
         let read = || read_state(self.summary.as_ref().ok_or_else(gone)?);
-        match guard(OPERATION, read) {
+        let copied = || read_copied_state(self.meta.as_ref().ok_or_else(gone)?);
+        let state = guard(OPERATION, read).or_else(|error| {
+            let copied = guard(OPERATION, copied).ok().flatten();
+            copied.ok_or(error)
+        });
+        match state {
             Ok(state) => {
                 self.rows = state.next_row;
                 self.read_log(&state);
@@ -48,7 +59,7 @@ impl Source {
             }
         };
         for record in records {
-            if let Err(error) = self.late.apply(&record.payload) {
+            if let Err(error) = self.late.apply(&record.payload, |next, _| Some(next)) {
                 let number = record.number;
                 self.notes
                     .push(format!("commit {number} of the log: {error}"));
@@ -57,7 +68,8 @@ impl Source {
         }
     }
 
-    /// Gathers all that the log has, since the tables do not say how much of it they have. What it did is done again then.
+    /// Gathers all that the log has, since the tables do not say how much of it they have. Commits that went to the tables alone may be
+    /// between those that it has, and behind them: so nothing in the tables gives way to it, and which row a record has its seal says.
     pub(super) fn read_log_without_mark(&mut self, strays: &Strays) {
         let Some(layout) = self.layout else {
             return;
@@ -70,33 +82,39 @@ impl Source {
                 return;
             }
         };
-        let operations = records
-            .iter()
-            .flat_map(|record| journal::operations(&record.payload));
-        let inserted: Vec<&[u8]> = operations
-            .filter_map(|operation| match operation {
-                Ok(Operation::Insert(sealed)) => Some(sealed),
-                _ => None,
-            })
-            .collect();
-        // Rows are given out in order, and a seal says whether a row is the right one.
-        let rows = strays.rows().max().map_or(0, |row| row + 1) + inserted.len() as u64;
-        let first_row = inserted
-            .first()
-            .map_or(Some(rows), |sealed| key_of(Kind::Row, sealed, 0..rows));
-        let Some(first_row) = first_row else {
-            self.notes.push("which rows the log is about".to_owned());
-            return;
-        };
-        // The names that it has are the first only if it has every commit.
-        let has_all = records.first().is_some_and(|record| record.number == 1);
-        let first_name = if has_all { 0 } else { u64::from(u32::MAX) + 1 };
-        self.late = Late::behind(first_row, first_name);
-        self.late_doubt = Some(LATE);
-        for record in records {
-            if self.late.apply(&record.payload).is_err() {
-                self.lost_commits += 1;
+        let rows = strays.rows().max().map_or(0, |row| row + 1).max(self.rows);
+        let mut searches = SEARCHES_MAX;
+        let mut row_of = |next: u64, sealed: &[u8]| {
+            if unseal(Kind::Row, next, sealed).is_ok() {
+                return Some(next);
             }
+            searches = searches.checked_sub(1)?;
+            // Rows are given out in order, so it is likely to be one that is near.
+            let near = next.saturating_sub(SEARCHED_NEAR)..next + SEARCHED_NEAR;
+            let all = 0..rows.max(SEARCHED_ROWS);
+            key_of(Kind::Row, sealed, near).or_else(|| key_of(Kind::Row, sealed, all))
+        };
+        self.late = Late::behind(rows, 0);
+        self.late_doubt = Some(LATE);
+        let (mut number, mut unknown) = (0, 0);
+        let mut names = None;
+        for record in records {
+            // The names that it has are the first ones only as far as it has every commit.
+            number += 1;
+            if record.number != number && names.is_none() {
+                names = Some(self.late.names());
+            }
+            match self.late.apply(&record.payload, &mut row_of) {
+                Ok(of_record) => unknown += of_record,
+                Err(_) => self.lost_commits += 1,
+            }
+            if let Some(known) = names {
+                self.late.end_names(known);
+            }
+        }
+        if unknown > 0 {
+            self.notes
+                .push(format!("which rows {unknown} records of the log are of"));
         }
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::strays::Strays;
-use super::{NAMELESS, OPERATION, STRAY, Source, gone};
+use super::{NAMELESS, OPERATION, STALE, STRAY, Source, gone};
 use crate::database::failure::guard;
 use crate::database::leaves;
 use crate::database::pipelines::Entry;
 use crate::database::planes::Planes;
 use crate::database::record::{self, status_of};
-use crate::database::schema::{Kind, SEAL_BYTES, STATUS_ROWS, unseal};
+use crate::database::schema::{Kind, STATUS_ROWS, unseal};
 use crate::error::{Error, Result};
 use crate::sample::Sample;
 
@@ -108,6 +108,8 @@ impl Source {
             Ok((sample, is_named)) => {
                 self.seen.insert(row);
                 self.lost.remove(row);
+                let is_stale = self.suspects.has(row);
+                let doubt = doubt.or(is_stale.then_some(STALE));
                 match doubt.or((!is_named).then_some(NAMELESS)) {
                     Some(doubt) => Found::Doubtful(sample, doubt),
                     None => Found::Sample(sample),
@@ -115,11 +117,10 @@ impl Source {
             }
             Err(error) => {
                 self.lost.insert(row);
-                // What fails its seal may still be a record.
-                let bytes = &sealed[..sealed.len().saturating_sub(SEAL_BYTES)];
-                let id = record::header(bytes)
-                    .ok()
-                    .map(|header| header.id.to_owned());
+                // Of a record whose seal does not hold nobody knows whether its id is the one it had.
+                let bytes = unseal(Kind::Row, row, &sealed);
+                let header = bytes.and_then(record::header);
+                let id = header.ok().map(|header| header.id.to_owned());
                 Found::Lost(id, error)
             }
         }
@@ -140,16 +141,23 @@ impl Source {
         if let Some((name, is_known)) = self.names.get(&number) {
             return (Arc::clone(name), *is_known);
         }
-        let name = match self.late.name(number) {
-            Some(name) => (Arc::clone(name), true),
+        // Where the tables may have more than the log, what that numbers may be another name.
+        let late = self.late.name(number).cloned();
+        let (first, last) = match self.late_doubt {
+            None => (late, None),
+            Some(_) => (None, late),
+        };
+        let name = match first {
+            Some(name) => (name, true),
             None => {
                 let read = || Entry::read(self.summary.as_ref().ok_or_else(gone)?, number);
                 let stray = self.strays.as_ref();
                 let stray = stray.and_then(|strays| strays.names.get(&number));
+                // It is the same in every version.
+                let stray = stray.cloned().or(last);
                 match (guard(OPERATION, read), stray) {
                     (Ok(entry), _) => (entry.name, true),
-                    // It is the same in every version.
-                    (Err(_), Some(name)) => (Arc::clone(name), true),
+                    (Err(_), Some(name)) => (name, true),
                     (Err(error), None) => {
                         self.notes
                             .push(format!("the name of pipeline {number}: {error}"));

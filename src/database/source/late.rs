@@ -14,12 +14,12 @@ use crate::error::Result;
 /// The commits of a log, applied one after the other. The log is a few megabytes, and so is this.
 #[derive(Default)]
 pub(super) struct Late {
-    /// The first row and the first pipeline that are new.
-    first_row: u64,
+    /// The next row that is new, and the first pipeline.
+    next_row: u64,
     first_name: u64,
     names: Vec<Arc<str>>,
-    /// The sealed records of new rows.
-    inserted: Vec<Box<[u8]>>,
+    /// New rows and their sealed records.
+    inserted: Vec<(u64, Box<[u8]>)>,
     /// The sealed records that rows have got since.
     replaced: BTreeMap<u64, Box<[u8]>>,
     /// How many samples more there are by these commits, or fewer.
@@ -35,22 +35,33 @@ impl Late {
     }
 
     /// Nothing, behind a state that has so many rows and pipelines.
-    pub(super) fn behind(first_row: u64, first_name: u64) -> Self {
+    pub(super) fn behind(next_row: u64, first_name: u64) -> Self {
         Self {
-            first_row,
+            next_row,
             first_name,
             ..Self::default()
         }
     }
 
-    /// Adds a commit.
-    pub(super) fn apply(&mut self, payload: &[u8]) -> Result<()> {
+    /// Adds a commit. `row_of` says which row a new sealed record has, by the one that is next and the record; `None` where that is not known,
+    /// and how many of these there are is the answer.
+    pub(super) fn apply(
+        &mut self,
+        payload: &[u8],
+        mut row_of: impl FnMut(u64, &[u8]) -> Option<u64>,
+    ) -> Result<u64> {
+        let mut unknown = 0;
         for operation in journal::operations(payload) {
             match operation? {
                 Operation::Pipeline(name) => self.names.push(name.into()),
                 Operation::Insert(record) => {
+                    let Some(row) = row_of(self.next_row, record) else {
+                        unknown += 1;
+                        continue;
+                    };
                     self.balance += 1;
-                    self.inserted.push(record.into());
+                    self.next_row = row + 1;
+                    self.inserted.push((row, record.into()));
                 }
                 Operation::Replace(row, record) => {
                     self.replaced.insert(row, record.into());
@@ -71,7 +82,17 @@ impl Late {
                 }
             }
         }
-        Ok(())
+        Ok(unknown)
+    }
+
+    /// Forgets the names of pipelines that come from here on: which numbers they have is not known.
+    pub(super) fn end_names(&mut self, known: usize) {
+        self.names.truncate(known);
+    }
+
+    /// How many names of pipelines it has.
+    pub(super) fn names(&self) -> usize {
+        self.names.len()
     }
 
     /// The name of a new pipeline.
@@ -100,9 +121,8 @@ impl Late {
 
     /// Takes the new rows with their sealed records.
     pub(super) fn take_inserted(&mut self) -> Vec<(u64, Vec<u8>)> {
-        let inserted = std::mem::take(&mut self.inserted);
-        (self.first_row..)
-            .zip(inserted)
+        let inserted = std::mem::take(&mut self.inserted).into_iter();
+        inserted
             .map(|(row, record)| {
                 let record = self.replaced.remove(&row).unwrap_or(record);
                 (row, record.into_vec())

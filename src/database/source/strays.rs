@@ -54,6 +54,8 @@ pub(super) struct Strays {
     sealed: Vec<Range<u64>>,
     /// So many bytes may still be read again for leaves that do not lie in one window.
     to_read: u64,
+    /// So many bytes of values may still be looked at: pages may say that theirs are the same ones.
+    to_verify: u64,
 }
 
 /// What tells versions of a leaf of the planes apart: the greater, the newer.
@@ -103,6 +105,7 @@ impl Strays {
             state: None,
             sealed: Vec::new(),
             to_read: len.saturating_mul(2),
+            to_verify: len.saturating_mul(8),
         };
         let mut window = Vec::new();
         let mut start = base;
@@ -155,6 +158,10 @@ impl Strays {
     }
 
     fn value(&mut self, key: u64, value: &[u8], place: Place) {
+        let Some(left) = self.to_verify.checked_sub(2 * value.len() as u64) else {
+            return;
+        };
+        self.to_verify = left;
         if key > ROWS_MAX {
             return self.summary(key, value);
         }
@@ -200,6 +207,11 @@ impl Strays {
             return;
         }
         let rows = first..first + block.len();
+        // Records that lie over each other are none.
+        let records = rows.clone().filter_map(|row| block.get(row));
+        if records.map(<[u8]>::len).sum::<usize>() > block.bytes().len() {
+            return;
+        }
         let sealed: Vec<_> = rows
             .clone()
             .filter_map(|row| block.record(row).ok())
@@ -302,7 +314,7 @@ impl Strays {
 
 /// The keys and values of a leaf, if this may be one: four bytes with its type and their count, where each value ends, the
 /// keys, the values.
-fn entries(bytes: &[u8], there: u64) -> Option<Vec<(u64, Range<usize>)>> {
+pub(super) fn entries(bytes: &[u8], there: u64) -> Option<Vec<(u64, Range<usize>)>> {
     let [LEAF, _, low, high, ..] = *bytes else {
         return None;
     };

@@ -15,7 +15,7 @@ use crate::sample::{Sample, Status};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Value, data};
 
-const PAGE_BYTES: usize = 4_096;
+pub(super) const PAGE_BYTES: usize = 4_096;
 
 /// Whoever puts a file where another one is to appear keeps it, also an empty one.
 #[test]
@@ -80,7 +80,7 @@ fn salvage_saves_all_but_what_is_lost_and_names_that() {
 }
 
 /// Every sample is there as it was, or is said to be doubtful or lost. Says how many are lost.
-fn assert_told(whole: &[Sample], saved: &[Sample], report: &SalvageReport) -> u64 {
+pub(super) fn assert_told(whole: &[Sample], saved: &[Sample], report: &SalvageReport) -> u64 {
     let doubtful: HashSet<&str> = report
         .doubtful_rows
         .iter()
@@ -136,7 +136,7 @@ fn killed_file() -> (Vec<u8>, Vec<Sample>) {
     (disk.bytes(), all(&database))
 }
 
-fn salvaged(bytes: &[u8]) -> Result<(SalvageReport, Vec<Sample>), Error> {
+pub(super) fn salvaged(bytes: &[u8]) -> Result<(SalvageReport, Vec<Sample>), Error> {
     let (folder, path) = on_disk(bytes);
     let to = folder.path().join("to.redb");
     let last = Cell::new(0.0);
@@ -151,7 +151,7 @@ fn salvaged(bytes: &[u8]) -> Result<(SalvageReport, Vec<Sample>), Error> {
 }
 
 /// Where redb's part of the file begins.
-fn base(bytes: &[u8]) -> usize {
+pub(super) fn base(bytes: &[u8]) -> usize {
     let disk = MemoryDisk::of(bytes.to_vec());
     match header::read(&disk).unwrap() {
         Head::Made(layout) => layout.base as usize,
