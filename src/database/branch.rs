@@ -19,11 +19,12 @@ pub(super) const PAGE_BYTES: u64 = 4_096;
 const LEAF: u8 = 1;
 const BRANCH: u8 = 2;
 const NO_KIND: u8 = 0;
-/// Bytes of a key, where keys have a fixed size.
-const KEY_BYTES: usize = 8;
-/// The first table in the tree of ours, and those that may be in the one of redb's own.
-const FIRST_TABLES: [&[u8]; 5] = [
-    b"blocks",
+/// Bytes of a key, where those of a table have a fixed size: in ours, and in redb's own.
+const KEY_BYTES: [usize; 3] = [8, 16, 5];
+/// The first table in the tree of ours.
+const FIRST_TABLE: &[u8] = b"blocks";
+/// Those that may be the first one in the tree of redb's own.
+const FIRST_OWN_TABLES: [&[u8]; 4] = [
     b"allocator_state",
     b"data_pages_allocated",
     b"data_pages_unreachable",
@@ -158,16 +159,19 @@ pub(super) fn may_have_sum(page: &[u8], is_sum: impl Fn(&[u8]) -> bool) -> bool 
     let Some(last) = keys.checked_sub(1) else {
         return false;
     };
-    let ends = match page[0] {
-        LEAF => [at(4 + 4 * last), at(4 + 4 * (keys + last))],
+    let is_end = |end: usize| page.get(..end).is_some_and(&is_sum);
+    match page[0] {
+        LEAF => {
+            let mut ends = [at(4 + 4 * last), at(4 + 4 * (keys + last))].into_iter();
+            ends.any(|end| end.is_some_and(is_end))
+        }
         BRANCH => {
             let behind = bytes_of_numbers(page);
-            [Some(behind + KEY_BYTES * keys), at(behind + 4 * last)]
+            KEY_BYTES.iter().any(|bytes| is_end(behind + bytes * keys))
+                || at(behind + 4 * last).is_some_and(is_end)
         }
-        _ => return false,
-    };
-    let mut ends = ends.into_iter().flatten();
-    ends.any(|end| page.get(..end).is_some_and(&is_sum))
+        _ => false,
+    }
 }
 
 /// Makes a page of no kind of one.
@@ -190,17 +194,25 @@ fn children(page: &[u8]) -> Vec<u64> {
     numbers.map(|number| u64::from_le_bytes(*number)).collect()
 }
 
-/// Whether these bytes may be the leaf in which redb lists tables: one whose first key is the name of the first of them. The ends of keys
-/// lie behind 4 bytes that say how many there are, then the ends of values, the keys and the values.
+/// Whether these bytes may be a leaf in which redb lists tables: one whose first key is the name of the first of them.
 fn lists_tables(page: &[u8]) -> bool {
-    if (page.len() as u64) < PAGE_BYTES || page[0] != LEAF || count(page) == 0 {
+    first_key_is(page, FIRST_TABLE) || lists_own_tables(page)
+}
+
+/// Whether they may be the one in which it lists its own.
+pub(super) fn lists_own_tables(page: &[u8]) -> bool {
+    FIRST_OWN_TABLES.iter().any(|name| first_key_is(page, name))
+}
+
+/// Whether a leaf of texts begins with this one. The ends of keys lie behind 4 bytes that say how many there are, then the ends of values, the
+/// keys and the values.
+fn first_key_is(page: &[u8], name: &[u8]) -> bool {
+    if !is_leaf(page) || count(page) == 0 {
         return false;
     }
     let names = 4 + 8 * usize::from(count(page));
-    FIRST_TABLES.iter().any(|name| {
-        word(page, 4).map(|end| end as usize) == Some(names + name.len())
-            && page.get(names..names + name.len()) == Some(name)
-    })
+    word(page, 4).map(|end| end as usize) == Some(names + name.len())
+        && page.get(names..names + name.len()) == Some(name)
 }
 
 /// The numbers of the roots of the tables that a leaf lists, and their checksums, as far as it goes: each behind a byte for the kind of table, 8 for its

@@ -18,15 +18,14 @@ pub(super) struct Guard {
     depths: Mutex<Depths>,
     /// redb's header as it was read last, where another process may write it.
     header: Mutex<Vec<u8>>,
-    /// Where checksums are looked at.
-    sums: Option<Sums>,
+    sums: Sums,
 }
 
 impl Guard {
-    /// One that looks at checksums too.
+    /// One that looks at checksums so.
     pub(super) fn with_sums(sums: Sums) -> Self {
         Self {
-            sums: Some(sums),
+            sums,
             ..Self::default()
         }
     }
@@ -40,8 +39,15 @@ impl Guard {
         can_be_there: impl Fn(&Range<u64>) -> bool,
         read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        if let Some(sums) = &self.sums {
-            sums.see(self.regions(&read)?, offset, page);
+        if (page.len() as u64) < branch::PAGE_BYTES {
+            return Ok(());
+        }
+        let is_own = || self.depths().is_written(offset);
+        if self
+            .sums
+            .see(offset, page, is_own, || self.regions(&read))?
+        {
+            branch::spoil(page);
         }
         if !branch::is_leading(page) {
             return Ok(());
@@ -73,12 +79,14 @@ impl Guard {
             seen.clear();
             seen.extend_from_slice(header);
             self.depths().clear();
+            self.sums.clear();
         }
     }
 
     /// Takes note of what is about to be written.
     pub(super) fn written(&self, offset: u64, bytes: usize) {
         self.depths().written(offset, bytes);
+        self.sums.written(offset, bytes);
     }
 
     /// Takes note of where the storage ends now.

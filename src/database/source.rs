@@ -459,7 +459,7 @@ fn open_database(
     suspects: &Arc<Suspects>,
 ) -> Result<ReadOnlyDatabase> {
     let suspects = Arc::clone(suspects);
-    let sums = Sums::new(Box::new(move |page| suspects.add(page)));
+    let sums = Sums::of_all(Box::new(move |page| suspects.add(page)));
     let overlay = Overlay::new(Arc::clone(disk), base, Box::new(|_| Ok(())))
         .map_err(|cause| Error::io(OPERATION, path.display(), cause))?
         .padded()

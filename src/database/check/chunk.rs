@@ -10,7 +10,7 @@ use super::{Check, FaultKind, OPERATION};
 use crate::database::blocks::Block;
 use crate::database::chunk::{CHUNK_LEAVES, Head};
 use crate::database::columns::Columns;
-use crate::database::failure::{Context, damaged};
+use crate::database::failure::{Context, damaged, guard};
 use crate::database::filter::first_row;
 use crate::database::gathered::Pair;
 use crate::database::leaves;
@@ -112,7 +112,8 @@ impl Check<'_> {
     /// Whether the head of a full chunk says that nothing but its planes is left. What is wrong with a head is noted elsewhere.
     pub(super) fn is_cleared(&self, chunk: u64) -> bool {
         let head = || Head::read(&self.view.tables.summary, chunk);
-        chunk < self.view.full_chunks() && head().is_ok_and(|head| head.is_cleared())
+        chunk < self.view.full_chunks()
+            && guard(OPERATION, head).is_ok_and(|head| head.is_cleared())
     }
 
     fn read_columns(&mut self, rows: &mut Rows, indexed: Range<u64>) -> Result<()> {

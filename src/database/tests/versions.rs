@@ -117,9 +117,11 @@ fn whichever_bit_is_another_salvage_and_repair_say_what_it_costs() {
     }
     // redb's header, and of branches the numbers of the first child.
     bits.extend((base..base + 320).step_by(3).map(|at| (at, 1)));
-    for page in (base + PAGE_BYTES..file.len()).step_by(PAGE_BYTES) {
-        let keys = usize::from(file[page + 2]);
-        if file[page] == 2 && keys > 0 {
+    let pages = (base + PAGE_BYTES..file.len()).step_by(PAGE_BYTES);
+    let branches: Vec<usize> = pages.filter(|page| file[*page] == 2).collect();
+    for page in branches.iter().step_by(branches.len().div_ceil(16)) {
+        let (page, keys) = (*page, usize::from(file[*page + 2]));
+        if keys > 0 {
             let number = page + 8 + 16 * (keys + 1);
             bits.extend((3..8).flat_map(|byte| [(number + byte, 2), (number + byte, 0x80)]));
         }
