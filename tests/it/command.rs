@@ -25,6 +25,8 @@ mod tail;
 #[cfg(unix)]
 mod terminal;
 mod urls;
+#[cfg(unix)]
+mod widths;
 mod wording;
 
 use std::fmt::Write as _;

@@ -57,7 +57,7 @@ fn failures_are_grouped_by_stage_and_what_messages_have_in_common() {
     let table = shell.data(["dlq", "group", "-f", "table", "--pipeline", "even"]);
     assert_eq!(table.lines().count(), 3, "{table}");
     assert!(
-        table.starts_with("group     count  stage  message"),
+        table.starts_with("group     count  stage  pattern"),
         "{table}"
     );
     let csv = shell.data([

@@ -31,6 +31,9 @@ Examples:
 A group is failures of one stage whose messages differ only in numbers, ids and quoted texts. Without --status all of these
 are about samples in dlq; --status skipped is about those left out on purpose.";
 
+/// So much room what messages have in common has in a table while there are other columns to leave out.
+const PATTERN_WIDTH: usize = 32;
+
 /// Look at samples that failed, in groups by why they did, and try them again
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
@@ -233,14 +236,20 @@ fn table(output: &mut Output, groups: &[FailureGroup]) -> Result<(), Failure> {
         Column::new("group", Align::Left),
         Column::new("count", Align::Right),
         Column::new("stage", Align::Left).shrinking(Shrinks::Last),
-        Column::new("message", Align::Left).shrinking(Shrinks::Last),
-        Column::new("first", Align::Left).shrinking(Shrinks::Finally),
-        Column::new("last", Align::Left).shrinking(Shrinks::Finally),
+        Column::new("pattern", Align::Left)
+            .shrinking(Shrinks::Last)
+            .keeping(PATTERN_WIDTH),
+        Column::of_instants("first", Shrinks::First),
+        Column::of_instants("last", Shrinks::First),
         Column::new("example", Align::Left).shrinking(Shrinks::First),
     ]);
     for group in groups {
-        let mut cells: Vec<_> = row(group).iter().map(Cell::new).collect();
-        cells[1] = Cell::styled(group.count.to_string(), Style::new().red());
+        let row = row(group);
+        let mut cells: Vec<_> = row.iter().map(Cell::new).collect();
+        cells[1] = Cell::styled(&row[1], Style::new().red());
+        for instant in [4, 5] {
+            cells[instant] = Cell::instant(&row[instant]);
+        }
         table.row(output, cells)?;
     }
     table.finish(output)?;
