@@ -118,6 +118,14 @@ impl Failure {
         }
     }
 
+    /// The same of a storage that is no database file, which the verbs that help one cannot help.
+    pub(crate) fn of_no_file(mut self) -> Self {
+        if self.code == Code::Damaged {
+            self.hint = None;
+        }
+        self
+    }
+
     /// Says what to do about it.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

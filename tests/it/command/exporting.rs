@@ -288,4 +288,17 @@ fn an_exported_file_may_be_read_as_any_other() {
     assert_eq!(shell.run(["export", out.to_str().unwrap()]).code, 0);
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&out), mode(plain.as_ref()));
+    // In the place of another one it is as that was, and one that may not be written stays.
+    let allow = |bits| fs::set_permissions(&out, fs::Permissions::from_mode(bits)).unwrap();
+    let over = ["export", out.to_str().unwrap(), "--overwrite"];
+    allow(0o664);
+    assert_eq!(shell.run(over).code, 0);
+    assert_eq!(mode(&out) & 0o777, 0o664);
+    allow(0o444);
+    let refused = shell.run(over);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused.words.contains("out.csv may not be written"),
+        "{refused:?}"
+    );
 }

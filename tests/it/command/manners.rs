@@ -24,6 +24,53 @@ fn quiet_tells_errors_alone_and_verbose_how_a_line_was_understood() {
 }
 
 #[test]
+fn every_instant_is_told_as_it_was_understood() {
+    let shell = Shell::with_six();
+    let put = ["put", "--pipeline", "p", "-v", "--created-at", "2013-06"];
+    let put = shell.run([&put[..], &["--measured-at", "3 june 2013 18:00"]].concat());
+    for line in [
+        "--created-at: 2013-06-01T00:00:00Z",
+        "--measured-at: 2013-06-03T18:00:00Z",
+    ] {
+        assert!(put.words.lines().any(|said| said == line), "{put:?}");
+    }
+    let prune = shell.run(["prune", "--older-than", "2013-06", "-v", "--dry-run"]);
+    assert_eq!(
+        prune.words,
+        "filters: none\n--older-than: 2013-06-01T00:00:00Z\n"
+    );
+    let early = shell.run(["count", "-v", "--since", "-0044-03-15T00:00:00Z"]);
+    assert_eq!(early.data, "7\n");
+    assert!(early.words.contains("-0044-03-15T00:00:00Z"), "{early:?}");
+    let misspelt = shell.run(["count", "--since", "yesteday"]);
+    assert!(
+        misspelt.words.contains("did you mean \"yesterday\"?"),
+        "{misspelt:?}"
+    );
+}
+
+#[test]
+fn quiet_import_tells_that_records_were_rejected() {
+    let answer = Shell::new().run_with(["import", "-q"], "{}\nx\n");
+    assert_eq!(
+        (answer.code, answer.words.as_str()),
+        (3, "error: rejected 2 records\n")
+    );
+}
+
+#[test]
+fn what_changes_many_samples_says_first_how_many() {
+    let shell = Shell::with_six();
+    let removed = shell.run(["rm", "--id", "a", "--id", "nope", "--yes"]);
+    assert_eq!(
+        removed.words,
+        "no sample has the id \"nope\"\nmatched: 1 sample (1 pending)\n"
+    );
+    let removed = shell.run(["rm", "--id", "nope", "--yes"]);
+    assert_eq!(removed.words, "no sample has the id \"nope\"\n");
+}
+
+#[test]
 fn instants_may_be_words() {
     let shell = Shell::with_six();
     for (words, count) in [

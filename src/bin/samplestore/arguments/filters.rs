@@ -47,7 +47,7 @@ impl Filters {
     /// Those of [`Query::with_filter`].
     pub(crate) fn query(&self) -> Result<Query> {
         let query = self.resolved(|_| true)?;
-        detail(&format!("filters: {query}"));
+        tell(&query);
         Ok(query)
     }
 
@@ -58,7 +58,7 @@ impl Filters {
     pub(crate) fn query_in(&self, statuses: &[Status]) -> Result<Query> {
         let query = self.resolved(|name| name != "status")?;
         let query = statuses.iter().copied().fold(query, Query::status);
-        detail(&format!("filters: {query}"));
+        tell(&query);
         Ok(query)
     }
 
@@ -71,6 +71,11 @@ impl Filters {
     /// Whether they leave out nothing: none is given, or only an order.
     pub(crate) fn is_everything(&self) -> bool {
         self.words.iter().all(|(name, _)| *name == "newest")
+    }
+
+    /// Whether this one is given.
+    pub(crate) fn has(&self, filter: &str) -> bool {
+        self.words.iter().any(|(name, _)| *name == filter)
     }
 
     fn resolved(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Query> {
@@ -119,6 +124,12 @@ impl FromArgMatches for Filters {
     }
 }
 
+fn tell(query: &Query) {
+    let shown = query.to_string();
+    let shown = if shown.is_empty() { "none" } else { &shown };
+    detail(&format!("filters: {shown}"));
+}
+
 fn argument(filter: &Filter) -> Arg {
     let argument = Arg::new(filter.name)
         .long(filter.name)
@@ -130,8 +141,9 @@ fn argument(filter: &Filter) -> Arg {
     let argument = match filter.name {
         "status" => argument.value_parser(text_of_statuses()),
         "where" => argument.long_help(format!("{}\n\n{CONDITIONS}", filter.help)),
-        // Else a negative one would be taken for a flag that is not there.
+        // Else a negative one would be taken for a flag that is not there, as would a year before the first one.
         "limit" => argument.allow_negative_numbers(true),
+        "after" | "before" | "since" | "until" => argument.allow_hyphen_values(true),
         _ => argument,
     };
     match (filter.is_repeatable, filter.is_list) {

@@ -7,6 +7,7 @@ use clap::Args;
 use samplestore::Backup as Copying;
 use serde_json::json;
 
+use crate::arguments::refuse_dash;
 use crate::failure::{Code, Failure, Outcome};
 use crate::interrupt;
 use crate::opening::Db;
@@ -37,6 +38,7 @@ pub(crate) struct Backup {
 
 impl Backup {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        refuse_dash(&self.to, "a database")?;
         let progress = FractionProgress::new("copying");
         let copying = Copying::new()
             .overwrite(self.overwrite)

@@ -17,7 +17,7 @@ use crate::interrupt;
 use crate::opening::{Db, Reader};
 #[cfg(feature = "arrow")]
 use crate::output::{Columnar, ColumnarWriter};
-use crate::output::{Columns, Format, Output, SampleWriter};
+use crate::output::{Columns, Format, Output, SampleWriter, counted};
 use crate::progress::{SampleProgress, pace};
 
 const EXAMPLES: &str = "\
@@ -184,16 +184,15 @@ impl Export {
         }
         if !is_stdout {
             let to = self.to.display();
-            words(&format!(
-                "{count} samples in {to} {}",
-                pace(count, started.elapsed())
-            ));
+            let pace = pace(count, started.elapsed());
+            words(&format!("{} in {to} {pace}", counted(count, "sample")));
         }
         Ok(Code::Fine)
     }
 }
 
-fn by_extension(path: &Path) -> Result<ExportFormat, Failure> {
+/// The format that a name tells.
+pub(super) fn by_extension(path: &Path) -> Result<ExportFormat, Failure> {
     let extension = path.extension().map(OsStr::to_ascii_lowercase);
     match extension.as_ref().and_then(|text| text.to_str()) {
         Some("jsonl" | "ndjson") => Ok(ExportFormat::Jsonl),

@@ -21,10 +21,12 @@ use clap::Args;
 use indicatif::HumanCount;
 use samplestore::Storage;
 
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::arguments::refuse_dash;
+use crate::failure::{Code, Failure, Outcome, Volume, complaint, is_told, words};
 use crate::input::{InputFormat, Records, Source};
 use crate::interrupt;
 use crate::opening::Db;
+use crate::output::counted;
 use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
 pub(crate) use cell::Cell;
@@ -87,6 +89,7 @@ impl Import {
             self.mapping.check(false)?;
         }
         if let Some(rejects) = &self.rejects {
+            refuse_dash(rejects, "a file of rejects")?;
             check_distinct(rejects, &self.file)?;
             if let Some((path, _)) = db.location().database()? {
                 check_distinct(rejects, path)?;
@@ -131,6 +134,10 @@ impl Import {
             HumanCount(rejects.count()),
             pace(stored.stored() + batch.skipped() + rejects.count(), elapsed),
         ));
+        if rejects.count() > 0 && !is_told(Volume::Normal) {
+            let rejected = counted(rejects.count(), "record");
+            complaint(&format!("error: rejected {rejected}"));
+        }
         ended.and(closed)?;
         // Whoever wrote into a pipe may have ended of it, too.
         if interrupt::is_asked() {

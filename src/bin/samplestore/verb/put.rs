@@ -8,7 +8,7 @@ use samplestore::{Sample, Status, Storage};
 use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::import::{Cell, check_whole_numbers, sample_of_text};
-use crate::arguments::{one_status, parse_when};
+use crate::arguments::{one_status, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::input::RECORD_BYTES_MAX;
 use crate::opening::Db;
@@ -39,10 +39,10 @@ pub(crate) struct Put {
     #[arg(long, value_name = "STATUS", requires = "pipeline", value_parser = one_status())]
     status: Option<Status>,
     /// When it was created [default: now]
-    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when)]
+    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when, allow_hyphen_values = true)]
     created_at: Option<DateTime<Utc>>,
     /// When it was measured
-    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when)]
+    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when, allow_hyphen_values = true)]
     measured_at: Option<DateTime<Utc>>,
     /// A field of its data; several by repeating it
     #[arg(long = "data", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field)]
@@ -54,6 +54,8 @@ pub(crate) struct Put {
 
 impl Put {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        tell_instant("created-at", self.created_at);
+        tell_instant("measured-at", self.measured_at);
         let sample = match &self.pipeline {
             Some(pipeline) => self.sample(pipeline)?,
             None => from_input()?,

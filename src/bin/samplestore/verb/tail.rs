@@ -5,13 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use indicatif::HumanCount;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::interrupt;
 use crate::opening::Db;
-use crate::output::{Columns, Format, Output, SampleWriter};
+use crate::output::{Columns, Format, Output, SampleWriter, counted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +58,12 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        if self.filters.has("newest") {
+            return Err(
+                Failure::usage("tail shows the newest samples, oldest of them first")
+                    .with_hint("samplestore list --newest begins with the newest"),
+            );
+        }
         let query = self.filters.query()?;
         let limit = query.limit_max().unwrap_or(LIMIT_DEFAULT);
         if limit > LIMIT_MAX {
@@ -127,10 +132,7 @@ impl Tail {
         }
         writer.finish(&mut output, None)?;
         output.finish()?;
-        words(&format!(
-            "{} samples were new or changed",
-            HumanCount(count)
-        ));
+        words(&format!("new or changed: {}", counted(count, "sample")));
         Ok(Code::Interrupted)
     }
 }
