@@ -6,6 +6,7 @@ mod counting;
 mod dlq;
 #[cfg(unix)]
 mod docs;
+mod exported;
 mod exporting;
 mod failing;
 mod import;

@@ -24,10 +24,10 @@ use tempfile::NamedTempFile;
 
 pub(crate) use chart::{Bars, Chart, Series};
 #[cfg(feature = "arrow")]
-pub(crate) use columnar::{Columnar, ColumnarWriter};
+pub(crate) use columnar::{Columnar, ColumnarWriter, number};
 pub(crate) use facets::{facets_json, facets_table};
 pub(crate) use samples::{
-    CSV_FIXED, CSV_GROUPS, Columns, SampleWriter, csv_record, plain, write_details,
+    CSV_FIXED, CSV_GROUPS, Columns, SampleWriter, csv_record, field_of, plain, write_details,
 };
 pub(crate) use svg::write_svg;
 pub(crate) use table::{Align, Cell, Column, Shrinks, Table};

@@ -170,6 +170,9 @@ fn a_csv_of_the_users_own_is_no_exported_one() {
     let answer = shell.run(["import", &file]);
     assert_eq!(answer.code, 2, "{answer:?}");
     assert!(answer.words.contains("--pipeline"), "{answer:?}");
+    let plain = ["import", &file, "--pipeline-field", "pipeline"];
+    assert_eq!(shell.run(plain).code, 0);
+    shell.data(["rm", "--all", "--yes"]);
     let bad = shell.file(
         "bad.csv",
         "id,pipeline,status,created_at,measured_at,data.n\na,p,redy,2013-06-01T00:00:00Z,,1\nb,p,ready,2013-06-01T00:00:00Z,,1\nc,p\n",

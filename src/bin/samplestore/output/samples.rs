@@ -19,6 +19,13 @@ use crate::failure::Failure;
 pub(crate) const CSV_FIXED: [&str; 5] = ["id", "pipeline", "status", "created_at", "measured_at"];
 /// The maps whose fields have a column each: `data.temp`.
 pub(crate) const CSV_GROUPS: [&str; 3] = ["reason", "measurements", "data"];
+/// The map and the field that a column of this name holds: `data.temp` is `temp` of `data`.
+pub(crate) fn field_of(column: &str) -> Option<(&'static str, &str)> {
+    let (group, field) = column.split_once('.')?;
+    let group = CSV_GROUPS.into_iter().find(|known| *known == group)?;
+    Some((group, field))
+}
+
 /// The columns of a reason, when any sample has one.
 const CSV_REASON: [&str; 4] = ["stage", "message", "attempts", "at"];
 
