@@ -319,4 +319,24 @@ Every verb and flag of the command `samplestore`, as `--help` shows them. This c
             assert!(help.contains("Examples:"), "{}", verb.get_name());
         }
     }
+
+    #[test]
+    fn paragraphs_of_help_are_wrapped_by_the_terminal_alone() {
+        fn check(command: &Command) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            let is_prose =
+                |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            let lines: Vec<_> = help.lines().collect();
+            for pair in lines.windows(2) {
+                assert!(
+                    !pair.iter().all(|line| is_prose(line)),
+                    "{} {pair:?}",
+                    command.get_name()
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
+    }
 }

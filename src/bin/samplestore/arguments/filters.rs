@@ -12,23 +12,28 @@ use crate::failure::detail;
 
 /// The part of the help texts that says how instants are written.
 pub(crate) const INSTANTS: &str = "\
-WHEN is an instant in UTC: 2013-06-01T12:00:00Z, 2013-06-01 12:00; a date, month or year for its first
-moment: 2013-06-01, 2013-06, december 2013, last month, this week; a span of time ago: 90s, 15m, 1h30m, 3 days,
-2mo, 1y; a day or a time for the last one that is past: friday, 24 dec, 13:00; or words: yesterday 18:00,
+WHEN is an instant in UTC: 2013-06-01T12:00:00Z, 2013-06-01 12:00; a date, month or year for its first \
+moment: 2013-06-01, 2013-06, december 2013, last month, this week; a span of time ago: 90s, 15m, 1h30m, 3 days, \
+2mo, 1y; a day or a time for the last one that is past: friday, 24 dec, 13:00; or words: yesterday 18:00, \
 last friday. -v shows which instant that is.
+
 A comma in the name of a pipeline is written \\,.";
 
 /// How conditions are written: the same in short as the docs of [`Condition`](samplestore::Condition).
 const CONDITIONS: &str = "\
 Several by repeating it, all of which must be true.
 
-Fields:     data.NAME, measurements.NAME; data.a.b within maps, data.tags[0] within lists; data.\"wind speed\"
+Fields:     data.NAME, measurements.NAME; data.a.b within maps,
+            data.tags[0] within lists; data.\"wind speed\"
 Values:     numbers, true, false, texts in \"double\" or 'single' quotes
 Compare:    = != < <= > >=, between 1 and 5, in (\"JFK\", \"LGA\")
-Texts:      like 'a%' (% any text, _ any character), ilike (in any case), ~ '^[A-Z]+$' (a regular expression)
-Contains:   data.tags contains \"x\": a value in a list, a text in a text, a name in a map
+Texts:      like 'a%' (% any text, _ any character), ilike (in any
+            case), ~ '^[A-Z]+$' (a regular expression)
+Contains:   data.tags contains \"x\": a value in a list, a text in a
+            text, a name in a map
 Absence:    is null (null or absent), is missing (absent)
-Join:       and, or, not, parentheses; also not in, not between, not like, not contains, is not null
+Join:       and, or, not, parentheses; also not in, not between, not
+            like, not contains, is not null
 
 As in SQL, a comparison with what is absent or null is not true, nor is its opposite: data.x != 1 leaves out samples
 without data.x. For a shell the whole condition stands in quotes. The documentation of samplestore::Condition has all

@@ -16,8 +16,8 @@ use crate::progress::FractionProgress;
 
 const EXAMPLES: &str = "\
 Examples:
-  samplestore -d weather.db backup backups/weather-2026-01-31.db
-  samplestore -d weather.db backup /mnt/nightly.db --overwrite
+  samplestore -d weather.db backup weather-2026-01-31.db
+  samplestore -d weather.db backup nightly.db --overwrite
 
 The copy is a database like any other: to restore it, put it in the place of the first one.";
 

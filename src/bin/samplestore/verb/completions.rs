@@ -15,7 +15,8 @@ use crate::output::Output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  samplestore completions bash > ~/.local/share/bash-completion/completions/samplestore
+  samplestore completions bash \\
+      > ~/.local/share/bash-completion/completions/samplestore
   samplestore completions zsh > ~/.zfunc/_samplestore
   samplestore completions fish > ~/.config/fish/completions/samplestore.fish")]
 pub(crate) struct Completions {

@@ -25,11 +25,11 @@ use crate::steps::{Changed, in_steps};
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db dlq group --since yesterday
-  samplestore -d weather.db dlq show 5a0b8c1d --limit 5
-  samplestore -d weather.db dlq retry 5a0b8c1d --dry-run
+  samplestore -d weather.db dlq show 898a119e --limit 5
+  samplestore -d weather.db dlq retry 898a119e --dry-run
   samplestore -d weather.db dlq retry --all --pipeline JFK --yes
 
-A group is failures of one stage whose messages differ only in numbers, ids and quoted texts. Without --status all of these
+A group is failures of one stage whose messages differ only in numbers, ids and quoted texts. Without --status all of these \
 are about samples in dlq; --status skipped is about those left out on purpose.";
 
 /// How long the names of groups are; one may be cut where no other one begins so.
@@ -84,7 +84,7 @@ pub(crate) struct Group {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  samplestore -d weather.db dlq show 5a0b8c1d --limit 5 -f jsonl")]
+  samplestore -d weather.db dlq show 898a119e --limit 5 -f jsonl")]
 pub(crate) struct Show {
     /// The group, as dlq group names it, or how only its name begins
     #[arg(value_name = "GROUP")]
@@ -100,7 +100,7 @@ pub(crate) struct Show {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  samplestore -d weather.db dlq retry 5a0b8c1d --dry-run
+  samplestore -d weather.db dlq retry 898a119e --dry-run
   samplestore -d weather.db dlq retry --all --since 2h --yes
 
 The reason of a sample stays until a pipeline stores it again.")]

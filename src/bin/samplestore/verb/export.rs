@@ -24,12 +24,13 @@ const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db export ready.jsonl --status ready --since 30d
   samplestore -d weather.db export train.parquet --status labeled
-  samplestore -d weather.db export june.csv --since 2013-06 --before 2013-07 --overwrite
+  samplestore -d weather.db export june.csv --since 2013-06 \\
+      --before 2013-07 --overwrite
   samplestore -d weather.db export -f csv --pipeline JFK | gzip > jfk.csv.gz
 
-JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a
-column for each field; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field
-that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and measurements that
+JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a \
+column for each field; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field \
+that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and measurements that \
 are numbers in columns of their own, too; they need a build with the feature arrow.";
 
 /// How often, in samples, progress is told and Ctrl-C is looked for.

@@ -19,7 +19,8 @@ Examples:
   samplestore -d weather.db hist month
   samplestore -d weather.db hist day --since 30d --split status
   samplestore -d weather.db hist week --split pipeline --svg weeks.svg
-  samplestore -d weather.db hist hour --since yesterday --json | jq '.buckets[].count'";
+  samplestore -d weather.db hist hour --since yesterday --json \\
+      | jq '.buckets[].count'";
 
 /// More intervals are not shown: a wider one says more.
 const BUCKETS_MAX: usize = 10_000;

@@ -18,10 +18,11 @@ use crate::steps::{Changed, in_steps};
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db mark ready --from measured --pipeline JFK
-  samplestore -d weather.db mark pending --status dlq --since yesterday --dry-run
+  samplestore -d weather.db mark pending --status dlq --since yesterday \\
+      --dry-run
   samplestore -d weather.db mark labeled --id JFK-2013-06-01T12:00:00Z --yes
 
-Samples move in transactions of up to 10,000; when it is interrupted, run it again for the rest. Nothing but the status of a
+Samples move in transactions of up to 10,000; when it is interrupted, run it again for the rest. Nothing but the status of a \
 sample changes: its reason, too, stays.";
 
 /// Give all samples that match another status

@@ -24,7 +24,7 @@ Examples:
   samplestore -d weather.db prune --older-than 30d --status skipped,dlq --yes
   samplestore -d weather.db prune --pipeline JFK --keep-newest 100000 --yes
 
-Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file
+Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file \
 becomes smaller with samplestore compact.";
 
 /// Remove samples that are old, or too many

@@ -21,7 +21,7 @@ Examples:
   samplestore -d weather.db rm --pipeline scratch --yes
   samplestore -d weather.db rm --id JFK-2013-06-01T12:00:00Z
 
-Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file becomes smaller
+Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file becomes smaller \
 with samplestore compact; samplestore prune keeps the newest of each pipeline.";
 
 /// Remove all samples that match

@@ -16,9 +16,10 @@ const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db tail
   samplestore -d weather.db tail --follow --status dlq
-  samplestore -d weather.db tail --follow --limit 0 -f jsonl | jq .reason.message
+  samplestore -d weather.db tail --follow --limit 0 -f jsonl \\
+      | jq .reason.message
 
-Another process may write meanwhile if it shares the file with readers, as this command does and Options::shared_readers
+Another process may write meanwhile if it shares the file with readers, as this command does and Options::shared_readers \
 of the library. While it follows, the file cannot be compacted. Ctrl-C ends it.";
 
 /// How many samples are shown at first.
