@@ -137,13 +137,20 @@ fn manual_pages_are_made_of_the_definition() {
     let page = answer(bare().arg("man"));
     assert_eq!(page.code, 0);
     assert!(page.data.contains(".TH samplestore 1"), "{}", page.data);
-    assert!(page.data.contains("Exit codes:"), "{}", page.data);
+    assert!(page.data.contains(".SH \"EXIT CODES\""), "{}", page.data);
     let shell = Shell::new();
     let folder = shell.path("man/man1");
     let answer = shell.run(["man", "--folder", folder.to_str().unwrap()]);
     assert_eq!((answer.code, answer.data.as_str()), (0, ""), "{answer:?}");
     let page = fs::read_to_string(folder.join("samplestore-dlq-retry.1")).unwrap();
     assert!(page.contains("dry\\-run"), "{page}");
+    let version = format!("\"samplestore {}\"", env!("CARGO_PKG_VERSION"));
+    assert!(
+        page.lines()
+            .any(|line| line.starts_with(".TH") && line.contains(&version)),
+        "{page}"
+    );
+    assert!(page.contains(".SH EXAMPLES\n.nf\n"), "{page}");
     let file = shell.file("file", "");
     assert_eq!(shell.run(["man", "--folder", &file]).code, 1);
     // A verb is no folder.

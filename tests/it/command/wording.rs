@@ -163,6 +163,31 @@ fn a_damaged_document_hints_at_nothing_that_refuses() {
 }
 
 #[test]
+fn what_is_wrong_is_said_once() {
+    let shell = Shell::with_six();
+    let holder = samplestore::Database::open(shell.db()).unwrap();
+    let locked = shell.run(["count"]);
+    let db = shell.db();
+    let said = format!("error: {} is locked by another process\n", db.display());
+    assert_eq!(locked.code, 4, "{locked:?}");
+    assert_eq!(
+        locked.words,
+        format!("{said} hint: --wait 30s waits for that to end\n")
+    );
+    drop(holder);
+    // Neither is the kind of a failure beside its cause.
+    let folder = shell.path("folder.jsonl");
+    std::fs::create_dir(&folder).unwrap();
+    let failed = shell.run(["import", folder.to_str().unwrap()]);
+    let said = format!("error: could not read the input: {}: ", folder.display());
+    assert!(failed.words.contains(&said), "{failed:?}");
+    assert!(
+        !failed.words.contains("input or output failed"),
+        "{failed:?}"
+    );
+}
+
+#[test]
 fn waiting_takes_seconds_and_less() {
     let shell = Shell::with_six();
     for wait in ["60", "0", "200ms", "1m30s", "5 min"] {

@@ -35,9 +35,9 @@ Absence:    is null (null or absent), is missing (absent)
 Join:       and, or, not, parentheses; also not in, not between, not
             like, not contains, is not null
 
-As in SQL, a comparison with what is absent or null is not true, nor is its opposite: data.x != 1 leaves out samples
-without data.x. For a shell the whole condition stands in quotes. The documentation of samplestore::Condition has all
-of it.";
+As in SQL, a comparison with what is absent or null is not true, nor is its opposite: data.x != 1 leaves out \
+samples without data.x. For a shell the whole condition stands in quotes. The documentation of \
+samplestore::Condition has all of it.";
 
 /// Filters as given, by name and value.
 #[derive(Clone, Debug, Default)]
