@@ -1,7 +1,7 @@
 //! [`Mapping`]: which field of a record becomes what of a sample.
 //!
-//! A record in the form that `list` and `export` write is the sample that it is, of which `--pipeline` and `--status` say what all
-//! are; the other flags cannot be about it. Every other record is plain: one field each for what the flags name, and all others
+//! A record in the form that `list` and `export` write is the sample that it is, of which `--pipeline` and `--status` say what
+//! all are; the other flags cannot be about it. Every other record is plain: one field each for what the flags name, and all others
 //! are `data`. A field is taken out of the data when the sample holds its value whole: as the pipeline, as
 //! the status, as `created_at`, or as the id unless that is joined from several. Of a plain JSON record,
 //! values may use the extended JSON of the text form.
@@ -179,7 +179,8 @@ impl Mapping {
                     (unknown.first(), self.for_plain().is_empty() && !is_plain)
                 {
                     return Err(Failure::usage(format!("the column {name:?} is none of a sample"))
-                        .with_hint(format!("it must be called data.{name}; with --pipeline-field pipeline rows may have any columns")));
+                        .with_hint(format!("it must be called data.{name}; with --pipeline-field pipeline rows may have \
+                             any columns")));
                 }
             }
         }
