@@ -45,7 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(content).expect("written");
-    let Ok((mut records, _)) = Source::File(file.path().to_owned()).open(format) else {
+    let Ok((mut records, _)) = Source::File(file.path().to_owned()).open(format, None) else {
         return;
     };
     let columns = match records.header().map(|header| flags.mapping.columns(header)) {

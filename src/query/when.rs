@@ -11,7 +11,7 @@ use interim::{Dialect, parse_date_string, parse_duration};
 
 pub use span::parse_span;
 
-use super::text::invalid;
+use super::text::{invalid, nearest};
 use crate::error::Result;
 use span::Span;
 
@@ -19,13 +19,19 @@ use span::Span;
 const WORDS_BYTES_MAX: usize = 64;
 /// Days that are called by a word of their own.
 const DAYS: [&str; 3] = ["yesterday", "today", "tomorrow"];
+/// The other words that instants are told in, but for names of days and months.
+const WORDS: [&str; 33] = [
+    "now", "ago", "last", "next", "am", "pm", "z", "s", "sec", "secs", "second", "seconds", "m",
+    "min", "mins", "minute", "minutes", "h", "hr", "hrs", "hour", "hours", "d", "day", "days", "w",
+    "week", "weeks", "month", "months", "y", "year", "years",
+];
 
 /// Reads an instant as people write it; all of them are in UTC unless they say otherwise:
 ///
 /// - RFC 3339 (`2013-06-01T12:00:00Z`, `…+02:00`), the same without a zone, or with a space (`2013-06-01 12:00`);
 /// - a date, month or year for its first instant: `2013-06-01`, `2013-06`, `2013`, `1 april 2024`, `december 2013`;
-/// - a span of time before `now`, as [`parse_span`] takes it: `90s`, `15m`, `1h30m`, `3 days`; months (`2mo`, `2 months`) and years (`1y`)
-///   are counted from the beginning of today; `ago` may follow;
+/// - a span of time before `now`, as [`parse_span`] takes it: `90s`, `15m`, `1h30m`, `3 days`; also in months (`2mo`, `2 months`) and
+///   years (`1y`): the same day and time then, or the last day of a month that has no such day; `ago` may follow;
 /// - `now`, `today`, `yesterday`, `this week` (from Monday), `last week`, `this month`, `last month`, `this year`, `last year`:
 ///   their first instant;
 /// - a day of the week, a month, a date without a year or a time of day, the last one that is past: `friday`, `december`, `24 dec`,
@@ -74,10 +80,28 @@ pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
         }
     }
     in_words(&words, now).ok_or_else(|| {
+        let near = likely(&words);
+        let near = near.map_or_else(String::new, |near| format!(" (did you mean {near:?}?)"));
         invalid(format!(
-            "{text:?} is no instant; write 2013-06-01T12:00:00Z, 2013-06-01, 2013-06, yesterday, friday, or 2h or 3d for so long ago"
+            "{text:?} is no instant{near}; write 2013-06-01T12:00:00Z, 2013-06-01, 2013-06, yesterday, friday, or 2h or 3d for so long ago"
         ))
     })
+}
+
+/// The same words where one of them is misspelt, if it is like one that is known.
+fn likely(words: &str) -> Option<String> {
+    let mut likely = Vec::new();
+    for word in words.split(' ') {
+        // One of few letters is like too many.
+        let is_name = word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let is_known = !is_name || is_of_time(word);
+        likely.push(match is_known {
+            true => word,
+            false => nearest(word, DAYS.into_iter().chain(calendar::names()).chain(WORDS))?,
+        });
+    }
+    let likely = likely.join(" ");
+    (likely != words).then_some(likely)
 }
 
 /// The first day of a month or year.
@@ -146,45 +170,7 @@ fn are_hours_of_twelve(text: &str) -> bool {
 
 /// Whether a word is one of those that instants are told in.
 fn is_of_time(word: &str) -> bool {
-    const WORDS: [&str; 36] = [
-        "today",
-        "yesterday",
-        "tomorrow",
-        "now",
-        "ago",
-        "last",
-        "next",
-        "am",
-        "pm",
-        "z",
-        "s",
-        "sec",
-        "secs",
-        "second",
-        "seconds",
-        "m",
-        "min",
-        "mins",
-        "minute",
-        "minutes",
-        "h",
-        "hr",
-        "hrs",
-        "hour",
-        "hours",
-        "d",
-        "day",
-        "days",
-        "w",
-        "week",
-        "weeks",
-        "month",
-        "months",
-        "y",
-        "year",
-        "years",
-    ];
-    WORDS.contains(&word) || calendar::is_name(word)
+    DAYS.contains(&word) || WORDS.contains(&word) || calendar::is_name(word)
 }
 
 #[cfg(test)]
@@ -216,6 +202,29 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelt_word_is_named_with_the_one_that_is_like_it() {
+        for (text, near) in [
+            ("yesteday", Some("yesterday")),
+            ("last fryday 9am", Some("last friday 9am")),
+            ("2 wekks ago", Some("2 weeks ago")),
+            ("1 janury", Some("1 january")),
+            ("soon", None),
+            ("2013-13-01", None),
+            ("", None),
+        ] {
+            let error = parse_instant(text, instant::now()).unwrap_err();
+            let error = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            let said = near.map(|near| format!("did you mean {near:?}?"));
+            let is_right = match &said {
+                Some(said) => error.contains(said),
+                None => !error.contains("did you mean"),
+            };
+            assert!(is_right, "{error}");
+        }
+    }
+
+    #[test]
     fn instants_as_people_write_them() {
         let now = "2013-06-10T12:00:00Z".parse().unwrap();
         for (text, expected) in [
@@ -240,15 +249,16 @@ mod tests {
             ("1 april 2012", "2012-04-01T00:00:00Z"),
             ("2 hours ago", "2013-06-10T10:00:00Z"),
             ("2 days ago", "2013-06-08T12:00:00Z"),
-            ("1 month ago", "2013-05-10T00:00:00Z"),
+            ("1 month ago", "2013-05-10T12:00:00Z"),
             ("NOW", "2013-06-10T12:00:00Z"),
             ("1h30m", "2013-06-10T10:30:00Z"),
             ("30min", "2013-06-10T11:30:00Z"),
             ("3 days", "2013-06-07T12:00:00Z"),
             ("2 hours", "2013-06-10T10:00:00Z"),
             ("200ms ago", "2013-06-10T11:59:59.800Z"),
-            ("1y", "2012-06-10T00:00:00Z"),
-            ("1y 2mo ago", "2012-04-10T00:00:00Z"),
+            ("1y", "2012-06-10T12:00:00Z"),
+            ("1y 2mo ago", "2012-04-10T12:00:00Z"),
+            ("-0044-03-15T00:00:00Z", "-0044-03-15T00:00:00Z"),
             // The tenth is a Monday.
             ("friday", "2013-06-07T00:00:00Z"),
             ("tuesday", "2013-06-04T00:00:00Z"),

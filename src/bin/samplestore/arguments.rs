@@ -7,23 +7,25 @@ mod consent;
 mod filters;
 mod statuses;
 
+use std::cell::Cell;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue};
-use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use samplestore::{Location, parse_instant, parse_span};
 
 pub(crate) use consent::Consent;
 pub(crate) use filters::{Filters, INSTANTS};
 pub(crate) use statuses::{one_status, parse_status};
 
-use crate::failure::{EXIT_CODES, Failure, Outcome, Volume, set_volume, words_of};
+use crate::failure::{EXIT_CODES, Failure, Outcome, Volume, detail, set_volume, words_of};
 use crate::opening::Db;
-use crate::output::{Colors, set_colors};
+use crate::output::{Colors, instant, set_colors};
 use crate::verb::{
     backup, check, compact, completions, copy, count, dlq, explain, export, facets, get, hist,
     import, index, list, mark, prune, put, reindex, repair, rm, salvage, schema, stats, tail,
@@ -114,11 +116,34 @@ enum Verb {
 /// # Errors
 /// What the user asked to read (help, version), or what is wrong with the command line.
 pub(crate) fn parse() -> Result<Arguments, clap::Error> {
-    Arguments::try_parse().map_err(with_tip)
+    let matches = command().try_get_matches().map_err(with_tip)?;
+    if let Some((verb @ "copy", of_verb)) = matches.subcommand()
+        && of_verb.value_source("db") == Some(ValueSource::CommandLine)
+    {
+        let message = format!("{verb} names its two storages itself, and takes no --db");
+        return Err(command().error(ClapErrorKind::ArgumentConflict, message));
+    }
+    Arguments::from_arg_matches(&matches)
 }
 
-/// Tells whoever is used to `tail -f` what that is called here.
+/// Tells whoever is used to `tail -f` what that is called here, and whoever names ids as `get` takes them how other verbs do.
 fn with_tip(mut error: clap::Error) -> clap::Error {
+    let is_word = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(name)) if !name.starts_with('-')
+    );
+    let takes_ids = |word: OsString| {
+        ["rm", "mark", "list", "count"]
+            .iter()
+            .any(|verb| word == *verb)
+    };
+    if is_word
+        && error.kind() == ClapErrorKind::UnknownArgument
+        && std::env::args_os().any(takes_ids)
+    {
+        let tip = StyledStr::from("samples are named by their ids with --id ID");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
     let is_format = matches!(
         error.get(ContextKind::InvalidArg),
         Some(ContextValue::String(name)) if name.starts_with("--format")
@@ -135,6 +160,21 @@ pub(crate) fn parse_when(text: &str) -> Result<DateTime<Utc>, String> {
     parse_instant(text, Utc::now()).map_err(|error| words_of(&error))
 }
 
+/// Tells which instant the value of a flag was taken for, when that is asked for.
+pub(crate) fn tell_instant(flag: &str, at: Option<DateTime<Utc>>) {
+    if let Some(at) = at {
+        detail(&format!("--{flag}: {}", instant(at)));
+    }
+}
+
+/// Refuses -, which is standard output elsewhere, as the name of what cannot go there.
+pub(crate) fn refuse_dash(path: &Path, what: &str) -> Result<(), Failure> {
+    match path.as_os_str() == "-" {
+        true => Err(Failure::usage(format!("{what} is no stream; name a file"))),
+        false => Ok(()),
+    }
+}
+
 impl Arguments {
     /// Does what was asked.
     pub(crate) fn run(self) -> Outcome {
@@ -145,15 +185,18 @@ impl Arguments {
         });
         set_colors(self.color);
         let wait = self.wait.unwrap_or_default();
+        let is_file = Cell::new(true);
         let db = || {
             let named = self.db.filter(|db| !db.is_empty());
             let named = named.ok_or_else(|| {
                 Failure::usage("no database is named")
                     .with_hint("give --db FILE or set SAMPLESTORE_DB")
             });
-            Ok::<_, Failure>(Db::new(named.and_then(location)?, wait))
+            let location = named.and_then(location)?;
+            is_file.set(location.scheme() == "redb");
+            Ok::<_, Failure>(Db::new(location, wait))
         };
-        match self.verb {
+        let outcome = match self.verb {
             Verb::Import(verb) => verb.run(&db()?),
             Verb::Export(verb) => verb.run(&db()?),
             Verb::Put(verb) => verb.run(&db()?),
@@ -181,7 +224,11 @@ impl Arguments {
             Verb::Salvage(verb) => verb.run(&db()?),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
-        }
+        };
+        outcome.map_err(|failure| match is_file.get() {
+            true => failure,
+            false => failure.of_no_file(),
+        })
     }
 }
 
@@ -271,5 +318,25 @@ Every verb and flag of the command `samplestore`, as `--help` shows them. This c
             let help = verb.render_long_help().to_string();
             assert!(help.contains("Examples:"), "{}", verb.get_name());
         }
+    }
+
+    #[test]
+    fn paragraphs_of_help_are_wrapped_by_the_terminal_alone() {
+        fn check(command: &Command) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            let is_prose =
+                |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            let lines: Vec<_> = help.lines().collect();
+            for pair in lines.windows(2) {
+                assert!(
+                    !pair.iter().all(|line| is_prose(line)),
+                    "{} {pair:?}",
+                    command.get_name()
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
     }
 }

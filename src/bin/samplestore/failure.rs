@@ -118,6 +118,14 @@ impl Failure {
         }
     }
 
+    /// The same of a storage that is no database file, which the verbs that help one cannot help.
+    pub(crate) fn of_no_file(mut self) -> Self {
+        if self.code == Code::Damaged {
+            self.hint = None;
+        }
+        self
+    }
+
     /// Says what to do about it.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -133,10 +141,7 @@ impl From<Error> for Failure {
                 Code::Usage,
                 Some("repeat the filters and the order that the cursor came with"),
             ),
-            ErrorKind::Locked => (
-                Code::Locked,
-                Some("another process has it open; --wait 30s waits for it to end"),
-            ),
+            ErrorKind::Locked => (Code::Locked, Some("--wait 30s waits for that to end")),
             ErrorKind::NotADatabase => (Code::Damaged, Some("does --db name the right file?")),
             ErrorKind::FormatTooNew => (Code::Damaged, Some("a newer samplestore can read it")),
             ErrorKind::Damaged => (
@@ -162,7 +167,19 @@ impl From<Error> for Failure {
                 format!("--cursor: {}", words_of(&error))
             }
             Code::Usage => words_of(&error),
-            _ => chain(&error),
+            // The hint says by whom, and the cause once more.
+            Code::Locked => match error.subject() {
+                Some(subject) => format!("{subject} is locked by another process"),
+                None => chain(&error),
+            },
+            // What failed and why is behind it.
+            _ => match chain(&error) {
+                text if error.kind() == ErrorKind::Io => {
+                    let kind = format!("{}: ", error.kind());
+                    text.strip_prefix(&kind).unwrap_or(&text).to_owned()
+                }
+                text => text,
+            },
         };
         Self {
             code,

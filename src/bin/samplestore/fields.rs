@@ -8,22 +8,42 @@ use samplestore::{Condition, Field, Fields, Query, Result, Sample};
 
 use crate::failure::words;
 use crate::opening::Reader;
+use crate::output::counted;
 
 /// How many samples are looked at, the newest.
 const LOOKED_AT: u64 = 1_000;
 
-/// Tells which pipelines and fields that `query` asks for are in no sample, or none of the newest, and what they may have meant.
+/// So many ids that no sample has are told.
+const IDS_TOLD: u64 = 5;
+
+/// Tells which pipelines, ids and fields that `query` asks for are in no sample, or none of the newest, and what they may have meant.
 pub(crate) fn tell_unknown(reader: &Reader, query: &Query) -> Result<()> {
     tell_unknown_pipelines(reader, query)?;
-    for id in query.id_set().into_iter().flatten() {
-        if id.contains(',') && reader.retrieve(id)?.is_none() {
-            words(&format!(
-                "no sample has the id {id:?}; several are given by repeating --id"
-            ));
-        }
-    }
+    tell_unknown_ids(reader, query)?;
     let conditions = query.conditions().iter();
     tell_unknown_fields(reader, conditions.flat_map(Condition::fields))
+}
+
+/// Tells which ids that `query` asks for no sample has.
+pub(crate) fn tell_unknown_ids(reader: &Reader, query: &Query) -> Result<()> {
+    let mut unknown = 0;
+    for id in query.id_set().into_iter().flatten() {
+        if reader.retrieve(id)?.is_some() {
+            continue;
+        }
+        unknown += 1;
+        let hint = match id.contains(',') {
+            true => "; several are given by repeating --id",
+            false => "",
+        };
+        if unknown <= IDS_TOLD {
+            words(&format!("no sample has the id {id:?}{hint}"));
+        }
+    }
+    if unknown > IDS_TOLD {
+        words(&format!("nor {} more", counted(unknown - IDS_TOLD, "id")));
+    }
+    Ok(())
 }
 
 fn tell_unknown_pipelines(reader: &Reader, query: &Query) -> Result<()> {
@@ -40,7 +60,8 @@ fn tell_unknown_pipelines(reader: &Reader, query: &Query) -> Result<()> {
         Reader::Other(_) => {
             let newest = newest(reader)?;
             let names = newest.iter().map(|sample| sample.pipeline().to_owned());
-            let samples = format!("none of the newest {} samples", newest.len());
+            let looked_at = counted(newest.len() as u64, "sample");
+            let samples = format!("none of the newest {looked_at}");
             (names.collect(), samples)
         }
     };
@@ -87,10 +108,8 @@ pub(crate) fn tell_unknown_fields<'a>(
             .iter()
             .find(|(path, _)| near.is_some() && name(path) == near);
         let hint = near.map_or_else(String::new, |(path, _)| format!(" (did you mean {path}?)"));
-        let looked_at = fields.samples();
-        words(&format!(
-            "none of the newest {looked_at} samples has {field}{hint}"
-        ));
+        let looked_at = counted(fields.samples(), "sample");
+        words(&format!("none of the newest {looked_at} has {field}{hint}"));
     }
     Ok(())
 }

@@ -74,9 +74,8 @@ impl Source {
         let Self::File(path) = self else {
             return Ok(InputFormat::Jsonl);
         };
-        let extension = path.extension().map(OsStr::to_ascii_lowercase);
-        match extension.as_ref().and_then(|text| text.to_str()) {
-            Some("csv") => Ok(InputFormat::Csv),
+        match extension(path).as_deref() {
+            Some("csv" | "tsv") => Ok(InputFormat::Csv),
             Some("jsonl" | "ndjson") => Ok(InputFormat::Jsonl),
             Some("json") => Ok(InputFormat::Json),
             Some("parquet") => Ok(InputFormat::Parquet),
@@ -89,8 +88,22 @@ impl Source {
         }
     }
 
+    /// What stands between the cells of a CSV of this name.
+    fn delimiter(&self) -> u8 {
+        match self {
+            Self::File(path) if extension(path).as_deref() == Some("tsv") => b'\t',
+            _ => b',',
+        }
+    }
+
     /// Opens it and reads the header, if the format has one.
-    pub(crate) fn open(&self, format: InputFormat) -> Result<(Records, ImportProgress), Failure> {
+    ///
+    /// `delimiter` stands between the cells of a CSV, unless its name tells.
+    pub(crate) fn open(
+        &self,
+        format: InputFormat,
+        delimiter: Option<u8>,
+    ) -> Result<(Records, ImportProgress), Failure> {
         if matches!(format, InputFormat::Parquet | InputFormat::Arrow) {
             return self.open_columnar(format);
         }
@@ -111,7 +124,10 @@ impl Source {
         let reader: Box<dyn Read> = Box::new(progress.wrap(reader));
         let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
         let split = match format {
-            InputFormat::Csv => RowReader::new(reader, RECORD_BYTES_MAX).map(Split::Rows),
+            InputFormat::Csv => {
+                let delimiter = delimiter.unwrap_or_else(|| self.delimiter());
+                RowReader::new(reader, RECORD_BYTES_MAX, delimiter).map(Split::Rows)
+            }
             InputFormat::Json => ArrayReader::new(reader, RECORD_BYTES_MAX).map(Split::Array),
             _ => Ok(Split::Lines(LineReader::new(reader, RECORD_BYTES_MAX))),
         };
@@ -150,6 +166,11 @@ impl Source {
     fn failed(&self, cause: io::Error) -> Failure {
         Error::io("read the input", self, cause).into()
     }
+}
+
+fn extension(path: &Path) -> Option<String> {
+    let extension = path.extension().map(OsStr::to_ascii_lowercase)?;
+    extension.into_string().ok()
 }
 
 impl fmt::Display for Source {

@@ -13,7 +13,7 @@ mod table;
 mod text;
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -24,15 +24,15 @@ use tempfile::NamedTempFile;
 
 pub(crate) use chart::{Bars, Chart, Series};
 #[cfg(feature = "arrow")]
-pub(crate) use columnar::{Columnar, ColumnarWriter};
+pub(crate) use columnar::{Columnar, ColumnarWriter, number};
 pub(crate) use facets::{facets_json, facets_table};
 pub(crate) use samples::{
-    CSV_FIXED, CSV_GROUPS, Columns, SampleWriter, csv_record, plain, write_details,
+    CSV_FIXED, CSV_GROUPS, Columns, SampleWriter, csv_record, field_of, plain, write_details,
 };
 pub(crate) use svg::write_svg;
 pub(crate) use table::{Align, Cell, Column, Shrinks, Table};
 use text::escape_json;
-pub(crate) use text::{escape, shorten};
+pub(crate) use text::{counted, escape, instant, shorten};
 
 use crate::failure::{Failure, InFile};
 
@@ -185,6 +185,11 @@ impl Output {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
+        let there = fs::metadata(path).ok().map(|there| there.permissions());
+        if there.as_ref().is_some_and(Permissions::readonly) {
+            let words = format!("{} may not be written", path.display());
+            return Err(Failure::usage(words).with_hint("chmod u+w allows it"));
+        }
         // Its own error would name the file that is written first.
         fs::metadata(folder).map_err(|cause| InFile::wrap(path, cause))?;
         let mut prefix = OsString::from(".");
@@ -195,7 +200,11 @@ impl Output {
         // As any file is made, and not for its owner's eyes alone.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder);
+        let file = builder.tempfile_in(folder).and_then(|file| {
+            // Whoever may read the old one may read the new one.
+            there.map_or(Ok(()), |there| file.as_file().set_permissions(there))?;
+            Ok(file)
+        });
         let file = file.map_err(|cause| InFile::wrap(path, cause))?;
         let path = path.to_owned();
         let sink = Sink::File {

@@ -7,6 +7,7 @@ use samplestore::Result;
 
 use crate::failure::{Code, words};
 use crate::interrupt;
+use crate::output::counted;
 use crate::progress::SampleProgress;
 
 /// How many samples one step changes at most.
@@ -21,18 +22,15 @@ pub(crate) struct Changed {
     pub(crate) is_interrupted: bool,
 }
 
-/// Calls `step` with how many samples it may change until it changes none, `limit` are changed or Ctrl-C is pressed.
-pub(crate) fn in_steps(
-    total: u64,
-    limit: Option<u64>,
-    mut step: impl FnMut(u64) -> Result<u64>,
-) -> Result<Changed> {
+/// Calls `step` with how many samples it may change until it changes none, `total` are changed or Ctrl-C is pressed. That is what
+/// was agreed to: what others store meanwhile is left alone.
+pub(crate) fn in_steps(total: u64, mut step: impl FnMut(u64) -> Result<u64>) -> Result<Changed> {
     let progress = SampleProgress::new(Some(total));
     let mut changed = Changed::default();
     loop {
-        let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(changed.samples));
+        let left = total.saturating_sub(changed.samples);
         if interrupt::is_asked() {
-            changed.is_interrupted = left > 0 && changed.samples < total;
+            changed.is_interrupted = left > 0;
             break;
         }
         let count = match left {
@@ -41,10 +39,8 @@ pub(crate) fn in_steps(
                 Ok(count) => count,
                 Err(error) => {
                     progress.finish();
-                    words(&format!(
-                        "{} samples were changed before that",
-                        changed.samples
-                    ));
+                    let done = counted(changed.samples, "sample");
+                    words(&format!("changed before that: {done}"));
                     return Err(error);
                 }
             },

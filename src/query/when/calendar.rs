@@ -143,6 +143,11 @@ pub(super) fn is_name(text: &str) -> bool {
         .is_some()
 }
 
+/// The names of days and months.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    WEEKDAYS.into_iter().chain(MONTHS)
+}
+
 /// The place of the name that begins so, from 0.
 fn place(text: &str, names: &[&str]) -> Option<u32> {
     let is_it = |name: &&str| text.len() >= NAME_LETTERS_MIN && name.starts_with(text);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Months, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Months, TimeDelta, Utc};
 
 use super::invalid;
 use crate::error::Result;
@@ -53,15 +53,9 @@ impl Span {
         })
     }
 
-    /// The instant so long before `now`; with months or years in it, so long before today.
+    /// The instant so long before `now`; where a month has no such day, its last one.
     pub(super) fn before(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let base = match self.months {
-            0 => now,
-            months => {
-                let today = now.date_naive().and_time(NaiveTime::MIN).and_utc();
-                today.checked_sub_months(Months::new(months))?
-            }
-        };
+        let base = now.checked_sub_months(Months::new(self.months))?;
         base.checked_sub_signed(TimeDelta::try_milliseconds(
             i64::try_from(self.millis).ok()?,
         )?)

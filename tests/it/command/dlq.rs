@@ -57,7 +57,7 @@ fn failures_are_grouped_by_stage_and_what_messages_have_in_common() {
     let table = shell.data(["dlq", "group", "-f", "table", "--pipeline", "even"]);
     assert_eq!(table.lines().count(), 3, "{table}");
     assert!(
-        table.starts_with("group     count  stage  message"),
+        table.starts_with("group     count  stage  pattern"),
         "{table}"
     );
     let csv = shell.data([
@@ -100,6 +100,23 @@ fn a_group_is_shown_and_put_back_to_pending() {
         "{csv}"
     );
 
+    // Where no other group begins so, that is enough.
+    let short = shell.data(["dlq", "show", &group[..6]]);
+    assert_eq!(short, shown);
+    let counted = shell.data(["dlq", "retry", &group[..6], "--dry-run"]);
+    assert_eq!(counted, "{\"dry_run\":true,\"matched\":40,\"retried\":0}\n");
+    // A limit is one of samples of the group, of which other failures stand between.
+    let limited = ["dlq", "retry", &group, "--limit", "10", "--newest"];
+    let counted = shell.data([&limited[..], &["--dry-run"]].concat());
+    assert_eq!(counted, "{\"dry_run\":true,\"matched\":10,\"retried\":0}\n");
+    let done = shell.data([&limited[..], &["--yes"]].concat());
+    assert_eq!(done, "{\"dry_run\":false,\"matched\":10,\"retried\":10}\n");
+    let newest = shell.data(["list", "--status", "pending", "--newest", "--limit", "1"]);
+    assert!(newest.contains("\"id\":\"n59\""), "{newest}");
+    shell.data([
+        "mark", "dlq", "--from", "pending", "--since", "2013-07", "--yes",
+    ]);
+
     let counted = shell.data(["dlq", "retry", &group, "--dry-run"]);
     assert_eq!(counted, "{\"dry_run\":true,\"matched\":40,\"retried\":0}\n");
     let done = shell.data(["dlq", "retry", &group, "--yes", "-f", "table"]);
@@ -122,4 +139,7 @@ fn a_group_is_shown_and_put_back_to_pending() {
     assert_eq!(shell.data(["count", "--status", "dlq"]), "0\n");
     let done = shell.data(["dlq", "retry", "--all", "--yes"]);
     assert!(done.contains("\"matched\":0"), "{done}");
+    let none = shell.run(["dlq", "group", "-f", "table"]);
+    assert_eq!((none.code, none.data.as_str()), (0, ""));
+    assert_eq!(none.words, "there are no failures\n");
 }

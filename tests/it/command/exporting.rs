@@ -170,6 +170,9 @@ fn a_csv_of_the_users_own_is_no_exported_one() {
     let answer = shell.run(["import", &file]);
     assert_eq!(answer.code, 2, "{answer:?}");
     assert!(answer.words.contains("--pipeline"), "{answer:?}");
+    let plain = ["import", &file, "--pipeline-field", "pipeline"];
+    assert_eq!(shell.run(plain).code, 0);
+    shell.data(["rm", "--all", "--yes"]);
     let bad = shell.file(
         "bad.csv",
         "id,pipeline,status,created_at,measured_at,data.n\na,p,redy,2013-06-01T00:00:00Z,,1\nb,p,ready,2013-06-01T00:00:00Z,,1\nc,p\n",
@@ -288,4 +291,17 @@ fn an_exported_file_may_be_read_as_any_other() {
     assert_eq!(shell.run(["export", out.to_str().unwrap()]).code, 0);
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&out), mode(plain.as_ref()));
+    // In the place of another one it is as that was, and one that may not be written stays.
+    let allow = |bits| fs::set_permissions(&out, fs::Permissions::from_mode(bits)).unwrap();
+    let over = ["export", out.to_str().unwrap(), "--overwrite"];
+    allow(0o664);
+    assert_eq!(shell.run(over).code, 0);
+    assert_eq!(mode(&out) & 0o777, 0o664);
+    allow(0o444);
+    let refused = shell.run(over);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused.words.contains("out.csv may not be written"),
+        "{refused:?}"
+    );
 }

@@ -19,6 +19,7 @@ fn prune_counts_first_and_removes_when_told_to() {
     ];
     let counted = shell.data(words.into_iter().chain(["--dry-run"]));
     assert!(counted.contains("\"dry_run\":true") && counted.contains("\"total\":1"));
+    assert!(counted.contains("\"matched\":1") && counted.contains("\"removed\":0"));
     assert!(counted.contains("\"pipeline\":\"even\""), "{counted}");
     assert_eq!(shell.data(["count"]), "6\n");
     let refused = shell.run(words);
@@ -41,7 +42,7 @@ fn prune_counts_first_and_removes_when_told_to() {
     ];
     let done = shell.data(old.into_iter().chain(["--yes"]));
     assert!(
-        done.contains("\"dry_run\":false") && done.contains("\"total\":1"),
+        done.contains("\"dry_run\":false") && done.contains("\"removed\":1"),
         "{done}"
     );
     assert_eq!(shell.run(["get", "b"]).code, 1);

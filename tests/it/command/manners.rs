@@ -24,6 +24,53 @@ fn quiet_tells_errors_alone_and_verbose_how_a_line_was_understood() {
 }
 
 #[test]
+fn every_instant_is_told_as_it_was_understood() {
+    let shell = Shell::with_six();
+    let put = ["put", "--pipeline", "p", "-v", "--created-at", "2013-06"];
+    let put = shell.run([&put[..], &["--measured-at", "3 june 2013 18:00"]].concat());
+    for line in [
+        "--created-at: 2013-06-01T00:00:00Z",
+        "--measured-at: 2013-06-03T18:00:00Z",
+    ] {
+        assert!(put.words.lines().any(|said| said == line), "{put:?}");
+    }
+    let prune = shell.run(["prune", "--older-than", "2013-06", "-v", "--dry-run"]);
+    assert_eq!(
+        prune.words,
+        "filters: none\n--older-than: 2013-06-01T00:00:00Z\n"
+    );
+    let early = shell.run(["count", "-v", "--since", "-0044-03-15T00:00:00Z"]);
+    assert_eq!(early.data, "7\n");
+    assert!(early.words.contains("-0044-03-15T00:00:00Z"), "{early:?}");
+    let misspelt = shell.run(["count", "--since", "yesteday"]);
+    assert!(
+        misspelt.words.contains("did you mean \"yesterday\"?"),
+        "{misspelt:?}"
+    );
+}
+
+#[test]
+fn quiet_import_tells_that_records_were_rejected() {
+    let answer = Shell::new().run_with(["import", "-q"], "{}\nx\n");
+    assert_eq!(
+        (answer.code, answer.words.as_str()),
+        (3, "error: rejected 2 records\n")
+    );
+}
+
+#[test]
+fn what_changes_many_samples_says_first_how_many() {
+    let shell = Shell::with_six();
+    let removed = shell.run(["rm", "--id", "a", "--id", "nope", "--yes"]);
+    assert_eq!(
+        removed.words,
+        "no sample has the id \"nope\"\nmatched: 1 sample (1 pending)\n"
+    );
+    let removed = shell.run(["rm", "--id", "nope", "--yes"]);
+    assert_eq!(removed.words, "no sample has the id \"nope\"\n");
+}
+
+#[test]
 fn instants_may_be_words() {
     let shell = Shell::with_six();
     for (words, count) in [
@@ -90,13 +137,20 @@ fn manual_pages_are_made_of_the_definition() {
     let page = answer(bare().arg("man"));
     assert_eq!(page.code, 0);
     assert!(page.data.contains(".TH samplestore 1"), "{}", page.data);
-    assert!(page.data.contains("Exit codes:"), "{}", page.data);
+    assert!(page.data.contains(".SH \"EXIT CODES\""), "{}", page.data);
     let shell = Shell::new();
     let folder = shell.path("man/man1");
     let answer = shell.run(["man", "--folder", folder.to_str().unwrap()]);
     assert_eq!((answer.code, answer.data.as_str()), (0, ""), "{answer:?}");
     let page = fs::read_to_string(folder.join("samplestore-dlq-retry.1")).unwrap();
     assert!(page.contains("dry\\-run"), "{page}");
+    let version = format!("\"samplestore {}\"", env!("CARGO_PKG_VERSION"));
+    assert!(
+        page.lines()
+            .any(|line| line.starts_with(".TH") && line.contains(&version)),
+        "{page}"
+    );
+    assert!(page.contains(".SH EXAMPLES\n.nf\n"), "{page}");
     let file = shell.file("file", "");
     assert_eq!(shell.run(["man", "--folder", &file]).code, 1);
     // A verb is no folder.

@@ -10,8 +10,7 @@ fn a_copy_into_another_file_is_equal() {
     let answer = shell.run(["copy", from, to, "--verify"]);
     assert_eq!(answer.code, 0, "{answer:?}");
     assert_eq!(answer.data, "");
-    let words =
-        "copied 6: 6 inserted, 0 replaced; the target has 6; 6 equal, 0 missing, 0 different in";
+    let words = "copied 6 samples: 6 inserted, 0 replaced; the target has 6; 6 equal, 0 missing, 0 different in";
     assert!(answer.words.starts_with(words), "{answer:?}");
     assert_eq!(shell.data(["-d", to, "list"]), shell.data(["list"]));
 
@@ -19,7 +18,7 @@ fn a_copy_into_another_file_is_equal() {
     assert!(
         answer
             .words
-            .starts_with("copied 3: 0 inserted, 3 replaced; the target has 3 in"),
+            .starts_with("copied 3 samples: 0 inserted, 3 replaced; the target has 3 in"),
         "{answer:?}"
     );
     assert_eq!(shell.data(["-d", &format!("redb:{to}"), "count"]), "6\n");
@@ -226,7 +225,7 @@ fn a_copy_that_was_killed_is_whole_when_it_is_run_again() {
     let answer = shell.run(words);
     assert_eq!(answer.code, 0, "{answer:?}");
     assert!(
-        answer.words.contains("5000 equal, 0 missing, 0 different"),
+        answer.words.contains("5,000 equal, 0 missing, 0 different"),
         "{answer:?}"
     );
     assert_eq!(shell.data(["-d", &url, "list"]), shell.data(["list"]));

@@ -105,6 +105,89 @@ fn an_error_names_the_flag_and_says_a_thing_once() {
 }
 
 #[test]
+fn what_cannot_be_meant_is_refused_with_what_can() {
+    let shell = Shell::with_six();
+    let db = shell.db();
+    let db = db.to_str().unwrap();
+    let out = shell.path("out.jsonl");
+    for (words, said) in [
+        (&["rm", "a"][..], "--id ID"),
+        (&["mark", "ready", "a"], "--id ID"),
+        (&["tail", "--newest"], "samplestore list --newest"),
+        (&["backup", "-"], "name a file"),
+        (&["salvage", "-"], "name a file"),
+        (&["import", "--rejects", "-"], "name a file"),
+        (&["-d", db, "copy", db, "memory:"], "takes no --db"),
+        (&["copy", db, "memory:", "-d", db], "takes no --db"),
+        (&["copy", db, out.to_str().unwrap()], "samplestore export"),
+        (
+            &["hist", "fortnight"],
+            "error: invalid value 'fortnight' for '[INTERVAL]': there is no interval",
+        ),
+    ] {
+        let answer = shell.run(words.iter().copied());
+        assert_eq!(answer.code, 2, "{words:?} {answer:?}");
+        assert!(answer.words.contains(said), "{words:?} {answer:?}");
+    }
+    assert!(!out.exists() && !std::path::Path::new("-").exists());
+    let svg = shell.run(["hist", "--svg", "-"]);
+    assert!(
+        svg.data.starts_with("<svg ") && svg.words.is_empty(),
+        "{svg:?}"
+    );
+}
+
+/// The verbs that help a database file cannot help a folder.
+#[cfg(feature = "files")]
+#[test]
+fn a_damaged_document_hints_at_nothing_that_refuses() {
+    let shell = Shell::new();
+    let folder = format!("file:{}", shell.path("f").display());
+    assert_eq!(shell.run_with(["-d", &folder, "import"], &six()).code, 0);
+    fn damage(folder: &std::path::Path) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => damage(&path),
+                false if path.to_string_lossy().ends_with("/a.json") => {
+                    std::fs::write(&path, "{").unwrap();
+                }
+                false => {}
+            }
+        }
+    }
+    damage(&shell.path("f"));
+    let answer = shell.run(["-d", &folder, "get", "a"]);
+    assert_eq!(answer.code, 5, "{answer:?}");
+    assert!(!answer.words.contains("hint"), "{answer:?}");
+}
+
+#[test]
+fn what_is_wrong_is_said_once() {
+    let shell = Shell::with_six();
+    let holder = samplestore::Database::open(shell.db()).unwrap();
+    let locked = shell.run(["count"]);
+    let db = shell.db();
+    let said = format!("error: {} is locked by another process\n", db.display());
+    assert_eq!(locked.code, 4, "{locked:?}");
+    assert_eq!(
+        locked.words,
+        format!("{said} hint: --wait 30s waits for that to end\n")
+    );
+    drop(holder);
+    // Neither is the kind of a failure beside its cause.
+    let folder = shell.path("folder.jsonl");
+    std::fs::create_dir(&folder).unwrap();
+    let failed = shell.run(["import", folder.to_str().unwrap()]);
+    let said = format!("error: could not read the input: {}: ", folder.display());
+    assert!(failed.words.contains(&said), "{failed:?}");
+    assert!(
+        !failed.words.contains("input or output failed"),
+        "{failed:?}"
+    );
+}
+
+#[test]
 fn waiting_takes_seconds_and_less() {
     let shell = Shell::with_six();
     for wait in ["60", "0", "200ms", "1m30s", "5 min"] {

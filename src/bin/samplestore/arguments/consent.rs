@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 
-use crate::failure::{Failure, complaint};
+use crate::failure::{Failure, complaint, words};
 use crate::output::escape;
 
 /// Whether to change what matches.
@@ -33,9 +33,10 @@ impl Consent {
             .with_hint("--dry-run counts them, --yes does it"))
     }
 
-    /// Asks unless that is not wanted, and says whether to go on.
-    pub(crate) fn ask(self, question: &str) -> Result<bool, Failure> {
+    /// Says how many match, or asks about them, and whether to go on.
+    pub(crate) fn ask(self, matched: &str, question: &str) -> Result<bool, Failure> {
         if self.yes {
+            words(&format!("matched: {matched}"));
             return Ok(true);
         }
         let failed = |cause: io::Error| {

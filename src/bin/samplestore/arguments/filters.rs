@@ -12,27 +12,32 @@ use crate::failure::detail;
 
 /// The part of the help texts that says how instants are written.
 pub(crate) const INSTANTS: &str = "\
-WHEN is an instant in UTC: 2013-06-01T12:00:00Z, 2013-06-01 12:00; a date, month or year for its first
-moment: 2013-06-01, 2013-06, december 2013, last month, this week; a span of time ago: 90s, 15m, 1h30m, 3 days,
-2mo, 1y; a day or a time for the last one that is past: friday, 24 dec, 13:00; or words: yesterday 18:00,
+WHEN is an instant in UTC: 2013-06-01T12:00:00Z, 2013-06-01 12:00; a date, month or year for its first \
+moment: 2013-06-01, 2013-06, december 2013, last month, this week; a span of time ago: 90s, 15m, 1h30m, 3 days, \
+2mo, 1y; a day or a time for the last one that is past: friday, 24 dec, 13:00; or words: yesterday 18:00, \
 last friday. -v shows which instant that is.
+
 A comma in the name of a pipeline is written \\,.";
 
 /// How conditions are written: the same in short as the docs of [`Condition`](samplestore::Condition).
 const CONDITIONS: &str = "\
 Several by repeating it, all of which must be true.
 
-Fields:     data.NAME, measurements.NAME; data.a.b within maps, data.tags[0] within lists; data.\"wind speed\"
+Fields:     data.NAME, measurements.NAME; data.a.b within maps,
+            data.tags[0] within lists; data.\"wind speed\"
 Values:     numbers, true, false, texts in \"double\" or 'single' quotes
 Compare:    = != < <= > >=, between 1 and 5, in (\"JFK\", \"LGA\")
-Texts:      like 'a%' (% any text, _ any character), ilike (in any case), ~ '^[A-Z]+$' (a regular expression)
-Contains:   data.tags contains \"x\": a value in a list, a text in a text, a name in a map
+Texts:      like 'a%' (% any text, _ any character), ilike (in any
+            case), ~ '^[A-Z]+$' (a regular expression)
+Contains:   data.tags contains \"x\": a value in a list, a text in a
+            text, a name in a map
 Absence:    is null (null or absent), is missing (absent)
-Join:       and, or, not, parentheses; also not in, not between, not like, not contains, is not null
+Join:       and, or, not, parentheses; also not in, not between, not
+            like, not contains, is not null
 
-As in SQL, a comparison with what is absent or null is not true, nor is its opposite: data.x != 1 leaves out samples
-without data.x. For a shell the whole condition stands in quotes. The documentation of samplestore::Condition has all
-of it.";
+As in SQL, a comparison with what is absent or null is not true, nor is its opposite: data.x != 1 leaves out \
+samples without data.x. For a shell the whole condition stands in quotes. The documentation of \
+samplestore::Condition has all of it.";
 
 /// Filters as given, by name and value.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +52,7 @@ impl Filters {
     /// Those of [`Query::with_filter`].
     pub(crate) fn query(&self) -> Result<Query> {
         let query = self.resolved(|_| true)?;
-        detail(&format!("filters: {query}"));
+        tell(&query);
         Ok(query)
     }
 
@@ -58,7 +63,7 @@ impl Filters {
     pub(crate) fn query_in(&self, statuses: &[Status]) -> Result<Query> {
         let query = self.resolved(|name| name != "status")?;
         let query = statuses.iter().copied().fold(query, Query::status);
-        detail(&format!("filters: {query}"));
+        tell(&query);
         Ok(query)
     }
 
@@ -71,6 +76,11 @@ impl Filters {
     /// Whether they leave out nothing: none is given, or only an order.
     pub(crate) fn is_everything(&self) -> bool {
         self.words.iter().all(|(name, _)| *name == "newest")
+    }
+
+    /// Whether this one is given.
+    pub(crate) fn has(&self, filter: &str) -> bool {
+        self.words.iter().any(|(name, _)| *name == filter)
     }
 
     fn resolved(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Query> {
@@ -119,6 +129,12 @@ impl FromArgMatches for Filters {
     }
 }
 
+fn tell(query: &Query) {
+    let shown = query.to_string();
+    let shown = if shown.is_empty() { "none" } else { &shown };
+    detail(&format!("filters: {shown}"));
+}
+
 fn argument(filter: &Filter) -> Arg {
     let argument = Arg::new(filter.name)
         .long(filter.name)
@@ -130,8 +146,9 @@ fn argument(filter: &Filter) -> Arg {
     let argument = match filter.name {
         "status" => argument.value_parser(text_of_statuses()),
         "where" => argument.long_help(format!("{}\n\n{CONDITIONS}", filter.help)),
-        // Else a negative one would be taken for a flag that is not there.
+        // Else a negative one would be taken for a flag that is not there, as would a year before the first one.
         "limit" => argument.allow_negative_numbers(true),
+        "after" | "before" | "since" | "until" => argument.allow_hyphen_values(true),
         _ => argument,
     };
     match (filter.is_repeatable, filter.is_list) {

@@ -1,139 +1,277 @@
-//! Parquet and Arrow IPC files (feature `arrow`), read as `output/columnar.rs` writes them: each row becomes the JSON
-//! text of its sample.
+//! Parquet and Arrow IPC files (feature `arrow`), read as `output/columnar.rs` writes them, and as other tools write them again:
+//! each row becomes the JSON text of its sample.
+//!
+//! Texts and instants may have any of the types that stand for them. A column `data.label` or `measurements.temp` is a field
+//! of that map, as in a CSV: what it says counts, unless it is the same number as in the JSON text of the map, which has
+//! more digits. A null in it says nothing.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read, Seek};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array, RecordBatch};
-use arrow_ipc::reader::FileReader;
-use arrow_schema::{DataType, TimeUnit};
-use chrono::{DateTime, SecondsFormat};
+use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_cast::cast;
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
+use chrono::DateTime;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde_json::{Map as JsonMap, Value as Json};
+use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::{InputFormat, Place, Record, malformed};
+use crate::output::{field_of, instant, number};
 
 /// How many rows are decoded at once.
 const ROWS_MAX: usize = 1_024;
 const WORDS: [&str; 3] = ["id", "pipeline", "status"];
 const INSTANTS: [&str; 2] = ["created_at", "measured_at"];
 const TEXTS: [&str; 3] = ["data", "measurements", "reason"];
+/// What an Arrow file begins with, and what each message of an Arrow stream does.
+const FILE_BEGIN: &[u8] = b"ARROW1";
+const MESSAGE_BEGIN: &[u8] = &[0xff; 4];
+
+type Batches = Box<dyn Iterator<Item = io::Result<RecordBatch>>>;
 
 /// Reads rows.
 pub(super) struct BatchReader {
-    batches: Box<dyn Iterator<Item = io::Result<RecordBatch>>>,
-    batch: Option<RecordBatch>,
+    batches: Batches,
+    columns: Columns,
     /// The next row of the batch.
     row: usize,
     number: u64,
     text: Vec<u8>,
 }
 
+/// The columns of a batch, each of the type that it is read as.
+#[derive(Default)]
+struct Columns {
+    rows: usize,
+    words: Vec<(&'static str, ArrayRef)>,
+    instants: Vec<(&'static str, ArrayRef)>,
+    texts: Vec<(&'static str, ArrayRef)>,
+    fields: Vec<(&'static str, String, ArrayRef)>,
+}
+
 impl BatchReader {
     /// Opens a file of one of the two formats.
     pub(super) fn new(file: File, format: InputFormat) -> io::Result<Self> {
-        let batches: Box<dyn Iterator<Item = io::Result<RecordBatch>>> = match format {
+        let batches = match format {
             InputFormat::Parquet => {
                 let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
-                let reader = builder
-                    .with_batch_size(ROWS_MAX)
-                    .build()
-                    .map_err(unreadable)?;
-                Box::new(reader.map(|batch| batch.map_err(unreadable)))
+                let reader = builder.with_batch_size(ROWS_MAX).build();
+                decoded(reader.map_err(unreadable)?)
             }
-            _ => {
-                let reader = FileReader::try_new(BufReader::new(file), None).map_err(unreadable)?;
-                Box::new(reader.map(|batch| batch.map_err(unreadable)))
-            }
+            _ => open_arrow(file)?,
         };
-        Ok(Self {
+        let mut reader = Self {
             batches,
-            batch: None,
+            columns: Columns::default(),
             row: 0,
             number: 0,
             text: Vec::new(),
-        })
+        };
+        // Columns that it cannot have are told of before anything is stored.
+        reader.turn()?;
+        Ok(reader)
+    }
+
+    /// Goes on to the next batch that has rows, and says whether there is one.
+    fn turn(&mut self) -> io::Result<bool> {
+        while self.row == self.columns.rows {
+            let Some(batch) = self.batches.next().transpose()? else {
+                return Ok(false);
+            };
+            (self.columns, self.row) = (Columns::of(&batch)?, 0);
+        }
+        Ok(true)
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<(Place, Record<'_>)>> {
-        while self
-            .batch
-            .as_ref()
-            .is_none_or(|batch| self.row == batch.num_rows())
-        {
-            let Some(batch) = self.batches.next().transpose()? else {
-                return Ok(None);
-            };
-            check(&batch)?;
-            (self.batch, self.row) = (Some(batch), 0);
-        }
-        let Some(batch) = &self.batch else {
+        if !self.turn()? {
             return Ok(None);
-        };
-        self.text = text(batch, self.row)?;
+        }
+        let sample = self.columns.sample(self.row);
+        self.text = serde_json::to_vec(&sample)?;
         self.row += 1;
         self.number += 1;
         Ok(Some((Place::Record(self.number), Record::Json(&self.text))))
     }
 }
 
-/// Whether a batch has the columns that samples need, each of the type that it must have.
-fn check(batch: &RecordBatch) -> io::Result<()> {
-    for name in WORDS.into_iter().chain(INSTANTS).chain(TEXTS) {
-        let is_instant = INSTANTS.contains(&name);
-        match batch.column_by_name(name).map(Array::data_type) {
-            Some(DataType::Utf8) if !is_instant => {}
-            Some(DataType::Timestamp(TimeUnit::Microsecond, _)) if is_instant => {}
-            Some(other) => return Err(malformed(format!("column {name:?} is of type {other}"))),
-            None if name == "id" || name == "pipeline" => {
+/// Opens an Arrow file or an Arrow stream in a file.
+fn open_arrow(mut file: File) -> io::Result<Batches> {
+    let mut begin = Vec::new();
+    (&mut file).take(8).read_to_end(&mut begin)?;
+    file.rewind()?;
+    if begin.starts_with(FILE_BEGIN) {
+        let reader = FileReader::try_new(BufReader::new(file), None);
+        return Ok(decoded(reader.map_err(unreadable)?));
+    }
+    // The length of the first message, for which room would be made.
+    let length = begin.get(4..8).and_then(|bytes| bytes.try_into().ok());
+    let length = length.map(u32::from_le_bytes);
+    let fits =
+        length.is_some_and(|length| file.metadata().is_ok_and(|is| is.len() > length.into()));
+    if !begin.starts_with(MESSAGE_BEGIN) || !fits {
+        return Err(malformed("it is neither an Arrow file nor an Arrow stream"));
+    }
+    let reader = StreamReader::try_new(BufReader::new(file), None);
+    Ok(decoded(reader.map_err(unreadable)?))
+}
+
+fn decoded(reader: impl Iterator<Item = Result<RecordBatch, ArrowError>> + 'static) -> Batches {
+    Box::new(reader.map(|batch| batch.map_err(unreadable)))
+}
+
+impl Columns {
+    /// Finds the columns of samples in a batch.
+    fn of(batch: &RecordBatch) -> io::Result<Self> {
+        let mut columns = Self {
+            rows: batch.num_rows(),
+            ..Self::default()
+        };
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            let name = field.name().as_str();
+            let known = |names: &[&'static str]| names.iter().copied().find(|known| *known == name);
+            let read_as = |read_as: Option<DataType>| match read_as {
+                Some(read_as) => cast(column, &read_as).map_err(unreadable),
+                None => {
+                    let found = column.data_type();
+                    Err(malformed(format!("column {name:?} is of type {found}")))
+                }
+            };
+            if let Some(known) = known(&WORDS) {
+                columns.words.push((known, read_as(text_type(column))?));
+            } else if let Some(known) = known(&TEXTS) {
+                columns.texts.push((known, read_as(text_type(column))?));
+            } else if let Some(known) = known(&INSTANTS) {
+                columns
+                    .instants
+                    .push((known, read_as(instant_type(column))?));
+            } else if let Some((group, field)) = field_of(name) {
+                let column = read_as(value_type(column.data_type()))?;
+                columns.fields.push((group, field.to_owned(), column));
+            } else {
+                return Err(malformed(format!(
+                    "the column {name:?} is none of a sample; it must be called data.{name}"
+                )));
+            }
+        }
+        for name in ["id", "pipeline"] {
+            if !columns.words.iter().any(|(known, _)| *known == name) {
                 return Err(malformed(format!(
                     "there is no column {name:?}; is it an export of samplestore?"
                 )));
             }
-            None => {}
         }
+        Ok(columns)
     }
-    Ok(())
-}
 
-/// The JSON text of a row's sample.
-fn text(batch: &RecordBatch, row: usize) -> io::Result<Vec<u8>> {
-    let mut sample = JsonMap::new();
-    let there = |name| {
-        let column = batch.column_by_name(name);
-        column.filter(|column| column.is_valid(row))
-    };
-    for name in WORDS {
-        if let Some(column) = there(name) {
-            let word = column.as_string::<i32>().value(row);
-            sample.insert(name.to_owned(), word.into());
+    /// The text form of a row's sample.
+    fn sample(&self, row: usize) -> JsonMap<String, Json> {
+        let mut sample = JsonMap::new();
+        for (name, column) in valid(&self.words, row) {
+            sample.insert(name.to_owned(), column.as_string::<i32>().value(row).into());
         }
-    }
-    for name in INSTANTS {
-        if let Some(column) = there(name) {
+        for (name, column) in valid(&self.instants, row) {
             let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-            let at = DateTime::from_timestamp_micros(micros);
-            let at = at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true));
             // What is no instant of the calendar is told of as what it is.
-            sample.insert(
-                name.to_owned(),
-                at.map_or_else(|| micros.into(), Json::from),
-            );
+            let at = DateTime::from_timestamp_micros(micros);
+            let at = at.map_or_else(|| micros.into(), |at| instant(at).into());
+            sample.insert(name.to_owned(), at);
         }
-    }
-    for name in TEXTS {
-        if let Some(column) = there(name) {
+        for (name, column) in valid(&self.texts, row) {
             let text = column.as_string::<i32>().value(row);
             // A text that is no JSON stays one, which is no map: this record is rejected.
             let value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
             sample.insert(name.to_owned(), value);
         }
+        for (group, name, column) in &self.fields {
+            let Some(value) = value(column, row) else {
+                continue;
+            };
+            let map = sample.entry(*group);
+            if let Json::Object(map) = map.or_insert_with(|| JsonMap::new().into()) {
+                let bits = |value| number(value).map(f64::to_bits);
+                let is_same = |old| bits(old).is_some() && bits(old) == bits(&value);
+                if !map.get(name).is_some_and(is_same) {
+                    map.insert(name.clone(), value);
+                }
+            }
+        }
+        sample
     }
-    serde_json::to_vec(&sample).map_err(io::Error::from)
+}
+
+/// The columns that have something in this row.
+fn valid<'a>(
+    columns: &'a [(&'static str, ArrayRef)],
+    row: usize,
+) -> impl Iterator<Item = (&'static str, &'a ArrayRef)> {
+    let columns = columns.iter().map(|(name, column)| (*name, column));
+    columns.filter(move |(_, column)| column.is_valid(row))
+}
+
+/// What a column of texts is read as, if it is one.
+fn text_type(column: &ArrayRef) -> Option<DataType> {
+    match value_type(column.data_type())? {
+        text @ DataType::Utf8 => Some(text),
+        // One that is empty throughout.
+        DataType::Null => Some(DataType::Utf8),
+        _ => None,
+    }
+}
+
+/// What a column of instants is read as, if it is one. Without a time zone they are of UTC.
+fn instant_type(column: &ArrayRef) -> Option<DataType> {
+    match column.data_type() {
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Null => {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, None))
+        }
+        _ => None,
+    }
+}
+
+/// What a column of a field is read as, if a field has such values.
+fn value_type(found: &DataType) -> Option<DataType> {
+    Some(match found {
+        DataType::Null => DataType::Null,
+        DataType::Boolean => DataType::Boolean,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::Dictionary(_, values) => value_type(values)?,
+        found if found.is_signed_integer() => DataType::Int64,
+        found if found.is_unsigned_integer() => DataType::UInt64,
+        found if found.is_floating() => DataType::Float64,
+        _ => return None,
+    })
+}
+
+/// The value of a field in a row, if there is one.
+fn value(column: &ArrayRef, row: usize) -> Option<Json> {
+    if column.is_null(row) {
+        return None;
+    }
+    Some(match column.data_type() {
+        DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
+        DataType::Float64 => match column.as_primitive::<Float64Type>().value(row) {
+            value if value.is_finite() => value.into(),
+            value if value.is_nan() => json!({ "$numberDouble": "NaN" }),
+            value if value > 0.0 => json!({ "$numberDouble": "Infinity" }),
+            _ => json!({ "$numberDouble": "-Infinity" }),
+        },
+        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+        _ => return None,
+    })
 }
 
 fn unreadable(cause: impl std::fmt::Display) -> io::Error {
-    malformed(cause.to_string())
+    let cause = cause.to_string();
+    malformed(match cause.contains("zstd") {
+        true => format!(
+            "{cause}; a build with the feature delta has that, and every build snappy and lz4"
+        ),
+        false => cause,
+    })
 }

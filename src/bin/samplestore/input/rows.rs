@@ -28,14 +28,17 @@ struct Bounded<R> {
 }
 
 impl<R: BufRead> RowReader<R> {
-    pub(super) fn new(reader: R, record_bytes_max: usize) -> io::Result<Self> {
+    pub(super) fn new(reader: R, record_bytes_max: usize, delimiter: u8) -> io::Result<Self> {
         let bounded = Bounded {
             reader,
             budget_bytes: record_bytes_max,
             given: Vec::new(),
             given_end: 0,
         };
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(bounded);
+        let mut reader = ReaderBuilder::new()
+            .flexible(true)
+            .delimiter(delimiter)
+            .from_reader(bounded);
         let mut header = Vec::new();
         for name in reader.byte_headers().map_err(io_error)? {
             let name = std::str::from_utf8(name)
@@ -138,7 +141,7 @@ mod tests {
     fn rows(text: &str) -> Vec<(Place, Vec<String>)> {
         // A small buffer, so that line ends lie across its end.
         let reader = io::BufReader::with_capacity(3, text.as_bytes());
-        let mut rows = RowReader::new(reader, 1_000).unwrap();
+        let mut rows = RowReader::new(reader, 1_000, b',').unwrap();
         assert_eq!(rows.header(), ["a", "b"]);
         let mut found = Vec::new();
         while let Some((place, Record::Row(row))) = rows.next().unwrap() {
@@ -154,10 +157,12 @@ mod tests {
     fn an_open_quote_does_not_read_everything() {
         let endless = b"a\n\"".chain(io::repeat(b'x'));
         let reader = io::BufReader::new(endless);
-        let mut rows = RowReader::new(reader, 100_000).unwrap();
+        let mut rows = RowReader::new(reader, 100_000, b',').unwrap();
         let error = rows.next().unwrap_err();
         assert!(error.to_string().contains("quote"), "{error}");
-        let twice = RowReader::new(&b"a,a\n"[..], 100).map(drop).unwrap_err();
+        let twice = RowReader::new(&b"a,a\n"[..], 100, b',')
+            .map(drop)
+            .unwrap_err();
         assert!(twice.to_string().contains("two columns"), "{twice}");
     }
 }

@@ -226,8 +226,8 @@ impl Rows {
     }
 }
 
-/// A value that is a number; whole ones are rounded where a float is not exact.
-fn number(value: &Json) -> Option<f64> {
+/// A JSON value that is a number; whole ones are rounded where a float is not exact.
+pub(crate) fn number(value: &Json) -> Option<f64> {
     match value {
         Json::Number(number) => number.as_f64(),
         Json::Object(object) => match object.get("$numberDouble")?.as_str()? {

@@ -19,8 +19,18 @@ use crate::failure::Failure;
 pub(crate) const CSV_FIXED: [&str; 5] = ["id", "pipeline", "status", "created_at", "measured_at"];
 /// The maps whose fields have a column each: `data.temp`.
 pub(crate) const CSV_GROUPS: [&str; 3] = ["reason", "measurements", "data"];
+/// The map and the field that a column of this name holds: `data.temp` is `temp` of `data`.
+pub(crate) fn field_of(column: &str) -> Option<(&'static str, &str)> {
+    let (group, field) = column.split_once('.')?;
+    let group = CSV_GROUPS.into_iter().find(|known| *known == group)?;
+    Some((group, field))
+}
+
 /// The columns of a reason, when any sample has one.
 const CSV_REASON: [&str; 4] = ["stage", "message", "attempts", "at"];
+
+/// So much room the reason of a failure has in a table while there are other columns but the id.
+const REASON_WIDTH: usize = 24;
 
 /// Writes samples in one format.
 pub(crate) enum SampleWriter {
@@ -46,9 +56,10 @@ impl SampleWriter {
                 Column::new("id", Align::Left).shrinking(Shrinks::Key),
                 Column::new("pipeline", Align::Left).shrinking(Shrinks::Last),
                 Column::new("status", Align::Left).shrinking(Shrinks::Finally),
-                Column::new("created_at", Align::Left).shrinking(Shrinks::Finally),
+                Column::of_instants("created_at", Shrinks::Finally),
                 Column::new("reason", Align::Left)
                     .shrinking(Shrinks::First)
+                    .keeping(REASON_WIDTH)
                     .optional(),
                 Column::new("measurements", Align::Left)
                     .shrinking(Shrinks::First)
@@ -200,13 +211,12 @@ pub(crate) fn plain(value: Option<&Json>) -> String {
 }
 
 fn table_row(sample: &Sample, json: &Json) -> Vec<Cell> {
-    let text = |name| Cell::new(plain(json.get(name)));
     let fields = |name| Cell::new(assignments(json.get(name)));
     vec![
         Cell::new(sample.id()),
         Cell::new(sample.pipeline()),
         Cell::styled(sample.status().as_str(), status_style(sample.status())),
-        text("created_at"),
+        Cell::instant(plain(json.get("created_at"))),
         Cell::new(sample.reason().map_or_else(String::new, |reason| {
             format!("{}: {}", reason.stage(), reason.message())
         })),

@@ -2,9 +2,11 @@
 //!
 //! The first rows are held back to learn how wide each column must be; the others follow at those
 //! widths, so a table of a million rows needs no more memory than one of 256. On a terminal no line is
-//! longer than it is wide: columns that may shrink do, down to a floor, and are left out where that is not enough. Elsewhere
-//! nothing is cut.
+//! longer than it is wide: columns that may shrink do, down to a floor, and are left out where that is not enough. A later row
+//! that needs more room gets what there is: columns become wider from there on, and the heads are written again where others
+//! are shown than before. Elsewhere nothing is cut.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use console::{Style, measure_text_width, truncate_str};
@@ -23,7 +25,8 @@ const STEPS: [(Shrinks, usize); 6] = [
     (Shrinks::Finally, 10),
     (Shrinks::Finally, WIDTH_MIN),
 ];
-/// In which order columns are left out where narrowing is not enough, of one rank the rightmost first.
+/// In which order columns are left out where narrowing is not enough, of one rank the rightmost first; those that are kept after
+/// all others.
 const LEFT_OUT: [Shrinks; 4] = [
     Shrinks::First,
     Shrinks::Whole,
@@ -32,6 +35,8 @@ const LEFT_OUT: [Shrinks; 4] = [
 ];
 /// No column is narrowed below this.
 const WIDTH_MIN: usize = 6;
+/// The lengths at which an instant may end: with its second, its minute, its day.
+const INSTANT_ENDS: [usize; 3] = [19, 16, 10];
 /// The space between columns.
 const GAP: &str = "  ";
 
@@ -49,7 +54,7 @@ pub(crate) enum Align {
 pub(crate) enum Shrinks {
     First,
     Last,
-    /// Where nothing else helps: instants, of which the date is left.
+    /// Where nothing else helps: instants, of which the date is left, and statuses.
     Finally,
     /// Not at all, since a part of a number is another number; it is left out.
     Whole,
@@ -63,6 +68,11 @@ pub(crate) struct Column {
     align: Align,
     /// How soon it is narrowed on a terminal, if it may be.
     shrinks: Option<Shrinks>,
+    /// It is not narrowed below this.
+    width_min: usize,
+    /// Whether others are left out before it is.
+    kept: bool,
+    of_instants: bool,
     /// Whether it is left out when it turns out to be empty.
     optional: bool,
 }
@@ -73,7 +83,19 @@ impl Column {
             name: name.into(),
             align,
             shrinks: None,
+            width_min: WIDTH_MIN,
+            kept: false,
+            of_instants: false,
             optional: false,
+        }
+    }
+
+    /// A column of instants, of which at least the date is shown whole.
+    pub(crate) fn of_instants(name: impl Into<String>, shrinks: Shrinks) -> Self {
+        Self {
+            width_min: INSTANT_ENDS[2],
+            of_instants: true,
+            ..Self::new(name, Align::Left).shrinking(shrinks)
         }
     }
 
@@ -83,8 +105,15 @@ impl Column {
         self
     }
 
-    /// Is left out when no row has anything in it, as far as that is known before the first row is
-    /// written.
+    /// Is what the table is looked at for: it keeps so much room while there are other columns that can be left out.
+    pub(crate) fn keeping(mut self, width: usize) -> Self {
+        self.width_min = width;
+        self.kept = true;
+        self
+    }
+
+    /// Is left out when no row has anything in it, on a terminal until one has, elsewhere as far as that is known before the
+    /// first row is written.
     pub(crate) fn optional(mut self) -> Self {
         self.optional = true;
         self
@@ -95,6 +124,7 @@ impl Column {
 pub(crate) struct Cell {
     text: String,
     style: Option<Style>,
+    is_instant: bool,
 }
 
 impl Cell {
@@ -102,6 +132,15 @@ impl Cell {
         Self {
             text: escape(text.as_ref()).into_owned(),
             style: None,
+            is_instant: false,
+        }
+    }
+
+    /// An instant, RFC 3339. It is cut behind its second, its minute or its day.
+    pub(crate) fn instant(text: impl AsRef<str>) -> Self {
+        Self {
+            is_instant: true,
+            ..Self::new(text)
         }
     }
 
@@ -111,29 +150,52 @@ impl Cell {
             ..Self::new(text)
         }
     }
+
+    fn cut(&self, width: usize) -> Cow<'_, str> {
+        let ends = INSTANT_ENDS.into_iter().filter(|_| self.is_instant);
+        let is_cut = measure_text_width(&self.text) > width;
+        let mut ends = ends.filter(|end| is_cut && *end <= width);
+        let at_end = ends.next().and_then(|end| self.text.get(..end));
+        // Years of more than four digits move all that follows.
+        match at_end.filter(|_| self.text.as_bytes().get(10) == Some(&b'T')) {
+            Some(text) => text.into(),
+            None => truncate_str(&self.text, width, "…"),
+        }
+    }
 }
 
 /// A table being written.
 pub(crate) struct Table {
     columns: Vec<Column>,
     held: Vec<Vec<Cell>>,
-    /// The width of each column, once it is known; none for one that is left out.
+    /// How wide the widest text of each column is so far.
+    widest: Vec<usize>,
+    /// How many columns the terminal had when widths were chosen.
+    width_max: Option<usize>,
+    /// The width of each column, once rows are written; none for one that is left out.
     widths: Option<Vec<Option<usize>>>,
 }
 
 impl Table {
     pub(crate) fn new(columns: Vec<Column>) -> Self {
         Self {
+            widest: vec![0; columns.len()],
             columns,
             held: Vec::new(),
+            width_max: None,
             widths: None,
         }
     }
 
     /// Writes one row, or holds it back.
     pub(crate) fn row(&mut self, output: &mut Output, row: Vec<Cell>) -> io::Result<()> {
-        if let Some(widths) = &self.widths {
-            return self.write(output, widths, &row);
+        let is_wider = self.look_at(&row);
+        if self.widths.is_some() {
+            let width_max = output.width();
+            if width_max.is_some() && (is_wider || width_max != self.width_max) {
+                self.lay_out(output, false)?;
+            }
+            return self.write(output, &row);
         }
         self.held.push(row);
         match self.held.len() < ROWS_HELD_MAX {
@@ -158,30 +220,56 @@ impl Table {
         }
     }
 
+    /// Remembers how wide its texts are, and says whether any is wider than those before it.
+    fn look_at(&mut self, row: &[Cell]) -> bool {
+        let mut is_wider = false;
+        for (widest, cell) in self.widest.iter_mut().zip(row) {
+            let width = measure_text_width(&cell.text);
+            is_wider |= width > *widest;
+            *widest = width.max(*widest);
+        }
+        is_wider
+    }
+
     fn begin(&mut self, output: &mut Output, is_whole: bool) -> io::Result<()> {
-        let widths = fit(&self.columns, &self.held, is_whole, output.width());
+        self.lay_out(output, is_whole)?;
+        for row in std::mem::take(&mut self.held) {
+            self.write(output, &row)?;
+        }
+        Ok(())
+    }
+
+    /// Chooses the widths, and writes the heads where other columns are shown than before.
+    fn lay_out(&mut self, output: &mut Output, is_whole: bool) -> io::Result<()> {
+        self.width_max = output.width();
+        let widths = fit(&self.columns, &self.widest, is_whole, self.width_max);
+        let shown = |widths: &[Option<usize>]| -> Vec<bool> {
+            widths.iter().map(Option::is_some).collect()
+        };
+        let old = self.widths.as_deref().map(shown);
+        let is_other = old.is_none_or(|old| old != shown(&widths));
+        self.widths = Some(widths);
+        if !is_other {
+            return Ok(());
+        }
         let heads: Vec<_> = self
             .columns
             .iter()
             .map(|column| Cell::styled(&column.name, Style::new().bold()))
             .collect();
-        self.write(output, &widths, &heads)?;
-        for row in std::mem::take(&mut self.held) {
-            self.write(output, &widths, &row)?;
-        }
-        self.widths = Some(widths);
-        Ok(())
+        self.write(output, &heads)
     }
 
-    fn write(&self, output: &mut Output, widths: &[Option<usize>], row: &[Cell]) -> io::Result<()> {
+    fn write(&self, output: &mut Output, row: &[Cell]) -> io::Result<()> {
+        let widths = self.widths.iter().flatten();
         let colors = output.has_colors();
-        let is_cut = output.width().is_some();
+        let is_cut = self.width_max.is_some();
         let mut line = String::new();
         let mut pad = 0;
         for ((column, width), cell) in self.columns.iter().zip(widths).zip(row) {
             let Some(width) = *width else { continue };
             let text = match is_cut {
-                true => truncate_str(&cell.text, width, "…"),
+                true => cell.cut(width),
                 false => cell.text.as_str().into(),
             };
             let space = width.saturating_sub(measure_text_width(&text));
@@ -205,28 +293,24 @@ impl Table {
     }
 }
 
-/// The width of each column. `is_whole` says that `rows` are all there will be.
+/// The width of each column, of which `widest` is how wide its texts are. `is_whole` says that no other row follows.
 fn fit(
     columns: &[Column],
-    rows: &[Vec<Cell>],
+    widest: &[usize],
     is_whole: bool,
     width_max: Option<usize>,
 ) -> Vec<Option<usize>> {
     let mut widths: Vec<_> = columns
         .iter()
-        .enumerate()
-        .map(|(index, column)| {
-            let texts = rows.iter().filter_map(|row| row.get(index));
-            let widest = texts.map(|cell| measure_text_width(&cell.text)).max();
-            match widest.unwrap_or(0) {
-                0 if column.optional && is_whole => None,
-                widest => {
-                    let widest = widest.max(measure_text_width(&column.name));
-                    // A column that shrinks need not start wider than all there is.
-                    let bound = width_max.filter(|_| column.shrinks.is_some());
-                    Some(widest.min(bound.unwrap_or(usize::MAX).max(WIDTH_MIN)))
-                }
+        .zip(widest)
+        .map(|(column, widest)| {
+            if *widest == 0 && column.optional && (is_whole || width_max.is_some()) {
+                return None;
             }
+            let widest = (*widest).max(measure_text_width(&column.name));
+            // A column that shrinks need not start wider than all there is.
+            let bound = width_max.filter(|_| column.shrinks.is_some());
+            Some(widest.min(bound.unwrap_or(usize::MAX).max(WIDTH_MIN)))
         })
         .collect();
     let Some(width_max) = width_max else {
@@ -235,94 +319,100 @@ fn fit(
     loop {
         let mut narrowed = widths.clone();
         for (shrinks, floor) in STEPS {
-            narrow(columns, &mut narrowed, shrinks, floor, width_max);
+            narrow(columns, &mut narrowed, width_max, |column| {
+                (column.shrinks == Some(shrinks)).then_some(floor.max(column.width_min))
+            });
         }
+        if excess(&narrowed, width_max) == 0 {
+            spread(columns, &widths, &mut narrowed, width_max);
+            return narrowed;
+        }
+        // The rightmost one that is shown.
+        let find = |widths: &[Option<usize>], is_it: &dyn Fn(&Column) -> bool| {
+            let mut pairs = columns.iter().zip(widths);
+            pairs.rposition(|(column, width)| width.is_some() && is_it(column))
+        };
+        let left_out = LEFT_OUT.iter().find_map(|rank| {
+            let is_it = |column: &Column| column.shrinks == Some(*rank) && !column.kept;
+            find(&widths, &is_it)
+        });
+        if let Some(index) = left_out {
+            widths[index] = None;
+            continue;
+        }
+        narrow(columns, &mut narrowed, width_max, |column| {
+            column.kept.then_some(WIDTH_MIN)
+        });
         if excess(&narrowed, width_max) == 0 {
             return narrowed;
         }
-        let left_out = LEFT_OUT.iter().find_map(|rank| {
-            let shown = |(_, width): &(&Column, &Option<usize>)| width.is_some();
-            let mut pairs = columns.iter().zip(&widths);
-            // Counted from the left, found from the right.
-            pairs.rposition(|pair| shown(&pair) && pair.0.shrinks == Some(*rank))
-        });
-        let Some(index) = left_out else {
-            narrow(columns, &mut narrowed, Shrinks::Key, WIDTH_MIN, width_max);
-            return narrowed;
-        };
-        widths[index] = None;
+        match find(&widths, &|column: &Column| column.kept) {
+            Some(index) => widths[index] = None,
+            None => {
+                narrow(columns, &mut narrowed, width_max, |column| {
+                    (column.shrinks == Some(Shrinks::Key)).then_some(WIDTH_MIN)
+                });
+                return narrowed;
+            }
+        }
     }
 }
 
 /// By how much a line of these widths is too long.
 fn excess(widths: &[Option<usize>], width_max: usize) -> usize {
-    let shown = widths.iter().flatten();
-    let gaps = GAP.len() * shown.clone().count().saturating_sub(1);
-    (shown.sum::<usize>() + gaps).saturating_sub(width_max)
+    line_width(widths).saturating_sub(width_max)
 }
 
-/// Narrows columns of this rank to `floor` at least, the widest ones first, until the line fits.
+fn line_width(widths: &[Option<usize>]) -> usize {
+    let shown = widths.iter().flatten();
+    let gaps = GAP.len() * shown.clone().count().saturating_sub(1);
+    shown.sum::<usize>() + gaps
+}
+
+/// Gives the room that instants do not need, which are shown to their second, minute or day, to columns that want it.
+fn spread(
+    columns: &[Column],
+    wanted: &[Option<usize>],
+    widths: &mut [Option<usize>],
+    width_max: usize,
+) {
+    let of_instants = columns.iter().map(|column| column.of_instants);
+    for ((is_one, wanted), width) in of_instants.zip(wanted).zip(widths.iter_mut()) {
+        if let (true, Some(width)) = (is_one && *width < *wanted, width) {
+            let mut ends = INSTANT_ENDS.into_iter().filter(|end| *end <= *width);
+            *width = ends.next().unwrap_or(*width);
+        }
+    }
+    for (wanted, index) in wanted.iter().zip(0..) {
+        while let (Some(wanted), Some(width)) = (*wanted, widths[index])
+            && width < wanted
+            && !columns[index].of_instants
+            && line_width(widths) < width_max
+        {
+            widths[index] = Some(width + 1);
+        }
+    }
+}
+
+/// Narrows the columns that have a floor down to it at most, the widest ones first, until the line fits.
 fn narrow(
     columns: &[Column],
     widths: &mut [Option<usize>],
-    shrinks: Shrinks,
-    floor: usize,
     width_max: usize,
+    floor: impl Fn(&Column) -> Option<usize>,
 ) {
     let mut excess = excess(widths, width_max);
     while excess > 0 {
-        let widest = columns
-            .iter()
-            .zip(widths.iter_mut())
-            .filter(|(column, _)| column.shrinks == Some(shrinks))
-            .filter_map(|(_, width)| width.as_mut())
-            .filter(|width| **width > floor)
-            .max();
-        let Some(width) = widest else { return };
+        let pairs = columns.iter().zip(widths.iter_mut());
+        let above = pairs.filter_map(|(column, width)| {
+            let (floor, width) = (floor(column)?, width.as_mut()?);
+            (*width > floor).then_some(width)
+        });
+        let Some(width) = above.max() else { return };
         *width -= 1;
         excess -= 1;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn widths(width_max: Option<usize>) -> Vec<Option<usize>> {
-        let columns = [
-            Column::new("id", Align::Left).shrinking(Shrinks::Key),
-            Column::new("count", Align::Right),
-            Column::new("status", Align::Left).shrinking(Shrinks::Finally),
-            Column::new("none", Align::Left).optional(),
-            Column::new("data", Align::Left).shrinking(Shrinks::First),
-        ];
-        let texts = [
-            "x".repeat(24),
-            "1".to_owned(),
-            "measured".to_owned(),
-            String::new(),
-            "y".repeat(50),
-        ];
-        let rows = [texts.iter().map(Cell::new).collect()];
-        fit(&columns, &rows, true, width_max)
-    }
-
-    #[test]
-    fn fields_give_way_before_ids() {
-        for (width_max, id, status, data) in [
-            (None, 24, Some(8), Some(50)),
-            (Some(120), 24, Some(8), Some(50)),
-            (Some(80), 24, Some(8), Some(37)),
-            (Some(50), 24, Some(8), Some(7)),
-            (Some(47), 24, Some(6), Some(6)),
-            (Some(46), 24, Some(8), None),
-            (Some(40), 24, Some(7), None),
-            (Some(38), 24, None, None),
-            (Some(30), 23, None, None),
-            (Some(1), 6, None, None),
-        ] {
-            let expected = vec![Some(id), Some(5), status, None, data];
-            assert_eq!(widths(width_max), expected, "{width_max:?}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,10 @@
-//! Texts from samples, made safe for a terminal.
+//! Texts from samples, made safe for a terminal, and counts and instants in words.
 
 use std::borrow::Cow;
 use std::fmt::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use indicatif::HumanCount;
 
 /// The same text with control characters, and those that turn the direction of writing, written as
 /// `\n` or `\u{1b}`: data cannot move the cursor, change colours or pretend to be other text.
@@ -22,6 +25,17 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// So many of what this noun names: `1 sample`, `26,115 samples`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", HumanCount(count))
+}
+
+/// An instant as it stands in data.
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// The same text without its middle where it is longer than so many characters: mistakes are told of at the end.
@@ -79,6 +93,15 @@ mod tests {
         ] {
             assert_eq!(escape(text), safe);
         }
+    }
+
+    #[test]
+    fn one_of_something_is_told_as_one() {
+        let told = [0, 1, 2, 26_115].map(|count| counted(count, "sample"));
+        assert_eq!(
+            told,
+            ["0 samples", "1 sample", "2 samples", "26,115 samples"]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::Args;
 use samplestore::Backup as Copying;
 use serde_json::json;
 
+use crate::arguments::refuse_dash;
 use crate::failure::{Code, Failure, Outcome};
 use crate::interrupt;
 use crate::opening::Db;
@@ -15,8 +16,8 @@ use crate::progress::FractionProgress;
 
 const EXAMPLES: &str = "\
 Examples:
-  samplestore -d weather.db backup backups/weather-2026-01-31.db
-  samplestore -d weather.db backup /mnt/nightly.db --overwrite
+  samplestore -d weather.db backup weather-2026-01-31.db
+  samplestore -d weather.db backup nightly.db --overwrite
 
 The copy is a database like any other: to restore it, put it in the place of the first one.";
 
@@ -37,6 +38,7 @@ pub(crate) struct Backup {
 
 impl Backup {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        refuse_dash(&self.to, "a database")?;
         let progress = FractionProgress::new("copying");
         let copying = Copying::new()
             .overwrite(self.overwrite)

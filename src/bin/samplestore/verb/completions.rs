@@ -1,10 +1,11 @@
 //! `completions` and `man`: what shells and `man` read, made from the definition of the command line.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Command};
 use clap_complete::Shell;
+use clap_mangen::roff::{Roff, roman};
 
 use crate::arguments::command;
 use crate::failure::{Code, Failure, InFile, Outcome};
@@ -15,7 +16,8 @@ use crate::output::Output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  samplestore completions bash > ~/.local/share/bash-completion/completions/samplestore
+  samplestore completions bash \\
+      > ~/.local/share/bash-completion/completions/samplestore
   samplestore completions zsh > ~/.zfunc/_samplestore
   samplestore completions fish > ~/.config/fish/completions/samplestore.fish")]
 pub(crate) struct Completions {
@@ -55,14 +57,12 @@ pub(crate) struct Man {
 impl Man {
     pub(crate) fn run(self) -> Outcome {
         if let Some(folder) = &self.folder {
-            let made = std::fs::create_dir_all(folder)
-                .and_then(|()| clap_mangen::generate_to(command(), folder));
+            let made =
+                std::fs::create_dir_all(folder).and_then(|()| write_pages(&of_all(), folder));
             made.map_err(|cause| InFile::wrap(folder, cause))?;
             return Ok(Code::Fine);
         }
-        let mut text = Vec::new();
-        clap_mangen::Man::new(of_verb(&self.verb)?)
-            .render(&mut text)
+        let (_, text) = page(&of_verb(&self.verb)?)
             .map_err(|cause| Failure::new(Code::Error, cause.to_string()))?;
         let mut output = Output::new();
         output.write_all(&text)?;
@@ -71,10 +71,66 @@ impl Man {
     }
 }
 
-/// The command, or one of its verbs.
-fn of_verb(words: &[String]) -> Result<Command, Failure> {
+/// The whole command, as its pages tell it.
+fn of_all() -> Command {
     let mut command = command().disable_help_subcommand(true);
     command.build();
+    command
+}
+
+/// Writes the page of a command and of each verb in it.
+fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
+    let (name, text) = page(command)?;
+    std::fs::write(folder.join(name), text)?;
+    let mut verbs = command.get_subcommands();
+    verbs.try_for_each(|verb| write_pages(verb, folder))
+}
+
+/// The name of a manual page, and what is in it. What stands behind the flags in the help has sections of its own here.
+fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
+    let source = format!("samplestore {}", env!("CARGO_PKG_VERSION"));
+    let man = clap_mangen::Man::new(command.clone()).source(source);
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let help = command.get_after_long_help().or(command.get_after_help());
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let mut roff = Roff::new();
+    let mut is_in_notes = false;
+    for part in help.split("\n\n") {
+        match part.split_once(":\n") {
+            Some((name @ ("Examples" | "Exit codes"), lines)) => {
+                roff.control("SH", [name.to_uppercase().as_str()]);
+                roff.control("nf", []);
+                for line in lines.lines() {
+                    roff.text([roman(line)]);
+                }
+                roff.control("fi", []);
+                is_in_notes = false;
+            }
+            _ => {
+                match is_in_notes {
+                    true => roff.control("PP", []),
+                    false => roff.control("SH", ["NOTES"]),
+                };
+                roff.text([roman(part)]);
+                is_in_notes = true;
+            }
+        }
+    }
+    roff.to_writer(&mut text)?;
+    Ok((man.get_filename(), text))
+}
+
+/// The command, or one of its verbs.
+fn of_verb(words: &[String]) -> Result<Command, Failure> {
+    let mut command = of_all();
     for word in words {
         let Some(found) = command.find_subcommand(word) else {
             let verbs: Vec<_> = command.get_subcommands().map(Command::get_name).collect();

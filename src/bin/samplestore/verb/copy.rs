@@ -1,18 +1,21 @@
 //! `copy`: samples from one storage into another, and whether both are equal afterwards.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::HumanCount;
-use samplestore::{CopyOptions, ErrorKind, Query, Storage, copy};
+use samplestore::{CopyOptions, CopyReport, ErrorKind, Query, Storage, copy};
 
+use super::export::by_extension;
 use crate::arguments::{Filters, INSTANTS, location};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::interrupt;
 use crate::opening::{Db, Source};
+use crate::output::counted;
 use crate::progress::{SampleProgress, pace};
 
 const EXAMPLES: &str = "\
@@ -22,9 +25,6 @@ Examples:
   samplestore copy a.redb b.redb --status ready
 
 It is safe to do it again: what DST has under the same ids is replaced, nothing is removed.";
-
-/// What is said when it was interrupted.
-const REST: &str = "what is copied stays, run it again for the rest";
 
 /// Copy samples from one storage into another, and compare in the end
 ///
@@ -52,6 +52,7 @@ impl Copy {
     pub(crate) fn run(self, wait: Duration) -> Outcome {
         let query = self.filters.query()?;
         let from = Db::new(location(self.source)?, wait);
+        refuse_export(&self.target)?;
         let to = Db::new(location(self.target)?, wait);
         if from.location().is_same_place(to.location()) {
             return Err(Failure::usage("SRC and DST are the same"));
@@ -61,13 +62,13 @@ impl Copy {
         let progress = SampleProgress::new(total(&source, &query)?);
         let shown = progress.clone();
         let most = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&most);
+        let done = Arc::clone(&most);
         let options = CopyOptions::new()
             .batch_samples_max(self.batch as usize)
             .verify(self.verify)
             .on_progress(move |count| {
                 shown.samples(count);
-                counted.fetch_max(count, Relaxed);
+                done.fetch_max(count, Relaxed);
                 interrupt::answer()
             });
 
@@ -78,17 +79,18 @@ impl Copy {
         let closed = target.close();
         progress.finish();
         let report = copied.map_err(|error| {
+            let count = counted(most.load(Relaxed), "sample");
             if error.kind() != ErrorKind::Interrupted {
-                let count = HumanCount(most.load(Relaxed));
-                words(&format!("{count} samples were copied before that"));
+                words(&format!("copied before that: {count}"));
             }
-            interrupt::ended(error, REST)
+            interrupt::ended(
+                error,
+                &format!("what is copied stays, {count}; run it again for the rest"),
+            )
         })?;
         closed?;
-        words(&format!(
-            "{report} {}",
-            pace(report.copied, started.elapsed())
-        ));
+        let pace = pace(report.copied, started.elapsed());
+        words(&format!("{} {pace}", in_words(&report)));
         for id in report.verified.iter().flat_map(|found| &found.ids) {
             words(&format!("not equal: {id:?}"));
         }
@@ -97,6 +99,42 @@ impl Copy {
             false => Code::Partly,
         })
     }
+}
+
+/// Refuses a new database that is called like an export.
+fn refuse_export(target: &OsStr) -> Result<(), Failure> {
+    let path = Path::new(target);
+    if by_extension(path).is_err() || path.exists() || target.to_string_lossy().contains(':') {
+        return Ok(());
+    }
+    let message = format!("{} is no name of a database", path.display());
+    Err(Failure::usage(message).with_hint("samplestore export writes such a file"))
+}
+
+/// What was done and found, in a line.
+fn in_words(report: &CopyReport) -> String {
+    let mut line = format!(
+        "copied {}: {} inserted, {} replaced",
+        counted(report.copied, "sample"),
+        HumanCount(report.stored.inserted),
+        HumanCount(report.stored.replaced)
+    );
+    if report.retries > 0 {
+        line.push_str(&format!(", {} retries", HumanCount(report.retries)));
+    }
+    line.push_str(&match report.in_target {
+        Some(count) => format!("; the target has {}", HumanCount(count)),
+        None => "; the target cannot be read to compare".to_owned(),
+    });
+    if let Some(found) = &report.verified {
+        line.push_str(&format!(
+            "; {} equal, {} missing, {} different",
+            HumanCount(found.equal),
+            HumanCount(found.missing),
+            HumanCount(found.different)
+        ));
+    }
+    line
 }
 
 /// How many samples there are to copy, where that is known without reading them.

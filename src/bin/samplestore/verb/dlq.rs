@@ -12,11 +12,12 @@ use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::{Db, Reader};
 use crate::output::{
     Align, Cell, Column, Columns, Format, Output, ReportFormat, SampleWriter, Shrinks, Table,
-    csv_record,
+    counted, csv_record, instant,
 };
 use crate::progress::SampleProgress;
 use crate::steps::{Changed, in_steps};
@@ -24,12 +25,17 @@ use crate::steps::{Changed, in_steps};
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db dlq group --since yesterday
-  samplestore -d weather.db dlq show 5a0b8c1d --limit 5
-  samplestore -d weather.db dlq retry 5a0b8c1d --dry-run
+  samplestore -d weather.db dlq show 898a119e --limit 5
+  samplestore -d weather.db dlq retry 898a119e --dry-run
   samplestore -d weather.db dlq retry --all --pipeline JFK --yes
 
-A group is failures of one stage whose messages differ only in numbers, ids and quoted texts. Without --status all of these
+A group is failures of one stage whose messages differ only in numbers, ids and quoted texts. Without --status all of these \
 are about samples in dlq; --status skipped is about those left out on purpose.";
+
+/// How long the names of groups are; one may be cut where no other one begins so.
+const NAME_LENGTH: usize = 8;
+/// So much room what messages have in common has in a table while there are other columns to leave out.
+const PATTERN_WIDTH: usize = 32;
 
 /// Look at samples that failed, in groups by why they did, and try them again
 #[derive(Debug, Args)]
@@ -78,9 +84,9 @@ pub(crate) struct Group {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  samplestore -d weather.db dlq show 5a0b8c1d --limit 5 -f jsonl")]
+  samplestore -d weather.db dlq show 898a119e --limit 5 -f jsonl")]
 pub(crate) struct Show {
-    /// The group, as dlq group names it
+    /// The group, as dlq group names it, or how only its name begins
     #[arg(value_name = "GROUP")]
     group: String,
     #[command(flatten)]
@@ -94,12 +100,12 @@ pub(crate) struct Show {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  samplestore -d weather.db dlq retry 5a0b8c1d --dry-run
+  samplestore -d weather.db dlq retry 898a119e --dry-run
   samplestore -d weather.db dlq retry --all --since 2h --yes
 
 The reason of a sample stays until a pipeline stores it again.")]
 pub(crate) struct Retry {
-    /// Groups, as dlq group names them
+    /// Groups, as dlq group names them, or how only their names begin
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// All groups
@@ -166,11 +172,14 @@ fn is_of(sample: &Sample, is_wanted: impl Fn(&str) -> bool) -> bool {
 
 impl Group {
     fn run(self, db: &Db) -> Outcome {
-        let failures = count(&db.read()?, &failed(&self.filters)?)?;
+        let query = failed(&self.filters)?;
+        let reader = db.read()?;
+        let failures = count(&reader, &query)?;
         let (without_reason, dropped) = (failures.without_reason(), failures.dropped());
         let groups = failures.into_groups();
         let mut output = Output::new();
         match output.format(self.format) {
+            Format::Table if groups.is_empty() => {}
             Format::Table => table(&mut output, &groups)?,
             Format::Json => {
                 let report = json!({ "groups": groups, "without_reason": without_reason });
@@ -189,6 +198,10 @@ impl Group {
             }
         }
         output.finish()?;
+        if groups.is_empty() && without_reason == 0 {
+            words("there are no failures");
+            tell_unknown(&reader, &query)?;
+        }
         if without_reason > 0 {
             words(&format!(
                 "{} more have no reason",
@@ -215,8 +228,6 @@ fn count(reader: &Reader, query: &Query) -> Result<Failures, Failure> {
 }
 
 fn row(group: &FailureGroup) -> Vec<String> {
-    let instant =
-        |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
     vec![
         group.group.clone(),
         group.count.to_string(),
@@ -233,14 +244,20 @@ fn table(output: &mut Output, groups: &[FailureGroup]) -> Result<(), Failure> {
         Column::new("group", Align::Left),
         Column::new("count", Align::Right),
         Column::new("stage", Align::Left).shrinking(Shrinks::Last),
-        Column::new("message", Align::Left).shrinking(Shrinks::Last),
-        Column::new("first", Align::Left).shrinking(Shrinks::Finally),
-        Column::new("last", Align::Left).shrinking(Shrinks::Finally),
+        Column::new("pattern", Align::Left)
+            .shrinking(Shrinks::Last)
+            .keeping(PATTERN_WIDTH),
+        Column::of_instants("first", Shrinks::First),
+        Column::of_instants("last", Shrinks::First),
         Column::new("example", Align::Left).shrinking(Shrinks::First),
     ]);
     for group in groups {
-        let mut cells: Vec<_> = row(group).iter().map(Cell::new).collect();
-        cells[1] = Cell::styled(group.count.to_string(), Style::new().red());
+        let row = row(group);
+        let mut cells: Vec<_> = row.iter().map(Cell::new).collect();
+        cells[1] = Cell::styled(&row[1], Style::new().red());
+        for instant in [4, 5] {
+            cells[instant] = Cell::instant(&row[instant]);
+        }
         table.row(output, cells)?;
     }
     table.finish(output)?;
@@ -249,15 +266,18 @@ fn table(output: &mut Output, groups: &[FailureGroup]) -> Result<(), Failure> {
 
 impl Show {
     fn run(self, db: &Db) -> Outcome {
-        let query = failed(&self.filters)?;
-        // The limit is one of samples of the group.
-        let limit = query.limit_max().unwrap_or(u64::MAX);
+        let (query, limit) = of_groups(&self.filters)?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let query = query.limit(u64::MAX);
         let reader = db.read()?;
+        let group = match self.group.len() < NAME_LENGTH {
+            true => named(&count(&reader, &query)?.into_groups(), &self.group)?
+                .group
+                .clone(),
+            false => self.group.clone(),
+        };
         let of_group = || {
             let samples = reader.iterate(&query)?;
-            let wanted = self.group.clone();
+            let wanted = group.clone();
             let is_shown = move |sample: &samplestore::Result<Sample>| match sample {
                 Ok(sample) => is_of(sample, |group| group == wanted),
                 Err(_) => true,
@@ -268,6 +288,28 @@ impl Show {
             return Ok(Code::Fine);
         }
         Err(no_group(&self.group))
+    }
+}
+
+/// What the filters leave of samples that failed, and how many of them are meant: a limit is one of samples of the groups.
+fn of_groups(filters: &Filters) -> samplestore::Result<(Query, u64)> {
+    let query = failed(filters)?;
+    let limit = query.limit_max().unwrap_or(u64::MAX);
+    Ok((query.limit(u64::MAX), limit))
+}
+
+/// The group of this name, or the only one whose name begins so.
+fn named<'a>(groups: &'a [FailureGroup], name: &str) -> Result<&'a FailureGroup, Failure> {
+    let begins = |group: &&FailureGroup| !name.is_empty() && group.group.starts_with(name);
+    let found: Vec<_> = groups.iter().filter(begins).collect();
+    match found[..] {
+        [] => Err(no_group(name)),
+        [group] => Ok(group),
+        _ => {
+            let names: Vec<_> = found.iter().map(|group| group.group.as_str()).collect();
+            let message = format!("{name:?} is how several groups begin");
+            Err(Failure::usage(message).with_hint(format!("there are {}", names.join(", "))))
+        }
     }
 }
 
@@ -282,22 +324,23 @@ impl Retry {
             return Err(Failure::usage("no group is named")
                 .with_hint("samplestore dlq group lists them, and --all means every one of them"));
         }
-        let query = failed(&self.filters)?;
+        let (query, limit) = of_groups(&self.filters)?;
         self.consent.check("dlq retry changes samples")?;
-        let wanted: BTreeSet<String> = self.groups.iter().cloned().collect();
+        let (wanted, matched) = self.matched(db, &query)?;
         let is_wanted = |sample: &Sample| self.all || is_of(sample, |group| wanted.contains(group));
-        let matched = self.matched(db, &query, &wanted)?;
+        let matched = matched.min(limit);
         if self.consent.is_dry_run() || matched == 0 {
             return self.report(matched, Changed::default());
         }
-        let question = format!("Put {} samples back to pending?", HumanCount(matched));
-        if !self.consent.ask(&question)? {
+        let count = counted(matched, "sample");
+        let question = format!("Put {count} back to pending?");
+        if !self.consent.ask(&count, &question)? {
             return Ok(Code::Fine);
         }
         interrupt::watch()?;
         let storage = db.change()?;
         let mut failed = storage.iterate(&query)?;
-        let changed = in_steps(matched, None, |samples_max| {
+        let changed = in_steps(matched, |samples_max| {
             loop {
                 let ids = next_ids(&mut failed, samples_max, is_wanted)?;
                 if ids.is_empty() {
@@ -317,19 +360,22 @@ impl Retry {
         self.report(matched, changed)
     }
 
-    /// How many samples are of the groups. Each of them must have some.
-    fn matched(&self, db: &Db, query: &Query, wanted: &BTreeSet<String>) -> Result<u64, Failure> {
+    /// The groups that are named, and how many samples are of them. Each of them must have some.
+    fn matched(&self, db: &Db, query: &Query) -> Result<(BTreeSet<String>, u64), Failure> {
         let reader = db.read()?;
         if self.all {
-            return Ok(reader.count(query)?);
+            return Ok((BTreeSet::new(), reader.count(query)?));
         }
         let groups = count(&reader, query)?.into_groups();
+        let mut wanted = BTreeSet::new();
         let mut matched = 0;
-        for name in wanted {
-            let group = groups.iter().find(|group| group.group == *name);
-            matched += group.ok_or_else(|| no_group(name))?.count;
+        for name in &self.groups {
+            let group = named(&groups, name)?;
+            if wanted.insert(group.group.clone()) {
+                matched += group.count;
+            }
         }
-        Ok(matched)
+        Ok((wanted, matched))
     }
 
     fn report(&self, matched: u64, changed: Changed) -> Outcome {
@@ -337,18 +383,12 @@ impl Retry {
         let is_dry_run = self.consent.is_dry_run();
         match output.report_format(self.format) {
             ReportFormat::Table if is_dry_run => {
-                writeln!(
-                    output,
-                    "would put {} samples back to pending",
-                    HumanCount(matched)
-                )?;
+                let count = counted(matched, "sample");
+                writeln!(output, "would put {count} back to pending")?;
             }
             ReportFormat::Table => {
-                writeln!(
-                    output,
-                    "put {} samples back to pending",
-                    HumanCount(changed.samples)
-                )?;
+                let count = counted(changed.samples, "sample");
+                writeln!(output, "put {count} back to pending")?;
             }
             format => {
                 let report = json!({
@@ -364,7 +404,6 @@ impl Retry {
     }
 }
 
-/// Puts those of these samples back to pending that are still in a status of the query.
 /// The ids of the next samples that are wanted; fewer where Ctrl-C is pressed meanwhile.
 fn next_ids(
     samples: &mut Samples<'_>,
@@ -382,6 +421,7 @@ fn next_ids(
     Ok(ids)
 }
 
+/// Puts those of these samples back to pending that are still in a status of the query.
 fn put_back(storage: &dyn Storage, ids: Vec<String>, query: &Query) -> samplestore::Result<u64> {
     let selected = query.statuses().iter().copied();
     let selected = selected.fold(Query::new().ids(ids), Query::status);

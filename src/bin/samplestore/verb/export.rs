@@ -17,19 +17,20 @@ use crate::interrupt;
 use crate::opening::{Db, Reader};
 #[cfg(feature = "arrow")]
 use crate::output::{Columnar, ColumnarWriter};
-use crate::output::{Columns, Format, Output, SampleWriter};
+use crate::output::{Columns, Format, Output, SampleWriter, counted};
 use crate::progress::{SampleProgress, pace};
 
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db export ready.jsonl --status ready --since 30d
   samplestore -d weather.db export train.parquet --status labeled
-  samplestore -d weather.db export june.csv --since 2013-06 --before 2013-07 --overwrite
+  samplestore -d weather.db export june.csv --since 2013-06 \\
+      --before 2013-07 --overwrite
   samplestore -d weather.db export -f csv --pipeline JFK | gzip > jfk.csv.gz
 
-JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a
-column for each field; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field
-that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and measurements that
+JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a \
+column for each field; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field \
+that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and measurements that \
 are numbers in columns of their own, too; they need a build with the feature arrow.";
 
 /// How often, in samples, progress is told and Ctrl-C is looked for.
@@ -184,16 +185,15 @@ impl Export {
         }
         if !is_stdout {
             let to = self.to.display();
-            words(&format!(
-                "{count} samples in {to} {}",
-                pace(count, started.elapsed())
-            ));
+            let pace = pace(count, started.elapsed());
+            words(&format!("{} in {to} {pace}", counted(count, "sample")));
         }
         Ok(Code::Fine)
     }
 }
 
-fn by_extension(path: &Path) -> Result<ExportFormat, Failure> {
+/// The format that a name tells.
+pub(super) fn by_extension(path: &Path) -> Result<ExportFormat, Failure> {
     let extension = path.extension().map(OsStr::to_ascii_lowercase);
     match extension.as_ref().and_then(|text| text.to_str()) {
         Some("jsonl" | "ndjson") => Ok(ExportFormat::Jsonl),

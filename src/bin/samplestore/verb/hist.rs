@@ -2,23 +2,25 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
 use samplestore::{Histogram, Interval, Query, Status};
 use serde_json::{Value as Json, json};
 
 use crate::arguments::{Filters, INSTANTS};
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::fields::tell_unknown;
 use crate::opening::Db;
-use crate::output::{Bars, Chart, Format, Output, ReportFormat, Series, csv_record, write_svg};
+use crate::output::{
+    Bars, Chart, Format, Output, ReportFormat, Series, counted, csv_record, instant, write_svg,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db hist month
   samplestore -d weather.db hist day --since 30d --split status
   samplestore -d weather.db hist week --split pipeline --svg weeks.svg
-  samplestore -d weather.db hist hour --since yesterday --json | jq '.buckets[].count'";
+  samplestore -d weather.db hist hour --since yesterday --json \\
+      | jq '.buckets[].count'";
 
 /// More intervals are not shown: a wider one says more.
 const BUCKETS_MAX: usize = 10_000;
@@ -37,7 +39,7 @@ pub(crate) enum Split {
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Hist {
     /// The width of a bar: minute, hour, day, week (from Monday) or month, in UTC
-    #[arg(value_name = "INTERVAL", default_value = "day")]
+    #[arg(value_name = "INTERVAL", default_value = "day", value_parser = parse_interval)]
     interval: Interval,
     /// Split each bar
     #[arg(long, value_enum)]
@@ -50,7 +52,7 @@ pub(crate) struct Hist {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Draw a picture into this file, in place of writing the counts
+    /// Draw a picture into this file, in place of writing the counts; - is standard output
     #[arg(long, value_name = "FILE", conflicts_with_all = ["format", "json"])]
     svg: Option<PathBuf>,
     /// Put the picture in the place of a file that is there
@@ -58,10 +60,16 @@ pub(crate) struct Hist {
     overwrite: bool,
 }
 
+fn parse_interval(word: &str) -> Result<Interval, String> {
+    word.parse()
+        .map_err(|error: samplestore::Error| words_of(&error))
+}
+
 impl Hist {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        if let Some(path) = &self.svg {
+        let is_stdout = self.svg.as_ref().is_some_and(|svg| svg.as_os_str() == "-");
+        if let Some(path) = self.svg.as_ref().filter(|_| !is_stdout) {
             db.refuse_as_target(path)?;
         }
         let reader = db.read()?;
@@ -71,14 +79,16 @@ impl Hist {
         }
         let chart = self.chart(&histogram, &query)?;
         if let Some(path) = &self.svg {
-            let mut output = Output::file(path, self.overwrite)?;
+            let mut output = match is_stdout {
+                true => Output::new(),
+                false => Output::file(path, self.overwrite)?,
+            };
             write_svg(&mut output, &chart)?;
             output.finish()?;
-            words(&format!(
-                "{} samples in {}",
-                histogram.total(),
-                path.display()
-            ));
+            if !is_stdout {
+                let count = counted(histogram.total(), "sample");
+                words(&format!("{count} in {}", path.display()));
+            }
             return Ok(Code::Fine);
         }
         let mut output = Output::new();
@@ -216,8 +226,4 @@ impl Hist {
             bucket
         })
     }
-}
-
-fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

@@ -8,6 +8,7 @@ mod batch;
 mod cell;
 mod exported;
 pub(crate) mod mapping;
+mod once;
 mod rejects;
 mod text_form;
 
@@ -21,31 +22,40 @@ use clap::Args;
 use indicatif::HumanCount;
 use samplestore::Storage;
 
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::arguments::refuse_dash;
+use crate::failure::{Code, Failure, Outcome, Volume, complaint, is_told, words};
 use crate::input::{InputFormat, Records, Source};
 use crate::interrupt;
 use crate::opening::Db;
+use crate::output::counted;
 use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
 pub(crate) use cell::Cell;
 use mapping::{Columns, Mapping};
 use rejects::Rejects;
-pub(crate) use text_form::{check_whole_numbers, sample_of_text};
+pub(crate) use text_form::{check_whole_numbers, make_id, sample_of_text};
 
 const EXAMPLES: &str = "\
 Examples:
-  samplestore -d weather.db import nyc-weather.csv --id-field origin --id-field time_hour \\
-      --pipeline-field origin --created-at-field time_hour --status ready \\
-      --measurement temp,humid,pressure --null NA
+  samplestore -d weather.db import nyc-weather.csv --null NA \\
+      --id-field origin --id-field time_hour --pipeline-field origin \\
+      --created-at-field time_hour --status ready \\
+      --measurement temp,humid,pressure
   samplestore -d a.db list --status ready | samplestore -d b.db import -
-  samplestore -d events.db import events.json --pipeline clicks --rejects rejects.jsonl
+  samplestore -d events.db import events.json --pipeline clicks \\
+      --rejects rejects.jsonl
 
 A number in a CSV is what JSON would take for one: 0012, +1 and nan stay texts.
-jq -c .fields rejects.jsonl | samplestore import - with the same flags imports the rejects once they are corrected; what is
-under cells did not fit the header, and what is under text is no JSON.
-With none of the flags under Fields, a JSON record is a sample in the form that list and export write, and so is a row of a
-CSV that they wrote.";
 
+Rejects that are corrected are imported by jq -c .fields rejects.jsonl | samplestore import - with the same flags; what is \
+under cells did not fit the header, and what is under text is no JSON.
+
+A record or a row in the form that list and export write is read as the sample that it is, in every format; --pipeline and \
+--status say of all samples what they are then, and the other flags under Fields are refused. A column that was added to an \
+exported CSV, Parquet or Arrow file is called data.NAME or measurements.NAME; what such a column says counts.";
+
+/// What stands between the cells of other files that are called CSV.
+const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
 /// Progress is told each so many records.
 const PROGRESS_RECORDS: u64 = 256;
 
@@ -59,6 +69,9 @@ pub(crate) struct Import {
     /// The format [default: by the file's extension; jsonl from standard input]
     #[arg(long, value_enum)]
     format: Option<InputFormat>,
+    /// What stands between the cells of a CSV: one character, or tab [default: a comma; a tab where the file ends in .tsv]
+    #[arg(long, value_name = "CHAR", value_parser = parse_delimiter)]
+    delimiter: Option<u8>,
     /// How many samples are stored in one transaction; fewer when input from a pipe pauses
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: u32,
@@ -75,6 +88,14 @@ pub(crate) struct Import {
     mapping: Mapping,
 }
 
+fn parse_delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !b"\r\n\"".contains(byte) => Ok(*byte),
+        _ => Err("a delimiter is one character, such as ; or |, or tab".to_owned()),
+    }
+}
+
 impl Import {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let source = Source::named(&self.file);
@@ -83,10 +104,17 @@ impl Import {
                 .with_hint("name a file, or pipe records into standard input"));
         }
         let format = self.format.map_or_else(|| source.format(), Ok)?;
-        if format != InputFormat::Csv {
-            self.mapping.check(false)?;
+        match format {
+            // Its header tells.
+            InputFormat::Csv => {}
+            InputFormat::Parquet | InputFormat::Arrow => self.mapping.check_exported(&source)?,
+            InputFormat::Jsonl | InputFormat::Json => self.mapping.check(false)?,
+        }
+        if self.delimiter.is_some() && format != InputFormat::Csv {
+            return Err(Failure::usage("--delimiter is for a CSV"));
         }
         if let Some(rejects) = &self.rejects {
+            refuse_dash(rejects, "a file of rejects")?;
             check_distinct(rejects, &self.file)?;
             if let Some((path, _)) = db.location().database()? {
                 check_distinct(rejects, path)?;
@@ -95,7 +123,16 @@ impl Import {
 
         let mut rejects = Rejects::new(self.rejects.as_deref(), self.overwrite)?;
 
-        let (mut records, progress) = source.open(format)?;
+        let (mut records, progress) = source.open(format, self.delimiter)?;
+        if let (Some([name]), None) = (records.header(), self.delimiter)
+            && let Some(delimiter) = name.chars().find(|char| OTHER_DELIMITERS.contains(char))
+        {
+            let message = format!("the header of the CSV is one column, {name:?}");
+            return Err(Failure::usage(message).with_hint(format!(
+                "--delimiter {:?} splits it, --delimiter , takes it as it is",
+                delimiter.to_string()
+            )));
+        }
         let columns = records
             .header()
             .map(|header| self.mapping.columns(header))
@@ -120,6 +157,7 @@ impl Import {
         let closed = close(&*db);
         drop(progress);
         rejects.finish();
+        self.mapping.tell_absent();
         let elapsed = started.elapsed();
         let batch = batch.borrow();
         let stored = batch.stored();
@@ -131,6 +169,10 @@ impl Import {
             HumanCount(rejects.count()),
             pace(stored.stored() + batch.skipped() + rejects.count(), elapsed),
         ));
+        if rejects.count() > 0 && !is_told(Volume::Normal) {
+            let rejected = counted(rejects.count(), "record");
+            complaint(&format!("error: rejected {rejected}"));
+        }
         ended.and(closed)?;
         // Whoever wrote into a pipe may have ended of it, too.
         if interrupt::is_asked() {

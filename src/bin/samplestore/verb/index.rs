@@ -94,9 +94,17 @@ impl Add {
         interrupt::watch()?;
         let created = database.create_index(&self.field, |fraction| progress.set(fraction));
         drop(progress);
+        let indexes = database.indexes();
         let closed = database.close();
-        let is_new = created
-            .map_err(|error| interrupt::ended(error, "run it again, and it goes on from there"))?;
+        let is_new = created.map_err(|error| {
+            let indexes = indexes.unwrap_or_default();
+            let index = indexes.iter().find(|index| index.field == self.field);
+            let share = index.map_or(0.0, |index| (100.0 * index.progress).floor());
+            interrupt::ended(
+                error,
+                &format!("{share:.0} % are indexed; run it again, and it goes on from there"),
+            )
+        })?;
         closed?;
         words(&match is_new {
             true => format!("made an index of {}", self.field),

@@ -12,7 +12,8 @@ use crate::output::{Columns, Format, Output, SampleWriter};
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db list --status ready --newest --limit 20
-  samplestore -d weather.db list --pipeline JFK,LGA --after 2013-06-01 -f csv > june.csv
+  samplestore -d weather.db list --pipeline JFK,LGA \\
+      --after 2013-06-01 -f csv > june.csv
   samplestore -d weather.db list --status dlq --since 2h | jq .reason.message
   samplestore -d a.db list | samplestore -d b.db import -";
 

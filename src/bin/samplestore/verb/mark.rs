@@ -9,19 +9,20 @@ use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS, one_status};
 use crate::failure::{Code, Failure, Outcome};
-use crate::fields::tell_unknown;
+use crate::fields::{tell_unknown, tell_unknown_ids};
 use crate::interrupt;
 use crate::opening::Db;
-use crate::output::{Output, ReportFormat};
+use crate::output::{Output, ReportFormat, counted};
 use crate::steps::{Changed, in_steps};
 
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db mark ready --from measured --pipeline JFK
-  samplestore -d weather.db mark pending --status dlq --since yesterday --dry-run
+  samplestore -d weather.db mark pending --status dlq --since yesterday \\
+      --dry-run
   samplestore -d weather.db mark labeled --id JFK-2013-06-01T12:00:00Z --yes
 
-Samples move in transactions of up to 10,000; when it is interrupted, run it again for the rest. Nothing but the status of a
+Samples move in transactions of up to 10,000; when it is interrupted, run it again for the rest. Nothing but the status of a \
 sample changes: its reason, too, stays.";
 
 /// Give all samples that match another status
@@ -52,28 +53,25 @@ impl Mark {
         self.consent.check("mark changes samples")?;
         let reader = db.read()?;
         let matched = reader.facets(&query)?;
-        if matched.total() == 0 {
-            tell_unknown(&reader, &query)?;
+        match matched.total() {
+            0 => tell_unknown(&reader, &query)?,
+            _ => tell_unknown_ids(&reader, &query)?,
         }
         drop(reader);
         if self.consent.is_dry_run() {
             return self.report(&matched, Changed::default());
         }
-        let count = HumanCount(matched.total());
-        let question = format!(
-            "Mark {count} samples {} ({})?",
-            self.to,
-            by_status(&matched)
-        );
         if matched.total() == 0 {
             return self.report(&matched, Changed::default());
         }
-        if !self.consent.ask(&question)? {
+        let (count, parts) = (counted(matched.total(), "sample"), by_status(&matched));
+        let question = format!("Mark {count} {} ({parts})?", self.to);
+        if !self.consent.ask(&format!("{count} ({parts})"), &question)? {
             return Ok(Code::Fine);
         }
         interrupt::watch()?;
         let storage = db.change()?;
-        let changed = in_steps(matched.total(), query.limit_max(), |samples_max| {
+        let changed = in_steps(matched.total(), |samples_max| {
             let selection = Selection::from(query.clone().limit(samples_max));
             storage.set_status(&selection, None, self.to)
         });
@@ -121,21 +119,17 @@ impl Mark {
         let is_dry_run = self.consent.is_dry_run();
         match output.report_format(self.format) {
             ReportFormat::Table if is_dry_run => {
-                let count = HumanCount(matched.total());
+                let count = counted(matched.total(), "sample");
                 writeln!(
                     output,
-                    "would mark {count} samples {} ({})",
+                    "would mark {count} {} ({})",
                     self.to,
                     by_status(matched)
                 )?;
             }
             ReportFormat::Table => {
-                writeln!(
-                    output,
-                    "marked {} samples {}",
-                    HumanCount(changed.samples),
-                    self.to
-                )?;
+                let count = counted(changed.samples, "sample");
+                writeln!(output, "marked {count} {}", self.to)?;
             }
             format => {
                 let report = json!({

@@ -5,16 +5,16 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::HumanCount;
-use samplestore::{Facets, Prune as Selected, Storage};
+use samplestore::{Facets, Prune as Selected, Query, Storage};
 use serde_json::json;
 
 use super::mark::by_status;
-use crate::arguments::{Consent, Filters, INSTANTS, parse_when};
+use crate::arguments::{Consent, Filters, INSTANTS, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::{Db, Reader};
-use crate::output::{Output, ReportFormat, facets_json, facets_table};
+use crate::output::{Output, ReportFormat, counted, facets_json, facets_table};
 use crate::progress::FractionProgress;
 use crate::steps::Changed;
 
@@ -24,7 +24,7 @@ Examples:
   samplestore -d weather.db prune --older-than 30d --status skipped,dlq --yes
   samplestore -d weather.db prune --pipeline JFK --keep-newest 100000 --yes
 
-Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file
+Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file \
 becomes smaller with samplestore compact.";
 
 /// Remove samples that are old, or too many
@@ -32,7 +32,7 @@ becomes smaller with samplestore compact.";
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Prune {
     /// Only samples created longer ago than this (30d), or before this instant
-    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
+    #[arg(long, value_name = "WHEN", value_parser = parse_when, allow_hyphen_values = true)]
     older_than: Option<DateTime<Utc>>,
     /// Keep so many of each pipeline, the newest of the statuses named, however old they are
     #[arg(long, value_name = "N")]
@@ -48,25 +48,34 @@ pub(crate) struct Prune {
 
 impl Prune {
     pub(crate) fn run(self, db: &Db) -> Outcome {
-        let selected = self.selected()?;
+        let query = self.filters.query()?;
+        tell_instant("older-than", self.older_than);
+        let selected = self.selected(query.clone());
         self.consent.check("prune removes samples for good")?;
         let database = db.read_file()?;
         let facets = database.prunable(&selected)?;
         if facets.total() == 0 {
-            tell_unknown(&Reader::File(database.snapshot()?), &self.filters.query()?)?;
+            tell_unknown(&Reader::File(database.snapshot()?), &query)?;
         }
         drop(database);
         if self.consent.is_dry_run() || facets.total() == 0 {
-            self.report(&facets)?;
-            return Ok(Code::Fine);
+            return self.report(&facets, Changed::default());
         }
-        let count = HumanCount(facets.total());
-        let question = format!("Remove {count} samples for good ({})?", by_status(&facets));
-        if !self.consent.ask(&question)? {
+        let (count, parts) = (counted(facets.total(), "sample"), by_status(&facets));
+        let question = format!("Remove {count} for good ({parts})?");
+        if !self.consent.ask(&format!("{count} ({parts})"), &question)? {
             return Ok(Code::Fine);
         }
         interrupt::watch()?;
         let database = db.write_existing()?;
+        let now = database.prunable(&selected)?.total();
+        if now > facets.total() {
+            let now = counted(now, "sample");
+            let message = format!("others wrote meanwhile, and it would be {now} and not {count}");
+            return Err(
+                Failure::new(Code::Error, message).with_hint("nothing was removed; run it again")
+            );
+        }
         let progress = FractionProgress::new("pruning");
         let selected = selected
             .on_progress(move |done| {
@@ -77,35 +86,40 @@ impl Prune {
         drop(selected);
         database.close()?;
         let removed = removed?;
-        if interrupt::is_asked() && removed < facets.total() {
-            words(&format!("removed {} samples", HumanCount(removed)));
-            let changed = Changed {
-                samples: removed,
-                is_interrupted: true,
-            };
-            return Ok(changed.code());
+        let changed = Changed {
+            samples: removed,
+            is_interrupted: interrupt::is_asked() && removed < facets.total(),
+        };
+        let code = self.report(&facets, changed)?;
+        if removed != facets.total() && !changed.is_interrupted {
+            let removed = counted(removed, "sample");
+            words(&format!("others wrote meanwhile: removed {removed}"));
         }
-        self.report(&facets)?;
-        if removed != facets.total() {
-            words(&format!("{removed} were removed: others wrote meanwhile"));
-        }
-        Ok(Code::Fine)
+        Ok(code)
     }
 
-    fn selected(&self) -> samplestore::Result<Selected> {
-        let mut selected = Selected::new().matching(self.filters.query()?);
+    fn selected(&self, query: Query) -> Selected {
+        let mut selected = Selected::new().matching(query);
         if let Some(instant) = self.older_than {
             selected = selected.older_than(instant);
         }
-        Ok(match self.keep_newest {
+        match self.keep_newest {
             Some(samples) => selected.keep_newest(samples),
             None => selected,
-        })
+        }
     }
 
-    fn report(&self, facets: &Facets) -> Result<(), Failure> {
+    fn report(&self, facets: &Facets, changed: Changed) -> Outcome {
         let mut output = Output::new();
         match output.report_format(self.format) {
+            ReportFormat::Table if changed.is_interrupted => {
+                let removed = counted(changed.samples, "sample");
+                writeln!(
+                    output,
+                    "removed {removed} of {}",
+                    HumanCount(facets.total())
+                )?;
+            }
             ReportFormat::Table => {
                 let words = if self.consent.is_dry_run() {
                     "would be removed"
@@ -116,7 +130,11 @@ impl Prune {
                 facets_table(&mut output, facets)?;
             }
             format => {
-                let mut report = json!({ "dry_run": self.consent.is_dry_run() });
+                let mut report = json!({
+                    "dry_run": self.consent.is_dry_run(),
+                    "matched": facets.total(),
+                    "removed": changed.samples,
+                });
                 if let (Some(report), Some(facets)) =
                     (report.as_object_mut(), facets_json(facets).as_object_mut())
                 {
@@ -125,6 +143,7 @@ impl Prune {
                 output.json(format, &report)?;
             }
         }
-        Ok(output.finish()?)
+        output.finish()?;
+        Ok(changed.code())
     }
 }

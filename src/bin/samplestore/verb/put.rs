@@ -7,8 +7,8 @@ use clap::Args;
 use samplestore::{Sample, Status, Storage};
 use serde_json::{Map as JsonMap, Value as Json, json};
 
-use super::import::{Cell, check_whole_numbers, sample_of_text};
-use crate::arguments::{one_status, parse_when};
+use super::import::{Cell, check_whole_numbers, make_id, sample_of_text};
+use crate::arguments::{one_status, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::input::RECORD_BYTES_MAX;
 use crate::opening::Db;
@@ -16,11 +16,13 @@ use crate::output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
-  samplestore -d weather.db put --pipeline JFK --status ready --data temp=71.6 --data wind='[270, 12]'
-  samplestore -d weather.db put --pipeline JFK --id JFK-1 --measurement score=0.93
-  echo '{\"id\":\"a\",\"pipeline\":\"JFK\",\"data\":{\"temp\":71.6}}' | samplestore -d weather.db put
+  samplestore -d weather.db put --pipeline JFK --status ready \\
+      --data temp=71.6 --data wind='[270, 12]'
+  samplestore -d weather.db put --pipeline JFK --id JFK-1 \\
+      --measurement score=0.93
+  echo '{\"id\":\"a\",\"pipeline\":\"JFK\"}' | samplestore -d weather.db put
 
-The id goes to standard output; a sample that comes without one gets a new UUIDv7. A sample of the same id is replaced.
+The id goes to standard output; a sample that comes without one gets a new UUIDv7. A sample of the same id is replaced. \
 VALUE is a number, true, false or null, a JSON list, map or text, or else a text as it is.";
 
 /// Store one sample
@@ -39,10 +41,10 @@ pub(crate) struct Put {
     #[arg(long, value_name = "STATUS", requires = "pipeline", value_parser = one_status())]
     status: Option<Status>,
     /// When it was created [default: now]
-    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when)]
+    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when, allow_hyphen_values = true)]
     created_at: Option<DateTime<Utc>>,
     /// When it was measured
-    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when)]
+    #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when, allow_hyphen_values = true)]
     measured_at: Option<DateTime<Utc>>,
     /// A field of its data; several by repeating it
     #[arg(long = "data", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field)]
@@ -54,6 +56,8 @@ pub(crate) struct Put {
 
 impl Put {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        tell_instant("created-at", self.created_at);
+        tell_instant("measured-at", self.measured_at);
         let sample = match &self.pipeline {
             Some(pipeline) => self.sample(pipeline)?,
             None => from_input()?,
@@ -119,7 +123,7 @@ fn from_input() -> Result<Sample, Failure> {
         let words = format!("the sample is longer than {} MiB", RECORD_BYTES_MAX >> 20);
         return Err(Failure::new(Code::Error, words));
     }
-    Ok(sample_of_text(text.trim(), true)?)
+    Ok(sample_of_text(text.trim(), make_id)?)
 }
 
 /// Reads a field and its value.

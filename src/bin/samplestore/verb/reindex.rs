@@ -6,6 +6,7 @@ use samplestore::Database;
 use crate::failure::{Code, Outcome, words};
 use crate::interrupt::{self, UNCHANGED};
 use crate::opening::Db;
+use crate::output::counted;
 use crate::progress::FractionProgress;
 
 const EXAMPLES: &str = "\
@@ -24,7 +25,8 @@ impl Reindex {
         let rebuilt = Database::reindex(db.path()?, |fraction| progress.set(fraction));
         drop(progress);
         let samples = rebuilt.map_err(|error| interrupt::ended(error, UNCHANGED))?;
-        words(&format!("rebuilt the indexes of {samples} samples"));
+        let samples = counted(samples, "sample");
+        words(&format!("rebuilt the indexes of {samples}"));
         Ok(Code::Fine)
     }
 }

@@ -3,17 +3,16 @@
 use std::io::Write;
 
 use clap::Args;
-use indicatif::HumanCount;
 use samplestore::{Facets, Selection};
 use serde_json::json;
 
 use super::mark::by_status;
 use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome};
-use crate::fields::tell_unknown;
+use crate::fields::{tell_unknown, tell_unknown_ids};
 use crate::interrupt;
 use crate::opening::Db;
-use crate::output::{Output, ReportFormat};
+use crate::output::{Output, ReportFormat, counted};
 use crate::steps::{Changed, in_steps};
 
 const EXAMPLES: &str = "\
@@ -22,7 +21,7 @@ Examples:
   samplestore -d weather.db rm --pipeline scratch --yes
   samplestore -d weather.db rm --id JFK-2013-06-01T12:00:00Z
 
-Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file becomes smaller
+Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file becomes smaller \
 with samplestore compact; samplestore prune keeps the newest of each pipeline.";
 
 /// Remove all samples that match
@@ -51,21 +50,22 @@ impl Rm {
         self.consent.check("rm removes samples for good")?;
         let reader = db.read()?;
         let matched = reader.facets(&query)?;
-        if matched.total() == 0 {
-            tell_unknown(&reader, &query)?;
+        match matched.total() {
+            0 => tell_unknown(&reader, &query)?,
+            _ => tell_unknown_ids(&reader, &query)?,
         }
         drop(reader);
         if self.consent.is_dry_run() || matched.total() == 0 {
             return self.report(&matched, Changed::default());
         }
-        let count = HumanCount(matched.total());
-        let question = format!("Remove {count} samples for good ({})?", by_status(&matched));
-        if !self.consent.ask(&question)? {
+        let (count, parts) = (counted(matched.total(), "sample"), by_status(&matched));
+        let question = format!("Remove {count} for good ({parts})?");
+        if !self.consent.ask(&format!("{count} ({parts})"), &question)? {
             return Ok(Code::Fine);
         }
         interrupt::watch()?;
         let storage = db.change()?;
-        let changed = in_steps(matched.total(), query.limit_max(), |samples_max| {
+        let changed = in_steps(matched.total(), |samples_max| {
             storage.delete(&Selection::from(query.clone().limit(samples_max)))
         });
         let closed = storage.close();
@@ -79,15 +79,11 @@ impl Rm {
         let is_dry_run = self.consent.is_dry_run();
         match output.report_format(self.format) {
             ReportFormat::Table if is_dry_run => {
-                let count = HumanCount(matched.total());
-                writeln!(
-                    output,
-                    "would remove {count} samples ({})",
-                    by_status(matched)
-                )?;
+                let count = counted(matched.total(), "sample");
+                writeln!(output, "would remove {count} ({})", by_status(matched))?;
             }
             ReportFormat::Table => {
-                writeln!(output, "removed {} samples", HumanCount(changed.samples))?;
+                writeln!(output, "removed {}", counted(changed.samples, "sample"))?;
             }
             format => {
                 let report = json!({

@@ -7,6 +7,7 @@ use clap::Args;
 use samplestore::{Database, SalvageReport, SalvagedRow};
 use serde_json::json;
 
+use crate::arguments::refuse_dash;
 use crate::failure::{Code, Failure, Outcome, complaint};
 use crate::interrupt;
 use crate::opening::Db;
@@ -35,9 +36,7 @@ pub(crate) struct Salvage {
 
 impl Salvage {
     pub(crate) fn run(self, db: &Db) -> Outcome {
-        if self.to.as_os_str() == "-" {
-            return Err(Failure::usage("a database is no stream; name a file"));
-        }
+        refuse_dash(&self.to, "a database")?;
         let progress = FractionProgress::new("salvaging");
         interrupt::watch()?;
         let salvaged = Database::salvage(db.path()?, &self.to, |fraction| progress.set(fraction));

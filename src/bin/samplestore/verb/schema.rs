@@ -12,7 +12,7 @@ use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::opening::Db;
 use crate::output::{
-    Align, Cell, Column, Format, Output, ReportFormat, Shrinks, Table, csv_record, plain,
+    Align, Cell, Column, Format, Output, ReportFormat, Shrinks, Table, counted, csv_record, plain,
 };
 use crate::progress::SampleProgress;
 
@@ -91,9 +91,9 @@ impl Schema {
         }
         output.finish()?;
         if is_sampled {
-            let (seen, all) = (HumanCount(total), HumanCount(count));
+            let (seen, all) = (counted(total, "sample"), HumanCount(count));
             words(&format!(
-                "of the newest {seen} samples of {all}; --full looks at all"
+                "of the newest {seen} of {all}; --full looks at all"
             ));
         }
         if fields.dropped() > 0 {

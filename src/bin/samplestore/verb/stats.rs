@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 
@@ -10,6 +10,7 @@ use crate::failure::{Code, Failure, Outcome};
 use crate::opening::Db;
 use crate::output::{
     Align, Cell, Column, Output, ReportFormat, Shrinks, Table, escape, facets_json, facets_table,
+    instant,
 };
 use samplestore::Stats as Figures;
 
@@ -99,8 +100,4 @@ fn table(output: &mut Output, db: &Db, figures: &Figures) -> Result<(), Failure>
     }
     table.finish(output)?;
     Ok(())
-}
-
-fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

@@ -5,21 +5,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use indicatif::HumanCount;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::interrupt;
 use crate::opening::Db;
-use crate::output::{Columns, Format, Output, SampleWriter};
+use crate::output::{Columns, Format, Output, SampleWriter, counted};
 
 const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db tail
   samplestore -d weather.db tail --follow --status dlq
-  samplestore -d weather.db tail --follow --limit 0 -f jsonl | jq .reason.message
+  samplestore -d weather.db tail --follow --limit 0 -f jsonl \\
+      | jq .reason.message
 
-Another process may write meanwhile if it shares the file with readers, as this command does and Options::shared_readers
+Another process may write meanwhile if it shares the file with readers, as this command does and Options::shared_readers \
 of the library. While it follows, the file cannot be compacted. Ctrl-C ends it.";
 
 /// How many samples are shown at first.
@@ -59,6 +59,12 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        if self.filters.has("newest") {
+            return Err(
+                Failure::usage("tail shows the newest samples, oldest of them first")
+                    .with_hint("samplestore list --newest begins with the newest"),
+            );
+        }
         let query = self.filters.query()?;
         let limit = query.limit_max().unwrap_or(LIMIT_DEFAULT);
         if limit > LIMIT_MAX {
@@ -127,10 +133,7 @@ impl Tail {
         }
         writer.finish(&mut output, None)?;
         output.finish()?;
-        words(&format!(
-            "{} samples were new or changed",
-            HumanCount(count)
-        ));
+        words(&format!("new or changed: {}", counted(count, "sample")));
         Ok(Code::Interrupted)
     }
 }

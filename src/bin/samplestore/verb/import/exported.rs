@@ -9,9 +9,10 @@ use samplestore::Sample;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::cell::Cell;
+use super::once::parse_once;
 use super::text_form::check_whole_numbers;
 use crate::failure::words_of;
-use crate::output::{CSV_FIXED, CSV_GROUPS};
+use crate::output::{CSV_FIXED, field_of};
 
 /// What each column holds.
 pub(crate) struct Exported {
@@ -26,28 +27,40 @@ enum Column {
 }
 
 impl Exported {
-    /// The columns of this header, if it is one that `export` writes.
-    pub(crate) fn of(header: &[String]) -> Option<Self> {
+    /// The columns of this header, if it has all those that `export` writes for each sample.
+    ///
+    /// # Errors
+    /// The names of the columns that it has beside them, which are no fields of samples.
+    pub(crate) fn of(header: &[String]) -> Option<Result<Self, Vec<String>>> {
         if !CSV_FIXED
             .iter()
             .all(|name| header.iter().any(|column| column == name))
         {
             return None;
         }
-        let column = |name: &String| {
+        let mut unknown = Vec::new();
+        let mut columns = Vec::new();
+        for name in header {
             if CSV_FIXED.contains(&name.as_str()) {
-                return Some(Column::Fixed(name.clone()));
+                columns.push(Column::Fixed(name.clone()));
+            } else if let Some((group, field)) = field_of(name) {
+                columns.push(Column::Field(group, field.to_owned()));
+            } else {
+                unknown.push(name.clone());
             }
-            let (group, field) = name.split_once('.')?;
-            let group = CSV_GROUPS.into_iter().find(|known| *known == group)?;
-            Some(Column::Field(group, field.to_owned()))
-        };
-        let columns = header.iter().map(column).collect::<Option<_>>()?;
-        Some(Self { columns })
+        }
+        Some(match unknown.is_empty() {
+            true => Ok(Self { columns }),
+            false => Err(unknown),
+        })
     }
 
-    /// The sample of a row, or why it is none.
-    pub(crate) fn sample(&self, row: &ByteRecord) -> Result<Sample, String> {
+    /// The sample of a row, of which `change` may change the fields before, or why it is none.
+    pub(crate) fn sample(
+        &self,
+        row: &ByteRecord,
+        change: impl FnOnce(&mut JsonMap<String, Json>),
+    ) -> Result<Sample, String> {
         if row.len() != self.columns.len() {
             let (found, expected) = (row.len(), self.columns.len());
             return Err(format!("it has {found} cells, the header has {expected}"));
@@ -82,6 +95,7 @@ impl Exported {
                 reason.entry(name).or_insert_with(|| "".into());
             }
         }
+        change(&mut sample);
         Sample::from_json(sample.into()).map_err(|error| words_of(&error))
     }
 }
@@ -91,7 +105,7 @@ fn value(text: &str) -> Result<Json, String> {
         return Ok(serde_json::json!({ "$numberDouble": text }));
     }
     if text.starts_with(['{', '['])
-        && let Ok(json) = serde_json::from_str(text)
+        && let Ok(json) = parse_once(text)
     {
         check_whole_numbers(text)?;
         return Ok(json);

@@ -1,12 +1,16 @@
 //! [`Mapping`]: which field of a record becomes what of a sample.
 //!
-//! Without any of its flags, a JSON record is a sample in its text form, as `list` writes it. With one,
-//! and for CSV always, records are plain: one field each for what the flags name, and all others are
-//! `data`. A field is taken out of the data when the sample holds its value whole: as the pipeline, as
+//! A record in the form that `list` and `export` write is the sample that it is, of which `--pipeline` and `--status` say what
+//! all are; the other flags cannot be about it. Every other record is plain: one field each for what the flags name, and all others
+//! are `data`. A field is taken out of the data when the sample holds its value whole: as the pipeline, as
 //! the status, as `created_at`, or as the id unless that is joined from several. Of a plain JSON record,
 //! values may use the extended JSON of the text form.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use chrono::{DateTime, Utc};
 use clap::Args;
 use csv::ByteRecord;
 use samplestore::{Sample, Status, parse_instant};
@@ -15,11 +19,13 @@ use serde_json::{Map as JsonMap, Value as Json};
 
 use super::cell::Cell;
 use super::exported::Exported;
-use super::text_form::{check_whole_numbers, sample_of_text};
+use super::once::parse_once;
+use super::text_form::{check_whole_numbers, make_id, sample_of_text};
 use crate::arguments::{one_status, parse_status};
-use crate::failure::{Failure, words_of};
+use crate::failure::{Failure, words, words_of};
 use crate::fields::nearest;
 use crate::input::{RECORD_BYTES_MAX, Record};
+use crate::output::{CSV_FIXED, CSV_GROUPS, field_of, instant as in_data};
 
 /// What to do about records that are no samples.
 const HINT_PLAIN: &str = "with --pipeline NAME or --pipeline-field FIELD records may have any fields, and --id-field, \
@@ -28,6 +34,11 @@ const HINT_PLAIN: &str = "with --pipeline NAME or --pipeline-field FIELD records
 const HINT_IDS: &str =
     "--make-ids gives new ids to samples that have none; done twice, it stores them twice";
 
+/// What to do about flags that name fields of samples.
+const HINT_EXPORTED: &str =
+    "leave them out; --pipeline and --status say of all samples what they are";
+/// So many names of fields are remembered, to name one that is like a measurement that no record has.
+const NAMES_MAX: usize = 1_000;
 /// What joins the parts of an id.
 const ID_JOINT: &str = "-";
 
@@ -41,7 +52,7 @@ pub(crate) struct Mapping {
     /// Give a new UUIDv7 to samples in the form that list writes that have no id: importing them again stores them again
     #[arg(long, conflicts_with = "id_fields")]
     make_ids: bool,
-    /// The pipeline of all samples
+    /// The pipeline of all samples, also of those that say another one
     #[arg(long, value_name = "NAME", conflicts_with = "pipeline_field")]
     pipeline: Option<String>,
     /// The field that holds the pipeline
@@ -51,7 +62,7 @@ pub(crate) struct Mapping {
     /// [default: now]
     #[arg(long, value_name = "FIELD")]
     created_at_field: Option<String>,
-    /// The status of all samples [default: pending]
+    /// The status of all samples, also of those that say another one [default: pending]
     #[arg(long, value_name = "STATUS", conflicts_with = "status_field", value_parser = one_status())]
     status: Option<Status>,
     /// The field that holds the status
@@ -64,6 +75,16 @@ pub(crate) struct Mapping {
     /// CSV always mean that
     #[arg(long = "null", value_name = "TEXT")]
     nulls: Vec<String>,
+    /// What was seen of the measurements in plain JSON records.
+    #[arg(skip)]
+    seen: RefCell<Seen>,
+}
+
+/// Which measurements were in any record, and what else was. Only as long as one was in none.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    found: BTreeSet<String>,
+    names: BTreeSet<String>,
 }
 
 /// What the rows of a CSV are, as its header tells.
@@ -86,16 +107,47 @@ pub(crate) struct PlainColumns {
 }
 
 impl Mapping {
-    /// Whether no flag is given: JSON records are samples in their text form.
+    /// Whether JSON records can only be samples in their text form: of a plain one nothing tells the pipeline.
     fn is_text_form(&self) -> bool {
-        self.id_fields.is_empty()
-            && self.pipeline.is_none()
-            && self.pipeline_field.is_none()
-            && self.created_at_field.is_none()
-            && self.status.is_none()
-            && self.status_field.is_none()
-            && self.measurements.is_empty()
-            && self.nulls.is_empty()
+        self.pipeline.is_none() && self.for_plain().is_empty()
+    }
+
+    /// The flags given that are about plain records.
+    fn for_plain(&self) -> Vec<&'static str> {
+        let flags = [
+            ("--id-field", !self.id_fields.is_empty()),
+            ("--pipeline-field", self.pipeline_field.is_some()),
+            ("--created-at-field", self.created_at_field.is_some()),
+            ("--status-field", self.status_field.is_some()),
+            ("--measurement", !self.measurements.is_empty()),
+            ("--null", !self.nulls.is_empty()),
+        ];
+        let given = flags.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(flag, _)| flag).collect()
+    }
+
+    /// Says of a sample in its text form what the flags say of all.
+    fn change(&self, sample: &mut JsonMap<String, Json>) {
+        if self.make_ids {
+            make_id(sample);
+        }
+        if let Some(pipeline) = &self.pipeline {
+            sample.insert("pipeline".to_owned(), pipeline.as_str().into());
+        }
+        if let Some(status) = self.status {
+            sample.insert("status".to_owned(), status.as_str().into());
+        }
+    }
+
+    /// Checks that no flag is about plain records where `what` holds samples as `export` writes them.
+    pub(crate) fn check_exported(&self, what: impl Display) -> Result<(), Failure> {
+        let flags = self.for_plain();
+        if flags.is_empty() {
+            return Ok(());
+        }
+        let flags = flags.join(", ");
+        let message = format!("{what} has samples as export writes them, which take no {flags}");
+        Err(Failure::usage(message).with_hint(HINT_EXPORTED))
     }
 
     /// Checks that plain records have all they need.
@@ -113,10 +165,24 @@ impl Mapping {
 
     /// Finds the fields among the columns of a CSV.
     pub(crate) fn columns(&self, header: &[String]) -> Result<Columns, Failure> {
-        if self.is_text_form()
-            && let Some(exported) = Exported::of(header)
-        {
-            return Ok(Columns::Exported(exported));
+        match Exported::of(header) {
+            None => {}
+            Some(Ok(exported)) => {
+                self.check_exported("the CSV")?;
+                return Ok(Columns::Exported(exported));
+            }
+            // Whoever names fields or has none of those of samples has rows of their own.
+            Some(Err(unknown)) => {
+                let is_plain =
+                    self.pipeline.is_some() && !header.iter().any(|name| field_of(name).is_some());
+                if let (Some(name), true) =
+                    (unknown.first(), self.for_plain().is_empty() && !is_plain)
+                {
+                    return Err(Failure::usage(format!("the column {name:?} is none of a sample"))
+                        .with_hint(format!("it must be called data.{name}; with --pipeline-field pipeline rows may have \
+                             any columns")));
+                }
+            }
         }
         self.check(true)?;
         let find = |name: &String| {
@@ -151,13 +217,16 @@ impl Mapping {
         columns: Option<&Columns>,
     ) -> Result<Sample, String> {
         match (record, columns) {
-            (Record::Row(row), Some(Columns::Exported(columns))) => columns.sample(row),
+            (Record::Row(row), Some(Columns::Exported(columns))) => {
+                columns.sample(row, |sample| self.change(sample))
+            }
             (Record::Row(row), Some(Columns::Plain(columns))) => self.sample_of_row(row, columns),
             (Record::Row(_), None) => Err("it has no header".to_owned()),
             (Record::Json(text), _) => {
                 let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8".to_owned())?;
                 match self.is_text_form() {
-                    true => sample_of_text(text, self.make_ids).map_err(|error| words_of(&error)),
+                    true => sample_of_text(text, |sample| self.change(sample))
+                        .map_err(|error| words_of(&error)),
                     false => self.sample_of_object(text),
                 }
             }
@@ -172,15 +241,46 @@ impl Mapping {
         let Record::Json(text) = record else {
             return None;
         };
-        if !self.is_text_form() {
-            return None;
-        }
         let object: JsonMap<String, Json> = serde_json::from_slice(text).ok()?;
+        if !self.is_text_form() {
+            let is_refused = is_text_form(&object) && !self.for_plain().is_empty();
+            return is_refused.then_some(HINT_EXPORTED);
+        }
         let is_absent = |name| object.get(name).is_none_or(Json::is_null);
         match (is_absent("pipeline"), is_absent("id")) {
             (true, _) => Some(HINT_PLAIN),
             (false, true) if !self.make_ids => Some(HINT_IDS),
             (false, _) => None,
+        }
+    }
+
+    /// Remembers which measurements a plain record has, and what it has where one was in none so far.
+    fn see(&self, record: &JsonMap<String, Json>) {
+        let mut seen = self.seen.borrow_mut();
+        let is_found = |name: &String| seen.found.contains(name);
+        if self.measurements.iter().all(is_found) {
+            return;
+        }
+        let found = self
+            .measurements
+            .iter()
+            .filter(|name| record.contains_key(*name));
+        seen.found.extend(found.cloned());
+        let room = NAMES_MAX.saturating_sub(seen.names.len());
+        seen.names.extend(record.keys().take(room).cloned());
+    }
+
+    /// Tells which measurements were in none of the plain JSON records, and what they may have meant.
+    pub(crate) fn tell_absent(&self) {
+        let seen = self.seen.borrow();
+        let absent = self
+            .measurements
+            .iter()
+            .filter(|name| !seen.found.contains(*name));
+        for name in absent.filter(|_| !seen.names.is_empty()) {
+            let near = nearest(name, seen.names.iter().map(String::as_str));
+            let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near:?}?)"));
+            words(&format!("no record has the measurement {name:?}{hint}"));
         }
     }
 
@@ -243,8 +343,25 @@ impl Mapping {
 
     fn sample_of_object(&self, text: &str) -> Result<Sample, String> {
         check_whole_numbers(text)?;
-        let mut object: JsonMap<String, Json> =
-            serde_json::from_str(text).map_err(|cause| format!("it is no JSON object: {cause}"))?;
+        let mut object = match parse_once(text) {
+            Ok(Json::Object(object)) => object,
+            Ok(_) => return Err("it is no JSON object".to_owned()),
+            Err(cause) if cause.is_data() => return Err(cause.to_string()),
+            Err(cause) => return Err(format!("it is no JSON object: {cause}")),
+        };
+        if is_text_form(&object) {
+            if self.for_plain().is_empty() {
+                self.change(&mut object);
+                return Sample::from_json(object.into()).map_err(|error| words_of(&error));
+            }
+            if object.contains_key("data") || object.contains_key("measurements") {
+                let flags = self.for_plain().join(", ");
+                return Err(format!(
+                    "it is a sample as export writes it, which takes no {flags}"
+                ));
+            }
+        }
+        self.see(&object);
         object.retain(|_, value| !value.as_str().is_some_and(|text| self.is_null(text)));
 
         let mut parts = JsonMap::new();
@@ -269,8 +386,7 @@ impl Mapping {
         parts.insert("pipeline".to_owned(), pipeline.into());
         if let Some(name) = &self.created_at_field {
             let at = instant(name, &text_of(&object, name)?)?;
-            let text = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-            parts.insert("created_at".to_owned(), text.into());
+            parts.insert("created_at".to_owned(), in_data(at).into());
         }
         let status = match &self.status_field {
             Some(name) => text_of(&object, name)?,
@@ -282,6 +398,22 @@ impl Mapping {
         parts.insert("measurements".to_owned(), measurements.into());
         Sample::from_json(parts.into()).map_err(|error| words_of(&error))
     }
+}
+
+/// Whether a record is a sample in its text form: it has the fields of one and no other.
+fn is_text_form(record: &JsonMap<String, Json>) -> bool {
+    let is_text = |name| record.get(name).is_some_and(Json::is_string);
+    let is_map = |name| {
+        record
+            .get(name)
+            .is_none_or(|value| value.is_object() || value.is_null())
+    };
+    let is_known =
+        |name: &String| CSV_FIXED.contains(&name.as_str()) || CSV_GROUPS.contains(&name.as_str());
+    is_text("id")
+        && is_text("pipeline")
+        && CSV_GROUPS.into_iter().all(is_map)
+        && record.keys().all(is_known)
 }
 
 /// The name of a field, without the spaces that stand beside commas.

@@ -4,28 +4,39 @@
 //! writes large floats so. Here nobody has stored anything yet, and digits must not be lost without a word.
 
 use samplestore::{Error, ErrorKind, Result, Sample};
-use serde_json::Value as Json;
+use serde_json::{Map as JsonMap, Value as Json};
+
+use super::once::parse_once;
 
 /// Numbers of so few digits fit always.
 const DIGITS_FIT: usize = 18;
 /// So much of a number is shown.
 const SHOWN_MAX: usize = 40;
 
-/// Reads one sample. `makes_ids` gives it a new id if it has none.
-pub(crate) fn sample_of_text(text: &str, makes_ids: bool) -> Result<Sample> {
-    check_whole_numbers(text)
-        .map_err(|message| Error::new(ErrorKind::Decode, "read JSON").with_message(message))?;
-    let mut json = match serde_json::from_str::<Json>(text) {
-        Ok(json) if makes_ids => json,
+/// Reads one sample, of which `change` may change the fields before.
+pub(crate) fn sample_of_text(
+    text: &str,
+    change: impl FnOnce(&mut JsonMap<String, Json>),
+) -> Result<Sample> {
+    let refused = |message| Error::new(ErrorKind::Decode, "read JSON").with_message(message);
+    check_whole_numbers(text).map_err(refused)?;
+    let mut json = match parse_once(text) {
+        Ok(json) => json,
+        Err(cause) if cause.is_data() => return Err(refused(cause.to_string())),
         // It also says what is wrong.
-        _ => return Sample::from_json_text(text),
+        Err(_) => return Sample::from_json_text(text),
     };
-    if let Json::Object(object) = &mut json
-        && object.get("id").is_none_or(Json::is_null)
-    {
-        object.insert("id".to_owned(), uuid::Uuid::now_v7().to_string().into());
+    if let Json::Object(object) = &mut json {
+        change(object);
     }
     Sample::from_json(json)
+}
+
+/// Gives a sample a new id if it has none.
+pub(crate) fn make_id(sample: &mut JsonMap<String, Json>) {
+    if sample.get("id").is_none_or(Json::is_null) {
+        sample.insert("id".to_owned(), uuid::Uuid::now_v7().to_string().into());
+    }
 }
 
 /// Refuses JSON with a whole number that no value can hold exactly. Whether it is JSON is not looked at.
@@ -107,12 +118,12 @@ mod tests {
     #[test]
     fn an_id_is_made_where_there_is_none_and_only_then() {
         for text in [r#"{"pipeline":"p"}"#, r#"{"id":null,"pipeline":"p"}"#] {
-            assert!(sample_of_text(text, false).is_err());
-            let (first, second) = (sample_of_text(text, true), sample_of_text(text, true));
+            assert!(sample_of_text(text, |_| {}).is_err());
+            let [first, second] = [(); 2].map(|()| sample_of_text(text, make_id));
             assert_ne!(first.unwrap().id(), second.unwrap().id());
         }
-        let given = sample_of_text(r#"{"id":"a","pipeline":"p"}"#, true);
+        let given = sample_of_text(r#"{"id":"a","pipeline":"p"}"#, make_id);
         assert_eq!(given.unwrap().id(), "a");
-        assert!(sample_of_text("[", true).is_err());
+        assert!(sample_of_text("[", make_id).is_err());
     }
 }
