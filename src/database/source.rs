@@ -42,7 +42,7 @@ use late::Late;
 use strays::Strays;
 use suspects::Suspects;
 
-const OPERATION: &str = "read a damaged database";
+const OPERATION: &str = "read the database file";
 
 /// Memory for pages, in bytes.
 const CACHE_BYTES: usize = 64 << 20;

@@ -13,6 +13,7 @@ use samplestore::{
 };
 
 use crate::failure::{Code, Failure, words};
+use crate::interrupt;
 use crate::progress::FractionProgress;
 
 /// A storage that may be there.
@@ -99,25 +100,43 @@ impl Db {
     /// Does what cannot be done while another process reads along, and waits for that to end.
     pub(crate) fn while_others_read<T>(
         &self,
-        mut work: impl FnMut() -> Result<T>,
+        work: impl FnMut() -> Result<T>,
     ) -> Result<T, Failure> {
-        const PAUSE: Duration = Duration::from_millis(20);
+        // This process reads nothing meanwhile.
         let is_held =
             |error: &Error| error.kind() == ErrorKind::InvalidArgument && error.is_retryable();
+        match self.waiting(is_held, work) {
+            Err(error) if is_held(&error) => {
+                let message = format!("{}: another process reads it", self.path()?.display());
+                Err(Failure::new(Code::Locked, message).with_hint(
+                    "--wait 30s waits for it to end; tail --follow reads until it is ended",
+                ))
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// Does what opens the database file by itself, and waits while others have it.
+    pub(crate) fn while_locked<T>(&self, work: impl FnMut() -> Result<T>) -> Result<T> {
+        self.waiting(|error| error.kind() == ErrorKind::Locked, work)
+    }
+
+    /// Tries again while an error says that somebody else is to end first.
+    fn waiting<T>(
+        &self,
+        is_busy: impl Fn(&Error) -> bool,
+        mut work: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        const PAUSE: Duration = Duration::from_millis(20);
         let began = Instant::now();
         loop {
             match work() {
-                // This process reads nothing meanwhile.
-                Err(error) if is_held(&error) && began.elapsed() < self.wait => {
+                Err(error)
+                    if is_busy(&error) && began.elapsed() < self.wait && !interrupt::is_asked() =>
+                {
                     std::thread::sleep(PAUSE);
                 }
-                Err(error) if is_held(&error) => {
-                    let message = format!("{}: another process reads it", self.path()?.display());
-                    return Err(Failure::new(Code::Locked, message).with_hint(
-                        "--wait 30s waits for it to end; tail --follow reads until it is ended",
-                    ));
-                }
-                done => return Ok(done?),
+                done => return done,
             }
         }
     }

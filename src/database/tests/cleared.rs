@@ -174,42 +174,28 @@ fn what_is_left_in_a_cleared_chunk_is_a_fault() {
     };
     assert!(with(&|_| ()).is_sound());
     let value = [7; schema::LEAF_BYTES + schema::SEAL_BYTES].as_slice();
-    for (what, report) in [
-        (
-            "columns",
-            with(&|tables| drop(tables.columns.insert(100, value).unwrap())),
-        ),
-        (
-            "created_runs",
-            with(&|tables| {
-                drop(
-                    tables
-                        .created_runs
-                        .insert(schema::run_key(1, 3), value)
-                        .unwrap(),
-                )
-            }),
-        ),
-        (
-            "created_moved",
-            with(&|tables| drop(tables.created_moved.insert(0, value).unwrap())),
-        ),
-        (
-            "pipeline_rows",
-            with(&|tables| {
-                drop(
-                    tables
-                        .pipeline_rows
-                        .insert(schema::cell_key(1, 2), value)
-                        .unwrap(),
-                )
-            }),
-        ),
-        (
-            "status",
-            with(&|tables| drop(tables.status.remove(0).unwrap())),
-        ),
-    ] {
+    let of_run = schema::run_key(1, 3);
+    let of_cell = schema::cell_key(1, 2);
+    type Change<'a> = &'a dyn Fn(&mut schema::TablesMut<'_>);
+    let changes: [(&str, Change<'_>); 5] = [
+        ("columns", &|tables| {
+            drop(tables.columns.insert(100, value).unwrap());
+        }),
+        ("created_runs", &|tables| {
+            drop(tables.created_runs.insert(of_run, value).unwrap());
+        }),
+        ("created_moved", &|tables| {
+            drop(tables.created_moved.insert(0, value).unwrap());
+        }),
+        ("pipeline_rows", &|tables| {
+            drop(tables.pipeline_rows.insert(of_cell, value).unwrap());
+        }),
+        ("status", &|tables| {
+            drop(tables.status.remove(0).unwrap());
+        }),
+    ];
+    for (what, change) in changes {
+        let report = with(change);
         assert!(!report.is_sound(), "{what}: {report:?}");
     }
 }

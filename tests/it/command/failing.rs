@@ -193,9 +193,14 @@ fn a_locked_file_is_waited_for_as_long_as_asked() {
     let writer = Database::open(shell.db()).unwrap();
     assert_eq!(shell.run(["count", "--wait", "1s"]).code, 4);
     let input = shell.file("more.jsonl", "{\"id\":\"g\",\"pipeline\":\"p\"}\n");
-    let verbs: [&[&str]; 2] = [
+    let saved = shell.path("saved.redb");
+    let saved = saved.to_str().unwrap();
+    let verbs: [&[&str]; 5] = [
         &["count", "--wait", "5m"],
         &["--wait", "5m", "import", &input],
+        &["--wait", "5m", "salvage", saved],
+        &["--wait", "5m", "reindex"],
+        &["--wait", "5m", "repair"],
     ];
     let mut waiting = verbs.map(|words| process(&shell, words).spawn().unwrap());
     std::thread::sleep(std::time::Duration::from_millis(300));

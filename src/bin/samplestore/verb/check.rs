@@ -64,7 +64,9 @@ fn tell(report: &CheckReport) -> Code {
         );
         return Code::Damaged;
     }
-    complaint(" hint: samplestore repair rebuilds indexes and counters; no sample is lost");
+    complaint(
+        " hint: samplestore repair rebuilds indexes and counters, unless that would cost a sample",
+    );
     Code::Rebuildable
 }
 

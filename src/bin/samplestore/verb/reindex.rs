@@ -22,7 +22,9 @@ impl Reindex {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let progress = FractionProgress::new("rebuilding");
         interrupt::watch()?;
-        let rebuilt = Database::reindex(db.path()?, |fraction| progress.set(fraction));
+        let path = db.path()?;
+        let rebuilt =
+            db.while_locked(|| Database::reindex(path, |fraction| progress.set(fraction)));
         drop(progress);
         let samples = rebuilt.map_err(|error| interrupt::ended(error, UNCHANGED))?;
         let samples = counted(samples, "sample");

@@ -1,6 +1,7 @@
 //! `repair`: whatever can be done for a file without losing a sample.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use clap::Args;
 use samplestore::{Database, RepairOutcome, RepairReport};
@@ -29,10 +30,15 @@ pub(crate) struct Repair {
 
 impl Repair {
     pub(crate) fn run(self, db: &Db) -> Outcome {
-        let progress = FractionProgress::new("repairing");
+        let progress = Arc::new(FractionProgress::new("repairing"));
         interrupt::watch()?;
-        let report = Database::repair(db.path()?, move |fraction| progress.set(fraction))
-            .map_err(|error| interrupt::ended(error, UNCHANGED))?;
+        let path = db.path()?;
+        let repaired = db.while_locked(|| {
+            let progress = Arc::clone(&progress);
+            Database::repair(path, move |fraction| progress.set(fraction))
+        });
+        drop(progress);
+        let report = repaired.map_err(|error| interrupt::ended(error, UNCHANGED))?;
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => table(&mut output, &report)?,

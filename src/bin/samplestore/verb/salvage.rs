@@ -39,7 +39,9 @@ impl Salvage {
         refuse_dash(&self.to, "a database")?;
         let progress = FractionProgress::new("salvaging");
         interrupt::watch()?;
-        let salvaged = Database::salvage(db.path()?, &self.to, |fraction| progress.set(fraction));
+        let path = db.path()?;
+        let salvaged = db
+            .while_locked(|| Database::salvage(path, &self.to, |fraction| progress.set(fraction)));
         drop(progress);
         let report = salvaged.map_err(|error| interrupt::ended(error, "no new file was made"))?;
         let mut output = Output::new();
