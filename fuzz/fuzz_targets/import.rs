@@ -15,7 +15,9 @@ use samplestore::Sample;
 use command::input::{InputFormat, Source};
 use command::verb::import::mapping::Mapping;
 // The command's files name each other from the root of their crate.
-use command::{arguments, failure, fields, input, interrupt, opening, output, progress, steps, verb};
+use command::{
+    arguments, failure, fields, input, interrupt, opening, output, progress, steps, verb,
+};
 
 #[derive(Parser)]
 struct Flags {
@@ -26,8 +28,26 @@ struct Flags {
 const FLAGS: [&[&str]; 4] = [
     &["import"],
     &["import", "--pipeline", "p"],
-    &["import", "--pipeline", "p", "--id-field", "a", "--null", "NA", "--measurement", "b,c"],
-    &["import", "--pipeline-field", "a", "--status-field", "b", "--created-at-field", "c"],
+    &[
+        "import",
+        "--pipeline",
+        "p",
+        "--id-field",
+        "a",
+        "--null",
+        "NA",
+        "--measurement",
+        "b,c",
+    ],
+    &[
+        "import",
+        "--pipeline-field",
+        "a",
+        "--status-field",
+        "b",
+        "--created-at-field",
+        "c",
+    ],
 ];
 
 fuzz_target!(|bytes: &[u8]| {
@@ -58,7 +78,10 @@ fuzz_target!(|bytes: &[u8]| {
         match flags.mapping.sample(record, columns.as_ref()) {
             Ok(sample) => {
                 let text = sample.to_json_text().expect("a sample has a text form");
-                assert_eq!(Sample::from_json_text(&text).expect("and is taken back"), sample);
+                assert_eq!(
+                    Sample::from_json_text(&text).expect("and is taken back"),
+                    sample
+                );
             }
             Err(reason) => assert!(!reason.is_empty()),
         }

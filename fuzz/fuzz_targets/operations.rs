@@ -13,7 +13,9 @@ use arbitrary::Arbitrary;
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
 use samplestore::simulation::Disk;
-use samplestore::{Database, ErrorKind, Map, Order, Query, Sample, Selection, Status, Storage, Value};
+use samplestore::{
+    Database, ErrorKind, Map, Order, Query, Sample, Selection, Status, Storage, Value,
+};
 
 /// A file in memory whose operations fail from some moment on.
 #[derive(Debug)]
@@ -99,7 +101,11 @@ enum Operation {
     Store(Vec<Spec>),
     /// So many samples with new ids.
     Load(u8, Spec),
-    SetStatus { which: Which, from: Option<u8>, to: u8 },
+    SetStatus {
+        which: Which,
+        from: Option<u8>,
+        to: u8,
+    },
     Delete(Which),
     Flush,
     Close,
@@ -175,7 +181,9 @@ struct Run {
 }
 
 fn open(disk: &Arc<Memory>) -> Database {
-    let options = Database::options().log_half_bytes(64 << 10).cache_bytes(4 << 20);
+    let options = Database::options()
+        .log_half_bytes(64 << 10)
+        .cache_bytes(4 << 20);
     let disk: Arc<dyn Disk> = Arc::<Memory>::clone(disk);
     options.open_on(disk).expect("whatever happened, it opens")
 }
@@ -304,8 +312,14 @@ impl Run {
             let expected = expected.count() as u64;
             let query = Query::new().status(status);
             assert_eq!(self.database.count(&query).expect("a count"), expected);
-            assert_eq!(facets.by_status().get(&status).copied().unwrap_or(0), expected);
-            let listed = self.database.list(&query.order(Order::Newest)).expect("a list");
+            assert_eq!(
+                facets.by_status().get(&status).copied().unwrap_or(0),
+                expected
+            );
+            let listed = self
+                .database
+                .list(&query.order(Order::Newest))
+                .expect("a list");
             assert_eq!(listed.samples.len() as u64, expected);
         }
         for (id, sample) in &found {

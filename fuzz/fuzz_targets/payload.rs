@@ -19,5 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     // Into a type of the caller's, which asks for other things than the map does.
     let _ = payload.decode::<std::collections::BTreeMap<String, Option<f64>>>();
     let _ = payload.decode::<(u8, String)>();
-    let _ = payload.get_path(["a", "b"]).map(|value: Option<Value>| value);
+    let _ = payload
+        .get_path(["a", "b"])
+        .map(|value: Option<Value>| value);
 });

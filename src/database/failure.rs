@@ -27,9 +27,12 @@ pub(super) fn wrap(error: redb::Error, operation: &'static str) -> Error {
         Redb::Io(io) => disk_failure(operation, io),
         Redb::Corrupted(message) => damaged(operation, message),
         Redb::DatabaseClosed => Error::closed(operation),
-        Redb::DatabaseAlreadyOpen => Error::new(ErrorKind::Locked, operation)
-            .with_message("another process, or another handle of this one, has it open")
-            .with_retryable(true),
+        // Whoever has the whole file locked, as to rebuild it, seems to lock it another way.
+        Redb::DatabaseAlreadyOpen | Redb::LockProtocolMismatch => {
+            Error::new(ErrorKind::Locked, operation)
+                .with_message("another process, or another handle of this one, has it open")
+                .with_retryable(true)
+        }
         Redb::RepairAborted => Error::new(ErrorKind::NeedsRepair, operation)
             .with_message("it was not closed; open it once for writing to repair it"),
         Redb::UpgradeRequired(version) => Error::new(ErrorKind::NotADatabase, operation)

@@ -343,22 +343,21 @@ impl Options {
         });
         let database = builder.create_with_backend(backend).map_err(refused)?;
         let is_new = volume.is_new();
-        if is_new {
-            make_tables(&database, Identity::new(self.hash_bits))?;
-            volume.finish()?;
-            sync_folder(OPERATION, &path)?;
-        }
-        let transaction = database.begin_read().context(OPERATION)?;
-        let mut view = View::read(&transaction, volume.counters())?;
-        drop(transaction);
-        let (log, records) = open_log(&volume, &view)?;
+        let begun = guard(OPERATION, || {
+            self.begin(&database, &volume, &path, &*on_repair)
+        });
+        let (view, committer) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                // Not while it unwinds: redb panics once more where it closes what it panicked about, and that would end the process.
+                let _ = guard(OPERATION, || {
+                    drop(database);
+                    Ok(())
+                });
+                return Err(error);
+            }
+        };
         let base = layout(&volume)?.base;
-        let is_immediate = self.durability == Durability::Immediate;
-        let mut committer =
-            Committer::new(Arc::clone(&volume), log, !self.shared_readers, is_immediate);
-        if !records.is_empty() {
-            view = committer.replay(&database, &view, &records, &*on_repair)?;
-        }
         tracing::info!(name: "opened", samples = view.state.samples(), is_new, is_read_only = false, "opened");
         let handle = Handle::Writes { database };
         let engine = Engine::new(
@@ -372,8 +371,34 @@ impl Options {
         );
         Ok(Database::new(engine))
     }
-}
 
+    /// What a database that is open for writing begins with: the tables of a new one, or what its last writer left in the log.
+    fn begin(
+        &self,
+        database: &redb::Database,
+        volume: &Arc<Volume>,
+        path: &Path,
+        on_repair: &dyn Fn(f64),
+    ) -> Result<(View, Committer)> {
+        if volume.is_new() {
+            make_tables(database, Identity::new(self.hash_bits))?;
+            volume.finish()?;
+            sync_folder(OPERATION, path)?;
+        }
+        let transaction = database.begin_read().context(OPERATION)?;
+        let view = View::read(&transaction, volume.counters())?;
+        drop(transaction);
+        let (log, records) = open_log(volume, &view)?;
+        let is_immediate = self.durability == Durability::Immediate;
+        let volume = Arc::clone(volume);
+        let mut committer = Committer::new(volume, log, !self.shared_readers, is_immediate);
+        let view = match records.is_empty() {
+            true => view,
+            false => committer.replay(database, &view, &records, on_repair)?,
+        };
+        Ok((view, committer))
+    }
+}
 /// One, where there is a core for it.
 fn default_read_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -8,6 +8,7 @@
 
 mod end;
 mod found;
+mod hints;
 mod late;
 mod strays;
 mod suspects;
@@ -38,6 +39,7 @@ use super::sums::Sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
 pub(super) use found::Found;
+use hints::Hints;
 use late::Late;
 use strays::Strays;
 use suspects::Suspects;
@@ -66,6 +68,7 @@ pub(super) struct Source {
     status: Option<Table>,
     summary: Option<Table>,
     meta: Option<ReadOnlyTable<&'static str, &'static [u8]>>,
+    hints: Option<Hints>,
     /// How many rows the tables have, as far as that is known.
     rows: u64,
     /// The state that the tables have, if it can be read.
@@ -198,6 +201,7 @@ impl Source {
             meta.ok()
         });
         let mut source = Self {
+            hints: transaction.as_ref().and_then(Hints::open),
             meta,
             suspects,
             blocks: table("blocks", definition::blocks),

@@ -9,7 +9,7 @@ use crate::database::leaves;
 use crate::database::pipelines::Entry;
 use crate::database::planes::Planes;
 use crate::database::record::{self, status_of};
-use crate::database::schema::{Kind, STATUS_ROWS, unseal};
+use crate::database::schema::{Kind, SEAL_BYTES, STATUS_ROWS, unseal};
 use crate::error::{Error, Result};
 use crate::sample::Sample;
 
@@ -117,13 +117,18 @@ impl Source {
             }
             Err(error) => {
                 self.lost.insert(row);
-                // Of a record whose seal does not hold nobody knows whether its id is the one it had.
-                let bytes = unseal(Kind::Row, row, &sealed);
-                let header = bytes.and_then(record::header);
-                let id = header.ok().map(|header| header.id.to_owned());
-                Found::Lost(id, error)
+                Found::Lost(self.id_of(row, &sealed), error)
             }
         }
+    }
+
+    /// The id in a record that cannot be read otherwise. Where its seal does not hold, the index of ids has to say the same.
+    fn id_of(&self, row: u64, sealed: &[u8]) -> Option<String> {
+        let is_right = unseal(Kind::Row, row, sealed).is_ok();
+        let bytes = &sealed[..sealed.len().saturating_sub(SEAL_BYTES)];
+        let id = record::header(bytes).ok()?.id;
+        let is_known = || Some(self.hints.as_ref()?.has(self.state.as_ref()?, id, row));
+        (is_right || is_known() == Some(true)).then(|| id.to_owned())
     }
 
     /// A sample, and whether the name of its pipeline is known.

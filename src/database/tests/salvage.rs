@@ -114,7 +114,7 @@ pub(super) fn assert_told(whole: &[Sample], saved: &[Sample], report: &SalvageRe
 }
 
 /// A file that was not closed, with what only its log has; and what is in it.
-fn killed_file() -> (Vec<u8>, Vec<Sample>) {
+pub(super) fn killed_file() -> (Vec<u8>, Vec<Sample>) {
     let disk = Arc::new(MemoryDisk::of(file()));
     let database = Database::options()
         .cache_bytes(1 << 20)
