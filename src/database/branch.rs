@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use twox_hash::XxHash3_128;
+
 /// The first bytes of redb's header, which say where its pages lie.
 pub(super) const HEADER_BYTES: usize = 32;
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
@@ -21,10 +23,9 @@ const BRANCH: u8 = 2;
 const NO_KIND: u8 = 0;
 /// Bytes of a key, where those of a table have a fixed size: in ours, and in redb's own.
 const KEY_BYTES: [usize; 3] = [8, 16, 5];
-/// The first table in the tree of ours.
-const FIRST_TABLE: &[u8] = b"blocks";
-/// Those that may be the first one in the tree of redb's own.
-const FIRST_OWN_TABLES: [&[u8]; 4] = [
+/// The first table in the tree of ours, and those that may be in the one of redb's own.
+const FIRST_TABLES: [&[u8]; 5] = [
+    b"blocks",
     b"allocator_state",
     b"data_pages_allocated",
     b"data_pages_unreachable",
@@ -135,6 +136,37 @@ pub(super) fn is_leaf(page: &[u8]) -> bool {
     page.len() as u64 >= PAGE_BYTES && page[0] == LEAF
 }
 
+/// The roots of the trees of both commits that redb's header names, with their checksums: those of its own tables, and of ours if `all`.
+pub(super) fn roots_in_header(header: &[u8], all: bool) -> Vec<(u64, u128)> {
+    const SLOTS: [usize; 2] = [64, 192];
+    const SLOT_BYTES: usize = 128;
+    /// Where in a slot is said whether there is a root, and where it is.
+    const OURS: (usize, usize) = (1, 8);
+    const OWN: (usize, usize) = (2, 40);
+    if !header.starts_with(MAGIC) {
+        return Vec::new();
+    }
+    let mut roots = Vec::new();
+    for slot in SLOTS {
+        let Some(slot) = header.get(slot..slot + SLOT_BYTES) else {
+            continue;
+        };
+        let (said, sum) = slot.split_at(SLOT_BYTES - 16);
+        if XxHash3_128::oneshot(said).to_le_bytes() != *sum {
+            continue;
+        }
+        for (is_there, at) in [OWN, OURS].into_iter().take(1 + usize::from(all)) {
+            if said[is_there] != 0
+                && let Some((number, rest)) = said[at..].split_first_chunk()
+                && let Some(sum) = rest.first_chunk()
+            {
+                roots.push((u64::from_le_bytes(*number), u128::from_le_bytes(*sum)));
+            }
+        }
+    }
+    roots
+}
+
 /// The pages that a branch or a list of tables leads to, each with the checksum that it should have.
 pub(super) fn sums_below(page: &[u8]) -> Vec<(u64, u128)> {
     if is_branch(page) {
@@ -194,25 +226,17 @@ fn children(page: &[u8]) -> Vec<u64> {
     numbers.map(|number| u64::from_le_bytes(*number)).collect()
 }
 
-/// Whether these bytes may be a leaf in which redb lists tables: one whose first key is the name of the first of them.
+/// Whether these bytes may be a leaf in which redb lists tables: one whose first key is the name of the first of them. The ends of keys lie behind 4
+/// bytes that say how many there are, then the ends of values, the keys and the values.
 fn lists_tables(page: &[u8]) -> bool {
-    first_key_is(page, FIRST_TABLE) || lists_own_tables(page)
-}
-
-/// Whether they may be the one in which it lists its own.
-pub(super) fn lists_own_tables(page: &[u8]) -> bool {
-    FIRST_OWN_TABLES.iter().any(|name| first_key_is(page, name))
-}
-
-/// Whether a leaf of texts begins with this one. The ends of keys lie behind 4 bytes that say how many there are, then the ends of values, the
-/// keys and the values.
-fn first_key_is(page: &[u8], name: &[u8]) -> bool {
     if !is_leaf(page) || count(page) == 0 {
         return false;
     }
     let names = 4 + 8 * usize::from(count(page));
-    word(page, 4).map(|end| end as usize) == Some(names + name.len())
-        && page.get(names..names + name.len()) == Some(name)
+    FIRST_TABLES.iter().any(|name| {
+        word(page, 4).map(|end| end as usize) == Some(names + name.len())
+            && page.get(names..names + name.len()) == Some(name)
+    })
 }
 
 /// The numbers of the roots of the tables that a leaf lists, and their checksums, as far as it goes: each behind a byte for the kind of table, 8 for its

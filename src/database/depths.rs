@@ -43,11 +43,6 @@ impl Depths {
         self.pages[pages].fill(WRITTEN_HERE);
     }
 
-    /// Whether this process wrote the page.
-    pub(super) fn is_written(&self, offset: u64) -> bool {
-        self.depth(offset) == WRITTEN_HERE
-    }
-
     /// Takes note that the storage ends there.
     pub(super) fn cut(&mut self, len: u64) {
         if let Some(end) = page(len) {

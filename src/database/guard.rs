@@ -39,14 +39,7 @@ impl Guard {
         can_be_there: impl Fn(&Range<u64>) -> bool,
         read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        if (page.len() as u64) < branch::PAGE_BYTES {
-            return Ok(());
-        }
-        let is_own = || self.depths().is_written(offset);
-        if self
-            .sums
-            .see(offset, page, is_own, || self.regions(&read))?
-        {
+        if self.sums.see(offset, page, || self.regions(&read))? {
             branch::spoil(page);
         }
         if !branch::is_leading(page) {

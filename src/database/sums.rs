@@ -5,7 +5,8 @@
 //! which a disk that lost a write gives back: its seals hold. Whoever reads a damaged file wants to know. The other is what redb itself
 //! keeps, such as the pages that it is going to free: where these are wrong it panics, and again while it unwinds, which ends the process. Checksums are
 //! XXH3-128 of a page up to the end of its last value or key (redb's `docs/design.md`). What is expected of a page is kept from when the page above
-//! it was read, and forgotten when too much else was read since, or when the page is written.
+//! it was read, and forgotten when too much else was read since, or when the page is written. It begins with the roots in redb's header. After a
+//! crash that names two commits, of which redb takes the older one when the newer one was torn: so a page is refused only by one that is right itself.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -59,44 +60,54 @@ impl Sums {
         }
     }
 
-    /// Looks at a page that was read at `offset`, and says whether it is to be refused. `is_own` says whether this process wrote it, so
-    /// that checksums in it may not be made yet.
+    /// Looks at a page that was read at `offset`, and says whether it is to be refused.
     pub(super) fn see(
         &self,
         offset: u64,
         page: &[u8],
-        is_own: impl FnOnce() -> bool,
         regions: impl FnOnce() -> io::Result<Regions>,
     ) -> io::Result<bool> {
-        let is_first = branch::lists_own_tables(page);
-        if self.on_suspect.is_none() && !is_first && !self.may_expect(offset) {
+        let is_all = self.on_suspect.is_some();
+        if offset == 0 {
+            // Of either commit that redb may go on from.
+            let roots = branch::roots_in_header(page, is_all);
+            if !roots.is_empty() {
+                self.expect(regions()?, roots, false);
+            }
             return Ok(false);
         }
-        let mut expected = self.expected();
-        let of_page = expected.pages.get(&offset).copied();
-        let is_suspect = of_page.is_some_and(|of_page| {
-            let is_sum = |bytes: &[u8]| XxHash3_128::oneshot(bytes) == of_page.sum;
-            of_page.is_suspect || !branch::may_have_sum(page, is_sum)
-        });
-        let is_followed = self.on_suspect.is_some() || is_first || of_page.is_some();
-        if is_followed && branch::is_leading(page) && !is_own() {
-            let regions = regions()?;
-            for (number, sum) in branch::sums_below(page) {
-                let offset = regions.start_of(number);
-                let (word, bit) = place(offset);
-                self.places[word].fetch_or(bit, Relaxed);
-                expected.add(offset, Page { sum, is_suspect });
-            }
+        if !is_all && !self.may_expect(offset) {
+            return Ok(false);
         }
-        drop(expected);
-        match &self.on_suspect {
-            None => Ok(is_suspect),
-            Some(on_suspect) => {
-                if is_suspect && branch::is_leaf(page) {
-                    on_suspect(page);
-                }
-                Ok(false)
-            }
+        let of_page = self.expected().pages.get(&offset).copied();
+        let is_other = of_page.is_some_and(|of_page| {
+            let is_sum = |bytes: &[u8]| XxHash3_128::oneshot(bytes) == of_page.sum;
+            !branch::may_have_sum(page, is_sum)
+        });
+        // A page of a commit that was torn may say anything of those below, which the commit before it has too: only what is right
+        // itself is believed where others are refused by it.
+        let is_followed = is_all || of_page.is_some() && !is_other;
+        let is_suspect = is_other || of_page.is_some_and(|of_page| of_page.is_suspect);
+        if is_followed && branch::is_leading(page) {
+            self.expect(regions()?, branch::sums_below(page), is_suspect);
+        }
+        if let Some(on_suspect) = &self.on_suspect
+            && is_suspect
+            && branch::is_leaf(page)
+        {
+            on_suspect(page);
+        }
+        Ok(is_other && !is_all)
+    }
+
+    /// Expects these pages, by their numbers.
+    fn expect(&self, regions: Regions, pages: Vec<(u64, u128)>, is_suspect: bool) {
+        let mut expected = self.expected();
+        for (number, sum) in pages {
+            let offset = regions.start_of(number);
+            let (word, bit) = place(offset);
+            self.places[word].fetch_or(bit, Relaxed);
+            expected.add(offset, Page { sum, is_suspect });
         }
     }
 
