@@ -279,6 +279,11 @@ pub(super) fn cell_chunk(key: u64) -> u64 {
     key >> 32
 }
 
+/// The chunk of a key of `columns`.
+pub(super) fn column_chunk(key: u64) -> u64 {
+    key / (CHUNK_ROWS / COLUMN_ROWS)
+}
+
 /// The chunk of a key of `created_runs`.
 pub(super) fn run_chunk(key: u64) -> u64 {
     key >> 8

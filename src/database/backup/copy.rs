@@ -16,8 +16,8 @@ use crate::database::pack::Unit;
 use crate::database::pipelines::Entry;
 use crate::database::planes::Planes;
 use crate::database::schema::{
-    CHUNK_ROWS, COLUMN_ROWS, Kind, STATUS_ROWS, TablesMut, cell_chunk, missing, run_chunk, seal,
-    unseal, unseal_exact,
+    Kind, STATUS_ROWS, TablesMut, cell_chunk, column_chunk, missing, run_chunk, seal, unseal,
+    unseal_exact,
 };
 use crate::database::state::STATE;
 use crate::database::view::View;
@@ -68,35 +68,36 @@ impl Copy<'_, '_> {
         };
 
         let to = &mut self.tables;
-        let leaves = CHUNK_ROWS / COLUMN_ROWS;
-        self.hashes.push(&verbatim(
-            ("columns", Kind::Columns),
-            &from.columns,
-            &mut to.columns,
-            |key| keeps(key / leaves),
-            told,
-        )?);
-        self.hashes.push(&verbatim(
-            ("created_runs", Kind::CreatedRun),
-            &from.created_runs,
-            &mut to.created_runs,
-            |key| keeps(run_chunk(key)),
-            told,
-        )?);
-        self.hashes.push(&verbatim(
-            ("created_moved", Kind::CreatedMoved),
-            &from.created_moved,
-            &mut to.created_moved,
-            keeps,
-            told,
-        )?);
-        self.hashes.push(&verbatim(
-            ("pipeline_rows", Kind::PipelineRows),
-            &from.pipeline_rows,
-            &mut to.pipeline_rows,
-            |key| keeps(cell_chunk(key)),
-            told,
-        )?);
+        type ChunkOf = fn(u64) -> u64;
+        for (of, from, to, chunk_of) in [
+            (
+                ("columns", Kind::Columns),
+                &from.columns,
+                &mut to.columns,
+                column_chunk as ChunkOf,
+            ),
+            (
+                ("created_runs", Kind::CreatedRun),
+                &from.created_runs,
+                &mut to.created_runs,
+                run_chunk,
+            ),
+            (
+                ("created_moved", Kind::CreatedMoved),
+                &from.created_moved,
+                &mut to.created_moved,
+                |chunk| chunk,
+            ),
+            (
+                ("pipeline_rows", Kind::PipelineRows),
+                &from.pipeline_rows,
+                &mut to.pipeline_rows,
+                cell_chunk,
+            ),
+        ] {
+            let is_kept = |key| keeps(chunk_of(key));
+            self.hashes.push(&verbatim(of, from, to, is_kept, told)?);
+        }
         let mut target = Target::new("ids", &mut to.ids);
         let mut bucket = Vec::new();
         for entry in from.ids.iter().context(OPERATION)? {
