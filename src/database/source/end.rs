@@ -5,15 +5,18 @@ use std::sync::Arc;
 use super::late::Late;
 use super::strays::Strays;
 use super::{LATE, OPERATION, Source, Table, gone};
+use crate::database::blocks::Block;
 use crate::database::failure::{Context, guard};
+use crate::database::ids::ROWS_MAX;
 use crate::database::log::Log;
 use crate::database::schema::{Kind, STATUS_ROWS, key_of, unseal};
 use crate::database::state::{State, read_copied_state, read_state};
 
 /// Rows on either side of the one that is expected, among which a record's is looked for first.
 const SEARCHED_NEAR: u64 = 1 << 17;
-/// Rows among which it is looked for at last, if the tables do not have more: a tenth of a second.
+/// Rows among which it is looked for at last, if the tables do not have more: a tenth of a second; and at most.
 const SEARCHED_ROWS: u64 = 1 << 25;
+const SEARCHED_ROWS_MAX: u64 = 1 << 28;
 /// Records whose row is looked for; those behind one have the next ones.
 const SEARCHES_MAX: u32 = 64;
 
@@ -25,10 +28,13 @@ impl Source {
         }
         let read = || read_state(self.summary.as_ref().ok_or_else(gone)?);
         let copied = || read_copied_state(self.meta.as_ref().ok_or_else(gone)?);
-        let state = guard(OPERATION, read).or_else(|error| {
-            let copied = guard(OPERATION, copied).ok().flatten();
-            copied.ok_or(error)
-        });
+        let copied = guard(OPERATION, copied).ok().flatten();
+        // They are the same, unless one of the pages is damaged or an older one.
+        let state = match (guard(OPERATION, read), copied) {
+            (Ok(state), Some(copied)) if copied.mark.number > state.mark.number => Ok(copied),
+            (Ok(state), _) | (Err(_), Some(state)) => Ok(state),
+            (Err(error), None) => Err(error),
+        };
         match state {
             Ok(state) => {
                 self.rows = state.next_row;
@@ -91,7 +97,7 @@ impl Source {
             searches = searches.checked_sub(1)?;
             // Rows are given out in order, so it is likely to be one that is near.
             let near = next.saturating_sub(SEARCHED_NEAR)..next + SEARCHED_NEAR;
-            let all = 0..rows.max(SEARCHED_ROWS);
+            let all = 0..rows.clamp(SEARCHED_ROWS, SEARCHED_ROWS_MAX);
             key_of(Kind::Row, sealed, near).or_else(|| key_of(Kind::Row, sealed, all))
         };
         self.late = Late::behind(rows, 0);
@@ -118,19 +124,34 @@ impl Source {
         }
     }
 
-    /// No row is greater, by the last keys that there are.
+    /// No row is greater, by the last leaves that there are.
     fn rows_by_keys(&self) -> u64 {
-        let last = |table: &Option<Table>| {
-            let table = table.as_ref()?;
-            let last = || {
-                Ok(redb::ReadableTable::last(table)
-                    .context(OPERATION)?
-                    .map(|last| last.0.value()))
-            };
-            guard(OPERATION, last).ok().flatten()
-        };
-        let leaf_of_block = last(&self.blocks).map(|row| row / STATUS_ROWS);
-        let leaf = last(&self.status).max(leaf_of_block);
-        leaf.map_or(0, |leaf| (leaf + 1).saturating_mul(STATUS_ROWS))
+        let status = last_right(self.status.as_ref(), |leaf, value| {
+            unseal(Kind::Status, leaf, value).is_ok()
+        });
+        let block = last_right(self.blocks.as_ref(), |first, value| {
+            let block = Block::new(first, value).ok();
+            block.is_some_and(|block| {
+                block.len() <= STATUS_ROWS
+                    && (first..first + block.len()).any(|row| block.record(row).is_ok())
+            })
+        });
+        let leaf = status.max(block.map(|row| row / STATUS_ROWS));
+        leaf.map_or(0, |leaf| (leaf + 1) * STATUS_ROWS)
     }
+}
+
+/// The last key of a table whose value is right: what says how much there is to be looked for is not believed without a seal.
+fn last_right(table: Option<&Table>, is_right: impl Fn(u64, &[u8]) -> bool) -> Option<u64> {
+    let look = || {
+        let entries = table.ok_or_else(gone)?.range(..=ROWS_MAX);
+        for entry in entries.context(OPERATION)?.rev() {
+            let (key, value) = entry.context(OPERATION)?;
+            if is_right(key.value(), value.value()) {
+                return Ok(Some(key.value()));
+            }
+        }
+        Ok(None)
+    };
+    guard(OPERATION, look).ok().flatten()
 }

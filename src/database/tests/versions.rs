@@ -303,3 +303,22 @@ fn a_file_whose_first_bytes_are_others_is_salvaged() {
     let error = Database::salvage(&path, &to, |_| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotADatabase);
 }
+
+/// How many rows there are is looked for in the tables when no state says so, and not believed without a seal.
+#[test]
+fn a_key_without_a_right_value_says_nothing_of_how_many_rows_there_are() {
+    let file = file();
+    let whole = all(&open(&file));
+    let bytes = tamper(&file, |tables| {
+        let garbage = [7; 100].as_slice();
+        for key in [u64::MAX, 1 << 39] {
+            tables.status.insert(key, garbage).unwrap();
+            tables.blocks.insert(key, garbage).unwrap();
+        }
+        let key = Kind::State.summary_key(0);
+        tables.summary.insert(key, garbage).unwrap();
+        tables.meta.insert(STATE, garbage).unwrap();
+    });
+    let (report, saved) = salvaged(&bytes).unwrap();
+    assert_eq!(assert_told(&whole, &saved, &report), 0, "{report:?}");
+}
