@@ -32,6 +32,8 @@ const DENSE_PLACES_MAX: usize = 1_024;
 const WINDOW_BYTES_MAX: usize = 8 << 20;
 /// Records share an allocation of about so many bytes: it is let go of when none of their samples is left.
 const SHARED_BYTES: usize = 4 << 10;
+/// Room for so many records of the usual length is made at once.
+const ROOM_RECORDS: usize = 16;
 /// Records lie close together when at least one in so many rows of a block is wanted.
 const DENSE_ROWS: u64 = 4;
 /// A block takes about as long as so many records of a block that is there.
@@ -154,10 +156,14 @@ impl Fetch {
         let parts = window.work.finish();
         let mut dense = 0;
         self.ready.samples.clear();
+        let is_one = parts.len() == 1;
         for part in parts {
             self.records += part.records as u64;
             dense += part.dense;
-            self.ready.samples.extend(part.samples);
+            match is_one {
+                true => self.ready.samples = part.samples,
+                false => self.ready.samples.extend(part.samples),
+            }
         }
         let places_max = match 2 * dense > window.places.len() {
             true => DENSE_PLACES_MAX,
@@ -222,7 +228,7 @@ impl Part {
     /// Reads the records of these rows, each block once.
     fn read_into(&self, out: &mut PartRead) -> Result<()> {
         let view = &self.view;
-        let mut gathered = Records::new(self.is_shared);
+        let mut gathered = Records::new(self.rows.len(), self.is_shared);
         let mut rows = self.rows.as_slice();
         let mut bytes = 0;
         while let [row, rest @ ..] = rows
@@ -249,21 +255,17 @@ impl Part {
             if wanted.len() as u64 * DENSE_ROWS >= of_block.end - of_block.start {
                 out.dense += wanted.len();
             }
-            let (kept, read);
-            let bytes_of_block = match self.keeps_blocks {
-                true => {
-                    kept = view.kept_block(first)?;
-                    kept.value()
+            let mut see = |bytes_of_block: &[u8]| -> Result<()> {
+                let block = Block::new(first, bytes_of_block)?;
+                for row in wanted {
+                    gathered.add(*row, planes.code(*row), block.record(*row)?);
+                    bytes += gathered.flush_if_full(view, &mut out.samples)?;
                 }
-                false => {
-                    read = view.block(first)?;
-                    read.value()
-                }
+                Ok(())
             };
-            let block = Block::new(first, bytes_of_block)?;
-            for row in wanted {
-                gathered.add(*row, planes.code(*row), block.record(*row)?);
-                bytes += gathered.flush_if_full(view, &mut out.samples)?;
+            match self.keeps_blocks {
+                true => view.with_kept_block(first, see)?,
+                false => see(view.block(first)?.value())?,
             }
         }
         gathered.flush(view, &mut out.samples)
@@ -299,10 +301,12 @@ impl OwnNames {
 }
 
 impl Records {
-    fn new(has_own_names: bool) -> Self {
+    /// Of `rows` records in all.
+    fn new(rows: usize, has_own_names: bool) -> Self {
+        let room = rows.min(ROOM_RECORDS);
         Self {
-            bytes: Vec::new(),
-            entries: Vec::new(),
+            bytes: Vec::with_capacity(room * (SHARED_BYTES / ROOM_RECORDS)),
+            entries: Vec::with_capacity(room),
             names: has_own_names.then(OwnNames::default),
         }
     }

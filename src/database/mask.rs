@@ -11,6 +11,8 @@ pub(super) struct Mask {
     words: Box<[u64; MASK_WORDS]>,
 }
 
+/// Places of a bitmap that are taken at once, which is faster than one by one.
+const PLACES_AT_ONCE: usize = 256;
 const MASK_WORDS: usize = CHUNK_ROWS as usize / 64;
 
 impl Mask {
@@ -23,8 +25,14 @@ impl Mask {
     /// The places of a bitmap.
     pub(super) fn of_bitmap(places: &RoaringBitmap) -> Self {
         let mut mask = Self::empty();
-        places.iter().for_each(|place| mask.insert(place));
-        mask
+        let (mut iter, mut some) = (places.iter(), [0; PLACES_AT_ONCE]);
+        loop {
+            let some = iter.next_many(&mut some);
+            if some.is_empty() {
+                return mask;
+            }
+            some.iter().for_each(|place| mask.insert(*place));
+        }
     }
 
     /// Its words, 64 rows each, by status leaf.
@@ -69,6 +77,10 @@ mod tests {
         let bitmap: RoaringBitmap = places.into_iter().collect();
         let mask = Mask::of_bitmap(&bitmap);
         assert_eq!(mask.to_bitmap(), bitmap);
+        let many: RoaringBitmap = (0..CHUNK_ROWS as u32).filter(|row| row % 7 != 3).collect();
+        assert_eq!(Mask::of_bitmap(&many).to_bitmap(), many);
+        let none = RoaringBitmap::new();
+        assert_eq!(Mask::of_bitmap(&none).to_bitmap(), none);
         assert!(mask.contains(63) && !mask.contains(62));
     }
 }

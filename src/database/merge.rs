@@ -110,6 +110,11 @@ impl Merge {
         }
     }
 
+    /// Makes room for so many chunks.
+    pub(super) fn reserve(&mut self, chunks: usize) {
+        self.heap.reserve(chunks);
+    }
+
     /// Adds a chunk whose first hit comes no sooner than `bound`.
     pub(super) fn push_chunk(&mut self, number: u64, bound: Place) {
         self.heap.push(Reverse(Item {

@@ -50,6 +50,9 @@ pub struct Snapshot {
     forced: Option<Access>,
 }
 
+/// A page of no more samples has room for all of them from the beginning.
+const ROOM_SAMPLES: u64 = 256;
+
 impl Snapshot {
     pub(super) fn new(view: Arc<View>, database: Database, forced: Option<Access>) -> Self {
         Self {
@@ -105,11 +108,12 @@ impl Snapshot {
     pub fn list(&self, query: &Query) -> Result<Page> {
         self.guard("list samples", || {
             let request = self.request(query)?;
-            if request.filter.limit == 0 {
+            let limit = request.filter.limit;
+            if limit == 0 {
                 return Ok(Page::default());
             }
             let mut matching = Matching::page(request)?;
-            let mut samples = Vec::new();
+            let mut samples = Vec::with_capacity(limit.min(ROOM_SAMPLES) as usize);
             let mut last = None;
             while let Some((place, sample)) = matching.next()? {
                 samples.push(sample);

@@ -232,8 +232,9 @@ impl Stream {
     /// Adds to the merge every chunk that may hold a hit.
     fn push_chunks(&mut self) -> Result<()> {
         let view = Arc::clone(&self.view);
-        let mut chunks: Vec<(u64, &Chunk)> = Vec::new();
-        for (number, chunk) in (0..).zip(view.chunks()?.iter()) {
+        let all = view.chunks()?;
+        let mut chunks: Vec<(u64, &Chunk)> = Vec::with_capacity(all.len());
+        for (number, chunk) in (0..).zip(all.iter()) {
             let head = &chunk.head;
             if head.in_statuses(self.filter.codes) != 0
                 && head.overlap(self.filter.range) != Overlap::None
@@ -247,6 +248,7 @@ impl Stream {
         // Of chunks that follow each other, few are opened anyway.
         let looks_up = self.overlap >= OVERLAP_MIN && self.is_from_the_ends();
         let key = looks_up.then(|| self.filter.rows_key());
+        self.merge.reserve(chunks.len());
         for (number, chunk) in chunks {
             let rows = key.as_ref().and_then(|key| chunk.kept_rows(key));
             if let Some(rows) = &rows

@@ -17,7 +17,7 @@ use super::failure::{Context, damaged, guard, wrap};
 use super::fields::{self, FieldIndex, FieldTable};
 use super::gathered::{Gathered, find_in_batches};
 use super::ids::find_merged;
-use super::kept_blocks::{KeptBlock, KeptBlocks};
+use super::kept_blocks::KeptBlocks;
 use super::leaves;
 use super::metrics::Counters;
 use super::once::get_or_read;
@@ -334,13 +334,18 @@ impl View {
         block.ok_or_else(|| missing(Kind::Row, first))
     }
 
-    /// The same, kept for the next who asks.
-    pub(super) fn kept_block(&self, first: u64) -> Result<Arc<KeptBlock>> {
-        self.kept_blocks.get_or_read(&self.counters, first, || {
+    /// What `see` makes of the same, which is kept for the next who asks.
+    pub(super) fn with_kept_block<T>(
+        &self,
+        first: u64,
+        see: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        let read = || {
             let block = self.tables.blocks.get_owned(first);
             let block = block.context("read a record")?;
             block.ok_or_else(|| missing(Kind::Row, first))
-        })
+        };
+        self.kept_blocks.with(&self.counters, first, read, see)
     }
 
     /// The row of this id and what `see` makes of its record.
