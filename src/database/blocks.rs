@@ -139,6 +139,13 @@ impl BlockWriter {
         }
     }
 
+    /// Begins a new block with `first`.
+    pub(super) fn restart(&mut self, first: u64) {
+        self.first = first;
+        self.ends.clear();
+        self.records.clear();
+    }
+
     /// The row that it begins with.
     pub(super) fn first(&self) -> u64 {
         self.first

@@ -15,6 +15,7 @@ use redb::{ReadTransaction, ReadableDatabase};
 use super::commit::Committer;
 use super::failure::{Context, guard, wrap};
 use super::group::Group;
+use super::journal::Journal;
 use super::log;
 use super::metrics::Counters;
 use super::options::Options;
@@ -56,6 +57,8 @@ struct Writer {
     committer: Option<Committer>,
     /// Whether a commit could not be published, so that `view` is not the last state.
     is_stale: bool,
+    /// Room for the next journal.
+    room: Vec<u8>,
 }
 
 #[derive(Clone)]
@@ -107,6 +110,7 @@ impl Engine {
             writer: Mutex::new(Writer {
                 committer,
                 is_stale: false,
+                room: Vec::new(),
             }),
             group: Group::default(),
             readers: Arc::new(Readers::new(options.read_threads)),
@@ -179,6 +183,7 @@ impl Engine {
         let Writer {
             committer,
             is_stale,
+            room,
         } = &mut *writer;
         let (Handle::Writes { database }, Some(committer)) = (&*open.handle, committer) else {
             return Err(self.read_only(operation));
@@ -194,6 +199,7 @@ impl Engine {
         guard(operation, || {
             let transaction = database.begin_write().context(operation)?;
             let mut all = Transaction::begin(&transaction, view)?;
+            all.journal = Journal::in_room(std::mem::take(room));
             let Some(answer) = work(&mut all, view)? else {
                 drop(all);
                 transaction.abort().context(operation)?;
@@ -214,6 +220,7 @@ impl Engine {
             // From here on the batch is in the file: unless readers see it too, nobody may write on what
             // they see.
             *is_stale = true;
+            *room = std::mem::take(&mut outcome.journal).into_room();
             let published = outcome.publish(database, view.identity);
             let view = published.map_err(|cause| unpublished(operation).with_cause(cause))?;
             self.publish(&Arc::new(view));

@@ -108,9 +108,13 @@ impl Gathered {
     /// Freezes the growing generation and begins a new one.
     pub(super) fn freeze(&self) -> Self {
         let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
+        let frozen = active.to_sorted();
+        // The next generation grows to about the same length.
+        let mut next = Pairs::default();
+        next.reserve(frozen.len());
         Self {
-            active: Arc::default(),
-            frozen: Arc::new(active.to_sorted()),
+            active: Arc::new(RwLock::new(next)),
+            frozen: Arc::new(frozen),
         }
     }
 

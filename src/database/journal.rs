@@ -30,6 +30,9 @@ const INSERT: u8 = 2;
 const REPLACE: u8 = 3;
 const MOVE: u8 = 4;
 
+/// Room that is kept from one journal to the next, at most: new memory costs more than what is written there.
+const ROOM_BYTES_MAX: usize = 1 << 20;
+
 /// The operations of one transaction, in order. Each is a byte that says which, and then numbers,
 /// little-endian, and bytes behind their length (`u32`).
 #[derive(Debug, Default)]
@@ -44,6 +47,23 @@ impl Journal {
         Self {
             bytes: Vec::new(),
             is_off: true,
+        }
+    }
+
+    /// An empty one, which is written where a former one was.
+    pub(super) fn in_room(mut room: Vec<u8>) -> Self {
+        room.clear();
+        Self {
+            bytes: room,
+            is_off: false,
+        }
+    }
+
+    /// Its room, for the next one; none where it is much more than most take.
+    pub(super) fn into_room(self) -> Vec<u8> {
+        match self.bytes.capacity() <= ROOM_BYTES_MAX {
+            true => self.bytes,
+            false => Vec::new(),
         }
     }
 

@@ -34,6 +34,7 @@
 //! that goes on reading never meets what should have been written over.
 
 mod image;
+mod room;
 
 use std::collections::VecDeque;
 use std::io;
@@ -43,6 +44,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use self::image::{Cover, Image};
+use self::room::Room;
 use super::disk::Disk;
 
 /// Bytes that may be queued; who writes more waits. A checkpoint of a few thousand samples has 4 to 8 MB.
@@ -80,6 +82,8 @@ struct Queue {
     image: Image,
     /// The resizes among the jobs.
     resizes: VecDeque<Resize>,
+    /// Where writes are copied to.
+    room: Room,
     failed: Option<(io::ErrorKind, String)>,
     is_closing: bool,
     /// Threads that wait for a change. To tell them takes a call of the system even if there are none.
@@ -144,7 +148,7 @@ impl Writeback {
 
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if self.is_queueing() && bytes.len() <= QUEUED_BYTES_MAX {
-            let bytes = bytes.into();
+            let bytes = self.shared.queue().room.copy(bytes);
             return self.queue(Job::Write { offset, bytes });
         }
         self.settle()?;
@@ -300,7 +304,7 @@ impl Shared {
             .unwrap_or_else(|_| Err(io::Error::other("the disk panicked")));
             queue = self.queue();
             match done {
-                Ok(()) => queue.finish(&jobs),
+                Ok(()) => queue.finish(jobs),
                 Err(error) => queue.fail(&error),
             }
             if queue.jobs.is_empty() && queue.failed.is_none() {
@@ -384,12 +388,15 @@ impl Queue {
     }
 
     /// Takes the first jobs out, which are done.
-    fn finish(&mut self, jobs: &[Job]) {
+    fn finish(&mut self, jobs: Vec<Job>) {
         self.jobs.drain(..jobs.len());
         for job in jobs {
             self.bytes -= job.weight();
             match job {
-                Job::Write { offset, bytes } => self.image.remove(*offset, bytes),
+                Job::Write { offset, bytes } => {
+                    self.image.remove(offset, &bytes);
+                    self.room.give_back(bytes);
+                }
                 Job::SetLen(_) => drop(self.resizes.pop_front()),
                 Job::Sync => {}
             }

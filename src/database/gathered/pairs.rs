@@ -35,6 +35,11 @@ impl Hasher for Unhashed {
 }
 
 impl Pairs {
+    /// Makes room for so many more hashes.
+    pub(in crate::database) fn reserve(&mut self, hashes: usize) {
+        self.rows.reserve(hashes);
+    }
+
     pub(in crate::database) fn add(&mut self, (hash, row): Pair) {
         if let Some(old) = self.rows.insert(hash, row)
             && old != row

@@ -51,6 +51,8 @@ impl Transaction<'_> {
     pub(in crate::database) fn store(&mut self, batch: &[Sample]) -> Result<StoreReport> {
         let mut report = StoreReport::default();
         let mut record = Vec::new();
+        self.new_pairs.reserve(batch.len());
+        self.fresh.reserve(batch.len());
         for sample in batch {
             let hash = self.identity.hash(sample.id());
             let is_beyond = *sample.id() > *self.state.greatest_id;
@@ -234,7 +236,9 @@ impl Transaction<'_> {
             .status
             .get_mut(&self.tables.status, row / STATUS_ROWS)?;
         planes.begin_block(row);
-        self.last_block.insert(BlockWriter::begin(row)).push(record);
+        let block = self.last_block.get_or_insert_default();
+        block.restart(row);
+        block.push(record);
         Ok(())
     }
 
