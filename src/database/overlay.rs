@@ -15,6 +15,7 @@ use redb::{BackendError, StorageBackend};
 use super::disk::Disk;
 use super::guard::Guard;
 use super::sums::Sums;
+use super::volume::whole_pages;
 
 /// The unit in which what was written is kept.
 const PIECE_BYTES: usize = 4_096;
@@ -43,7 +44,7 @@ struct Written {
 impl Overlay {
     /// What lies on `disk` from the byte `base` on.
     pub(super) fn new(disk: Arc<dyn Disk>, base: u64, on_read: OnRead) -> io::Result<Self> {
-        let len = disk.len()?.saturating_sub(base);
+        let len = whole_pages(disk.len()?.saturating_sub(base));
         Ok(Self {
             disk,
             base,

@@ -8,13 +8,15 @@
 
 mod end;
 mod found;
+mod gap;
 mod hints;
 mod late;
 mod strays;
 mod suspects;
+mod unmarked;
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, Range};
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,10 +41,13 @@ use super::sums::Sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
 pub(super) use found::Found;
+use gap::Gap;
 use hints::Hints;
 use late::Late;
 use strays::Strays;
 use suspects::Suspects;
+pub(super) use unmarked::head;
+use unmarked::nothing_stored;
 
 const OPERATION: &str = "read the database file";
 
@@ -95,28 +100,6 @@ pub(super) struct Source {
     _database: Option<ReadOnlyDatabase>,
 }
 
-/// Neighbours that cannot be read for the same reason.
-struct Gap {
-    what: &'static str,
-    rows: Range<u64>,
-    reason: String,
-}
-
-impl Gap {
-    /// Adds a leaf to these, behind all others.
-    fn add(gaps: &mut Vec<Self>, what: &'static str, leaf: u64, error: &Error) {
-        let rows = leaf * STATUS_ROWS..(leaf + 1) * STATUS_ROWS;
-        let reason = error.to_string();
-        let before = gaps.iter_mut().rev().find(|gap| gap.what == what);
-        match before {
-            Some(gap) if gap.rows.end == rows.start && gap.reason == reason => {
-                gap.rows.end = rows.end;
-            }
-            _ => gaps.push(Self { what, rows, reason }),
-        }
-    }
-}
-
 impl Source {
     /// Opens the file at `path`. Nobody can write it until this is dropped, nor read it if `is_exclusive`.
     ///
@@ -152,11 +135,14 @@ impl Source {
     /// Opens what is on a disk that nobody else writes.
     pub(super) fn of_disk(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
         let mut notes = Vec::new();
-        let layout = match header::read(&*disk) {
+        let head = header::read(&*disk);
+        let is_unmarked = matches!(head, Ok(Head::Unfinished));
+        let layout = match head {
             Ok(Head::Made(layout)) => Some(layout),
-            Ok(Head::Empty | Head::Unfinished) => {
-                return Err(Error::new(ErrorKind::NotADatabase, OPERATION)
-                    .with_message("nothing was ever stored in it"));
+            Ok(Head::Empty) => return Err(nothing_stored()),
+            Ok(Head::Unfinished) => {
+                notes.push("a part of the header: the second sector is damaged".to_owned());
+                header::rescue(&*disk)
             }
             Err(error) => match (header::rescue(&*disk), error.kind()) {
                 // Also where the first bytes do not say any more that it is a database.
@@ -224,7 +210,10 @@ impl Source {
             _database: database,
         };
         source.find_end();
-        Ok(source)
+        match is_unmarked && !source.has_anything()? {
+            true => Err(nothing_stored()),
+            false => Ok(source),
+        }
     }
 
     /// The fields that have an index, if that can be read: it costs no sample when not.

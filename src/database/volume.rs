@@ -21,6 +21,7 @@ use super::fuse::Fuse;
 use super::guard::Guard;
 use super::header::{self, Head, Layout};
 use super::metrics::Counters;
+use super::source;
 use super::writeback::Writeback;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -135,7 +136,7 @@ impl Volume {
     }
 
     fn read_or_make_head(&self) -> Result<Layout> {
-        if let Head::Made(layout) = header::read(&*self.disk)? {
+        if let Head::Made(layout) = source::head(&self.disk)? {
             self.check_whole(&layout)?;
             return Ok(layout);
         }
@@ -186,6 +187,11 @@ impl Volume {
     }
 }
 
+/// The bytes of so many that are whole pages: redb's storage has no others, and what something else has put behind it is none of it.
+pub(super) fn whole_pages(bytes: u64) -> u64 {
+    bytes - bytes % branch::PAGE_BYTES
+}
+
 impl StorageBackend for Backend {
     // The first call that redb makes after it has locked: what is done here nobody else does meanwhile.
     fn len(&self) -> io::Result<u64> {
@@ -194,7 +200,7 @@ impl StorageBackend for Backend {
         if let Some(len) = volume.known_len.get() {
             return Ok(len);
         }
-        let len = volume.writeback.len()?.saturating_sub(base);
+        let len = whole_pages(volume.writeback.len()?.saturating_sub(base));
         if volume.access != Access::Read {
             volume.known_len.set(len);
         }

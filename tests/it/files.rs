@@ -11,7 +11,8 @@ use std::process::Command;
 use chrono::DateTime;
 use redb::TableDefinition;
 use samplestore::{
-    Database, Durability, Error, ErrorKind, Limit, Query, Sample, Status, Storage, Value, data,
+    Backup, Database, Durability, Error, ErrorKind, Limit, Query, Sample, Status, Storage, Value,
+    data,
 };
 
 /// Where redb's storage begins in a file; before it is the log, which is mostly a hole.

@@ -162,7 +162,7 @@ fn so_it_is_while_chunks_fill_and_ids_are_merged() {
 }
 
 #[test]
-fn deferred_stores_that_are_lost_are_the_last_and_whole() {
+fn deferred_stores_outlive_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("killed.redb");
     let mut before = 0;
@@ -170,9 +170,8 @@ fn deferred_stores_that_are_lost_are_the_last_and_whole() {
         let acknowledged = kill_after(70 + round * 31, &path, 20, Durability::Deferred);
         let database = open(&path, Durability::Deferred);
         let stored = whole_batches(&database, 20, 0);
-        // One commit in 64 is durable.
         assert!(
-            stored > before && stored + 64 >= acknowledged,
+            stored > before && stored >= acknowledged,
             "{stored} of {acknowledged}"
         );
         before = stored;

@@ -146,7 +146,6 @@ fn a_damaged_file_is_an_error_or_reads_as_before_and_never_panics() {
                     expected,
                     "{turn} {words:?}"
                 ),
-                // 1 where the library takes a read beyond the end for a failing disk.
                 code => assert!(matches!(code, Some(5)), "{turn} {words:?} {told}"),
             }
         }
