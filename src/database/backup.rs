@@ -3,20 +3,23 @@
 //! The copy is made of one view, value by value: every row keeps its number, so that indexes are copied as they are and
 //! cursors go on to work, and records are packed on the way (`pack.rs`). A copy of pages would take the holes along;
 //! one of samples would make every index again. What is written (`backup/copy.rs`) is hashed, table by table (`backup/hashes.rs`), and
-//! the finished file is read back, every value and every record against its seal, and hashed again. Only then it gets its name.
+//! the finished file is read back, every value and every record against its seal, and hashed again. That says that the copy is what was
+//! read; that nothing was missing where it was read, as where a page is an older version of itself, says the check (`check.rs`) of the copy. Only
+//! then it gets its name.
 
 mod copy;
 mod hashes;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
+use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::Builder;
 
 use super::Database;
-use super::disk::{Access, FileDisk};
+use super::disk::{Access, Disk, FileDisk};
 use super::failure::{Context, commit_failure, damaged, disk_failure, guard, wrap};
 use super::fresh::{take_new_name, take_rights};
 use super::header::HALF_BYTES;
@@ -35,6 +38,8 @@ const OPERATION: &str = "back up the database";
 const CACHE_BYTES: usize = 32 << 20;
 /// The caller is told of progress each so many entries.
 const TOLD_ENTRIES: u64 = 64;
+/// The share of the time that the check of the copy takes.
+const CHECK_SHARE: f64 = 0.5;
 
 /// Is told how far a copy is, and says whether it goes on.
 type OnProgress = dyn Fn(f64) -> bool + Send + Sync;
@@ -72,10 +77,13 @@ impl Backup {
 impl Database {
     /// Makes a copy of the database, as it is now, at `path`, and says how many samples are in it.
     ///
-    /// The copy is compact, checked value by value after it was written, and durable. It is this database: ids,
+    /// The copy is compact, durable, and checked after it was written as by [`check`](Self::check). It is this database: ids,
     /// order and cursors are the same in it, and whoever puts it in the place of the file has restored that. Others read and
     /// write meanwhile, and the file keeps what the copy shows, as with a [`Snapshot`](super::Snapshot). Of memory it
     /// takes 32 MiB for pages, and the status planes, 5 bits for each sample ever stored.
+    ///
+    /// A file that it takes the place of is one that no other process writes, and stays as it is for those that read it. Where `path` is a link, it is the
+    /// file that the link leads to.
     ///
     /// It is written under another name in the same folder, which only its owner may read, and gets its own name, and
     /// the permissions of the database's file, at the end. When it fails that file is removed; what a killed process leaves is
@@ -96,18 +104,22 @@ impl Database {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) when there is a file at `path` and it may not be overwritten, or it is the
-    /// database's own; [`Damaged`](ErrorKind::Damaged) when the database is, so that it cannot be copied whole;
+    /// database's own; [`Locked`](ErrorKind::Locked) when another process writes that file; [`Damaged`](ErrorKind::Damaged) when the database is, so
+    /// that its copy would be too;
     /// [`Closed`](ErrorKind::Closed), [`NotFound`](ErrorKind::NotFound) for the folder, [`ReadOnly`](ErrorKind::ReadOnly),
     /// [`Full`](ErrorKind::Full), [`Io`](ErrorKind::Io), [`Interrupted`](ErrorKind::Interrupted).
     pub fn backup(&self, path: impl AsRef<Path>, backup: &Backup) -> Result<u64> {
-        let path = path.as_ref();
+        let path = &target(path.as_ref(), backup.overwrite);
         let view = self.engine.view(OPERATION)?;
         check_target(path, self.path(), backup.overwrite)?;
+        drop(lock(path)?);
         let draft = Draft::create(path)?;
         guard(OPERATION, || {
             let mut told = Told::new(&view, backup.on_progress.as_deref())?;
             let written = draft.fill(&view, &mut told)?;
-            draft.verify(&written, &mut told)?;
+            let copy = draft.verify(&written, &mut told)?;
+            draft.check(&copy, backup.on_progress.as_ref())?;
+            drop(copy);
             draft.finish(path, self.path(), backup.overwrite)?;
             told.end();
             Ok(view.state.samples())
@@ -116,6 +128,28 @@ impl Database {
             Some(_) => error,
             None => error.with_subject(path.display()),
         })
+    }
+}
+
+/// The file that is to become the copy: what a link leads to, where it may be overwritten.
+fn target(path: &Path, overwrite: bool) -> PathBuf {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink());
+    let linked = (overwrite && is_link).then(|| path.canonicalize().ok());
+    linked.flatten().unwrap_or_else(|| path.to_owned())
+}
+
+/// Keeps other processes from writing the file that is there, if any, as long as what this gives is held.
+fn lock(path: &Path) -> Result<Option<FileDisk>> {
+    let Ok(disk) = FileDisk::open(path, Access::Read, false) else {
+        // None, or one that only others may read: that this user cannot write it either is not to be believed, but nothing says so.
+        return Ok(None);
+    };
+    match disk.try_lock((Bound::Unbounded, Bound::Unbounded), true) {
+        Ok(false) => Err(Error::new(ErrorKind::Locked, OPERATION)
+            .with_subject(path.display())
+            .with_message("another process, or another handle of this one, writes it")
+            .with_retryable(true)),
+        Ok(true) | Err(_) => Ok(Some(disk)),
     }
 }
 
@@ -219,8 +253,8 @@ impl Draft {
         Ok(hashes)
     }
 
-    /// Reads the copy back, from the disk as far as the system lets us.
-    fn verify(&self, written: &Hashes, told: &mut Told<'_>) -> Result<()> {
+    /// Reads the copy back, from the disk as far as the system lets us, and gives it, opened.
+    fn verify(&self, written: &Hashes, told: &mut Told<'_>) -> Result<Database> {
         let synced = self.file.sync_all();
         synced.map_err(|error| disk_failure(OPERATION, error))?;
         let options = Database::options().read_only(true).cache_bytes(CACHE_BYTES);
@@ -229,8 +263,32 @@ impl Draft {
         let mut read = Hashes::default();
         read.read(&view, told)?;
         match read == *written {
-            true => Ok(()),
+            true => Ok(copy),
             false => Err(damaged(OPERATION, "the copy is not what was written")),
+        }
+    }
+
+    /// Refuses a copy whose tables do not fit together: then those of the database do not.
+    fn check(&self, copy: &Database, on_progress: Option<&Arc<OnProgress>>) -> Result<()> {
+        let on_progress = on_progress.cloned();
+        let report = copy.check(move |done| {
+            let done = 1.0 - CHECK_SHARE * (1.0 - done);
+            match on_progress.as_ref().is_none_or(|progress| progress(done)) {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        match report.faults.first() {
+            None => Ok(()),
+            Some(fault) => Err(damaged(
+                OPERATION,
+                format!(
+                    "the copy would have {} faults, the first of them: {}: {}",
+                    report.total(),
+                    fault.kind,
+                    fault.message
+                ),
+            )),
         }
     }
 
@@ -239,6 +297,7 @@ impl Draft {
         let failed = |cause| Error::io(OPERATION, path.display(), cause);
         take_rights(&self.file, own).map_err(failed)?;
         self.file.sync_all().map_err(failed)?;
+        let _held = lock(path)?;
         let is_finished = match overwrite {
             true => fs::rename(&self.path, path).map(|()| true),
             false => take_new_name(&self.path, path),
@@ -286,7 +345,7 @@ impl<'a> Told<'a> {
         match self.progress {
             Some(progress) if self.entries % TOLD_ENTRIES == 1 => {
                 let share = (self.entries as f64 / self.total as f64).min(1.0);
-                told(OPERATION, progress(share))
+                told(OPERATION, progress((1.0 - CHECK_SHARE) * share))
             }
             _ => Ok(()),
         }

@@ -218,6 +218,51 @@ fn nothing_that_is_there_is_overwritten_unless_asked() {
     assert_same(&Database::open(&path).unwrap(), &all(&database));
 }
 
+/// What somebody else stores in it meanwhile would be gone.
+#[test]
+fn a_file_that_is_being_written_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let [own, path] = ["s.redb", "other.redb"].map(|name| folder.path().join(name));
+    let database = Database::open(own).unwrap();
+    store(&database, 0..100, "first");
+    let overwrite = Backup::new().overwrite(true);
+    for shared in [false, true] {
+        let options = || Database::options().shared_readers(shared);
+        let other = options().open(&path).unwrap();
+        store(&other, 0..10, "other");
+        let error = database.backup(&path, &overwrite).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked);
+        assert!(error.is_retryable());
+        store(&other, 10..20, "other");
+        drop(other);
+        let other = options().read_only(true).open(&path).unwrap();
+        assert_eq!(other.count(&Query::new()).unwrap(), 20);
+        // Who reads it goes on with what it was, if not alone.
+        if shared {
+            database.backup(&path, &overwrite).unwrap();
+            assert_eq!(other.count(&Query::new()).unwrap(), 20);
+        }
+        drop(other);
+    }
+    assert_eq!(names(folder.path()), ["other.redb", "s.redb"]);
+    assert_same(&Database::open(&path).unwrap(), &all(&database));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_former_copy_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [own, path, link] = ["s.redb", "copy.redb", "link"].map(|name| folder.path().join(name));
+    let database = Database::open(own).unwrap();
+    store(&database, 0..100, "first");
+    fs::write(&path, "old").unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let overwrite = Backup::new().overwrite(true);
+    database.backup(&link, &overwrite).unwrap();
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert_same(&Database::open(&path).unwrap(), &all(&database));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_copy_is_private_while_it_is_made_and_as_readable_as_its_source_then() {

@@ -10,7 +10,7 @@ use crate::database::disk::memory::MemoryDisk;
 use crate::database::header::HALF_BYTES;
 use crate::database::schema::{FIELDS, Kind, SEAL_BYTES, TablesMut, cell_key, run_key, seal};
 use crate::database::volume::{Backend, Volume};
-use crate::database::{Database, Options};
+use crate::database::{Backup, Database, Options};
 use crate::query::{Field, Query};
 use crate::sample::{Sample, Status};
 use crate::storage::Storage;
@@ -254,6 +254,20 @@ pub(in crate::database) fn changes() -> Vec<Change> {
                 value[8] ^= 1;
             });
         }),
+        (
+            "a byte of the name of a pipeline",
+            FaultKind::Pipeline,
+            |tables| {
+                edit(
+                    &mut tables.summary,
+                    Kind::Pipeline.summary_key(1),
+                    |value| {
+                        let at = value.windows(3).position(|name| name == b"odd").unwrap();
+                        value[at] ^= 1;
+                    },
+                );
+            },
+        ),
         ("totals that are wrong", Counter, |tables| {
             forge(&mut tables.summary, Kind::State, 0, |value| {
                 value[24 + 88] ^= 1;
@@ -307,6 +321,31 @@ fn every_fault_is_found_by_its_kind() {
             );
         }
     }
+}
+
+/// A copy has none of them: where the database has, there is no copy.
+#[test]
+fn a_backup_is_sound_or_refused() {
+    let file = file();
+    let mut refused = 0;
+    for (what, kind, change) in changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, path] = ["s.redb", "copy.redb"].map(|name| folder.path().join(name));
+        std::fs::write(&from, tamper(&file, change)).unwrap();
+        match Database::open(&from).unwrap().backup(&path, &Backup::new()) {
+            Ok(_) => {
+                let copy = Database::open(&path).unwrap();
+                assert!(copy.check(|_| ()).unwrap().is_sound(), "{what}");
+                assert!(!kind.is_primary() || kind == FaultKind::Record, "{what}");
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Damaged, "{what}: {error}");
+                refused += 1;
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+            }
+        }
+    }
+    assert!(refused > changes().len() / 2, "{refused}");
 }
 
 #[test]
