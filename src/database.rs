@@ -2,13 +2,13 @@
 //!
 //! The files below, from the bottom up: `schema.rs` (tables, keys, seals), `failure.rs` (redb's errors as ours),
 //! `once.rs` and `mask.rs`;
-//! `disk.rs`, `fuse.rs`, `header.rs`, `writeback.rs`, `branch.rs`, `depths.rs`, `guard.rs`, `volume.rs` and `log.rs` (the file below redb);
+//! `disk.rs`, `fuse.rs`, `header.rs`, `writeback.rs`, `branch.rs`, `depths.rs`, `sums.rs`, `guard.rs`, `volume.rs` and `log.rs` (the file below redb);
 //! `record.rs`, `blocks.rs`, `leaves.rs`, `planes.rs`, `columns.rs`, `runs.rs`, `pipelines.rs`, `gathered.rs`, `ids.rs` and
 //! `state.rs` (what each table holds);
 //! `fields.rs` (indexes of fields, from the table to `create_index`); `chunk.rs`, `kept_blocks.rs`, `unreadable.rs` and `view.rs` (all of it at
 //! one commit); `filter.rs`, `plan.rs`, `merge.rs`, `walks.rs`, `stream.rs` (from a query to rows);
 //! `readers.rs`, `fetch.rs`, `matching.rs` (from rows to samples), `snapshot.rs`, `histogram.rs`, `changes.rs`, `explain.rs`, `stats.rs`, `metrics.rs` (reading, and what was done); `journal.rs`, `write.rs`, `moves.rs`,
-//! `commit.rs` and `group.rs` (writing); `prune.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
+//! `commit.rs` and `group.rs` (writing); `prune.rs`, `clear.rs` and `pack.rs` (what is not needed any more); `backup.rs`;
 //! `overlay.rs` and `check.rs` (whether all of it agrees); `source.rs`, `fresh.rs`, `reindex.rs`, `salvage.rs` and `repair.rs`
 //! (what is done when not); `engine.rs` and `options.rs` (opening and closing);
 //! `simulation.rs` (a disk of the caller's, and engines that do something wrong, for tests).

@@ -47,7 +47,12 @@ impl Database {
         fresh.fields = source.fields();
         let mut add = |row, found| match found {
             Found::Sample(sample) => fresh.add(sample),
-            Found::Doubtful(..) => Err(refused(&format!("the status of row {row}"))),
+            Found::Doubtful(sample, why) => {
+                let message =
+                    format!("row {row} is doubtful: {why}; salvage copies it, and says so");
+                let error = damaged(OPERATION, message).with_subject(path.display());
+                Err(error.with_sample_id(sample.id()))
+            }
             Found::Lost(id, error) => {
                 let error = refused(&format!("row {row}")).with_cause(error);
                 Err(match id {

@@ -120,7 +120,7 @@ impl Database {
         };
         saving.fresh.fields = source.fields();
         // What is wrong with all tables is known by now, and so that names will be needed.
-        let looks_first = source.is_incomplete();
+        let looks_first = source.is_incomplete() || source.lacks_names();
         let start = if looks_first { 0.5 } else { 0.0 };
         if looks_first {
             source.look_everywhere(&|fraction| tell(fraction * start))?;

@@ -5,7 +5,7 @@
 //! which a disk that lost a write gives back: its seals hold. Whoever reads a damaged file wants to know. The other is what redb itself
 //! keeps, such as the pages that it is going to free: where these are wrong it panics, and again while it unwinds, which ends the process. Checksums are
 //! XXH3-128 of a page up to the end of its last value or key (redb's `docs/design.md`). What is expected of a page is kept from when the page above
-//! it was read, and forgotten when too much else was read since, or when the page is written. It begins with the roots in redb's header. After a
+//! it was read, and forgotten when the page is written, and that of a leaf once it was seen. It begins with the roots in redb's header. After a
 //! crash that names two commits, of which redb takes the older one when the newer one was torn: so a page is refused only by one that is right itself.
 
 use std::collections::{HashMap, VecDeque};
@@ -18,7 +18,8 @@ use twox_hash::XxHash3_128;
 
 use super::branch::{self, Regions};
 
-/// Pages of which something is expected at a time, some 40 MB where all are.
+/// Pages of which something is expected at a time, some 40 MB where all are: branches, and the leaves below those that were read and that nobody
+/// has read yet. A billion samples have fewer.
 const EXPECTED_MAX: usize = 1 << 19;
 /// Words of bits for places: redb's own tables have some dozen pages.
 const PLACE_WORDS: usize = 32;
@@ -41,7 +42,9 @@ struct Expected {
     /// By where a page lies.
     pages: HashMap<u64, Page>,
     /// In the order in which they came, some of them gone.
-    order: VecDeque<u64>,
+    order: VecDeque<(u64, u64)>,
+    /// How many came.
+    count: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +52,8 @@ struct Page {
     sum: u128,
     /// Whether a page above it is not what was expected: then nobody knows what is below.
     is_suspect: bool,
+    /// When it came.
+    number: u64,
 }
 
 impl Sums {
@@ -79,7 +84,11 @@ impl Sums {
         if !is_all && !self.may_expect(offset) {
             return Ok(false);
         }
-        let of_page = self.expected().pages.get(&offset).copied();
+        // Leaves are most of the pages, and nothing follows from them.
+        let of_page = match is_all && branch::is_leaf(page) && !branch::is_leading(page) {
+            true => self.expected().pages.remove(&offset),
+            false => self.expected().pages.get(&offset).copied(),
+        };
         let is_other = of_page.is_some_and(|of_page| {
             let is_sum = |bytes: &[u8]| XxHash3_128::oneshot(bytes) == of_page.sum;
             !branch::may_have_sum(page, is_sum)
@@ -107,7 +116,7 @@ impl Sums {
             let offset = regions.start_of(number);
             let (word, bit) = place(offset);
             self.places[word].fetch_or(bit, Relaxed);
-            expected.add(offset, Page { sum, is_suspect });
+            expected.add(offset, sum, is_suspect, EXPECTED_MAX);
         }
     }
 
@@ -137,14 +146,30 @@ impl Sums {
 }
 
 impl Expected {
-    fn add(&mut self, offset: u64, page: Page) {
-        if self.pages.insert(offset, page).is_none() {
-            self.order.push_back(offset);
+    /// Expects a page, and forgets the one that came first where there are more than `max`.
+    fn add(&mut self, offset: u64, sum: u128, is_suspect: bool, max: usize) {
+        self.count += 1;
+        let number = self.count;
+        let page = Page {
+            sum,
+            is_suspect,
+            number,
+        };
+        self.pages.insert(offset, page);
+        self.order.push_back((offset, number));
+        let is_there = |pages: &HashMap<u64, Page>, (offset, number): &(u64, u64)| {
+            pages.get(offset).is_some_and(|page| page.number == *number)
+        };
+        // Those that are gone, or came again, leave the order in time.
+        if self.order.len() > 2 * max {
+            self.order.retain(|entry| is_there(&self.pages, entry));
         }
-        if self.order.len() > EXPECTED_MAX
+        while self.pages.len() > max
             && let Some(oldest) = self.order.pop_front()
         {
-            self.pages.remove(&oldest);
+            if is_there(&self.pages, &oldest) {
+                self.pages.remove(&oldest.0);
+            }
         }
     }
 }
@@ -158,5 +183,31 @@ fn place(offset: u64) -> (usize, u64) {
 impl fmt::Debug for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sums").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_forgotten_for_newer_ones_alone() {
+        let mut expected = Expected::default();
+        expected.add(1, 1, false, 4);
+        for turn in 0..100 {
+            // Seen before others came.
+            expected.add(2, turn, false, 4);
+            expected.pages.remove(&2);
+        }
+        assert!(expected.order.len() <= 8);
+        // Its older entries in the order say nothing of it.
+        expected.add(2, 7, true, 4);
+        for offset in 3..=4 {
+            expected.add(offset, 0, false, 4);
+        }
+        assert_eq!(expected.pages[&1].sum, 1);
+        expected.add(5, 0, false, 4);
+        assert!(!expected.pages.contains_key(&1));
+        assert_eq!((expected.pages[&2].sum, expected.pages.len()), (7, 4));
     }
 }

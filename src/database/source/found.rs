@@ -141,6 +141,16 @@ impl Source {
         Ok((sample, is_known))
     }
 
+    /// Whether a name cannot be read that a sample may need, unless it is found outside the tables.
+    pub(in crate::database) fn lacks_names(&self) -> bool {
+        let names = self.state.as_ref().map_or(0, |state| state.next_pipeline);
+        let is_lost = |number| {
+            let read = || Entry::read(self.summary.as_ref().ok_or_else(gone)?, number);
+            self.late.name(number).is_none() && guard(OPERATION, read).is_err()
+        };
+        (0..names).any(|number| u32::try_from(number).is_ok_and(is_lost))
+    }
+
     /// The name of a pipeline, or one that says that it is lost; and which of the two.
     fn name(&mut self, number: u32) -> (Arc<str>, bool) {
         if let Some((name, is_known)) = self.names.get(&number) {

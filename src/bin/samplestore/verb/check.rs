@@ -65,7 +65,7 @@ fn tell(report: &CheckReport) -> Code {
         return Code::Damaged;
     }
     complaint(
-        " hint: samplestore repair rebuilds indexes and counters, unless that would cost a sample",
+        " hint: samplestore repair rebuilds indexes and counters; where that could cost a sample it changes nothing, and samplestore salvage helps",
     );
     Code::Rebuildable
 }
