@@ -32,6 +32,7 @@ use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
 pub(crate) use cell::Cell;
 use mapping::{Columns, Mapping};
+pub(crate) use once::parse_once;
 use rejects::Rejects;
 pub(crate) use text_form::{check_whole_numbers, make_id, sample_of_text};
 
