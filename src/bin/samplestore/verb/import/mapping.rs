@@ -445,11 +445,17 @@ fn absent(name: &str) -> String {
     format!("field {name:?} is absent")
 }
 
-/// Reads an instant of a record: as on the command line, but in records `2h` is no instant.
+/// Reads an instant of a record: in figures, from the year on. What is counted from now is none there.
 fn instant(name: &str, text: &str) -> Result<DateTime<Utc>, String> {
-    let now = DateTime::UNIX_EPOCH;
-    let at = parse_instant(text, now).ok().filter(|_| text.contains('-'));
-    at.ok_or_else(|| {
+    let figures = text.trim();
+    let is_of_figures = |byte: u8| byte.is_ascii_digit() || b"-:.+ TtZz".contains(&byte);
+    let year = figures.trim_start_matches(['-', '+']);
+    let (year, _) = year.split_once('-').unwrap_or_default();
+    let is_exact = !year.is_empty()
+        && year.bytes().all(|byte| byte.is_ascii_digit())
+        && figures.bytes().all(is_of_figures);
+    let at = is_exact.then(|| parse_instant(figures, DateTime::UNIX_EPOCH).ok());
+    at.flatten().ok_or_else(|| {
         format!("field {name:?} is {text:?}, which is no instant such as 2013-06-01T12:00:00Z")
     })
 }
