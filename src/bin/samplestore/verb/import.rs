@@ -203,7 +203,6 @@ impl Transfer<'_> {
         batch: &RefCell<Batch>,
         rejects: &mut Rejects,
     ) -> Result<(), Failure> {
-        let header = records.header().map(<[String]>::to_vec);
         let mut count = 0_u64;
         let ended = loop {
             let (place, record) = match records.next() {
@@ -237,11 +236,10 @@ impl Transfer<'_> {
                     if self.ends_at_conflict {
                         batch.borrow_mut().store()?;
                     }
-                    if let Some(hint) = self.mapping.hint(record) {
+                    if let Some(hint) = self.mapping.hint(record, self.columns) {
                         rejects.hint(hint);
                     }
-                    let header = header.as_deref();
-                    let kept = rejects.add(place, &reason, record, header, self.progress);
+                    let kept = rejects.add(place, &reason, record, self.columns, self.progress);
                     if let Err(failure) = kept {
                         break Err(failure);
                     }

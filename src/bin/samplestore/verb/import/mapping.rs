@@ -34,6 +34,10 @@ const HINT_PLAIN: &str = "with --pipeline NAME or --pipeline-field FIELD records
 const HINT_IDS: &str =
     "--make-ids gives new ids to samples that have none; done twice, it stores them twice";
 
+/// What to do about a row that goes over several lines and does not fit the header.
+const HINT_QUOTE: &str =
+    "a row that goes over several lines and does not fit may begin with a quote that is not closed";
+
 /// What to do about flags that name fields of samples.
 const HINT_EXPORTED: &str =
     "leave them out; --pipeline and --status say of all samples what they are";
@@ -104,6 +108,23 @@ pub(crate) struct PlainColumns {
     status: Option<usize>,
     data: Vec<usize>,
     measurements: Vec<usize>,
+}
+
+impl Columns {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Exported(columns) => columns.len(),
+            Self::Plain(columns) => columns.names.len(),
+        }
+    }
+}
+
+impl PlainColumns {
+    /// Their names.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
 }
 
 impl Mapping {
@@ -237,9 +258,18 @@ impl Mapping {
     }
 
     /// What to do about a record that was rejected, where another flag would take it.
-    pub(crate) fn hint(&self, record: Record<'_>) -> Option<&'static str> {
-        let Record::Json(text) = record else {
-            return None;
+    pub(crate) fn hint(
+        &self,
+        record: Record<'_>,
+        columns: Option<&Columns>,
+    ) -> Option<&'static str> {
+        let text = match (record, columns) {
+            (Record::Json(text), _) => text,
+            (Record::Row(row), Some(columns)) => {
+                let has_lines = row.iter().any(|cell| cell.contains(&b'\n'));
+                return (row.len() != columns.len() && has_lines).then_some(HINT_QUOTE);
+            }
+            _ => return None,
         };
         let object: JsonMap<String, Json> = serde_json::from_slice(text).ok()?;
         if !self.is_text_form() {
