@@ -174,7 +174,12 @@ impl Import {
             let rejected = counted(rejects.count(), "record");
             complaint(&format!("error: rejected {rejected}"));
         }
-        ended.and(closed)?;
+        ended.and(closed).map_err(|failure| {
+            failure.or_hint_to_retry(match self.mapping.is_repeatable(columns.as_ref()) {
+                true => "what is stored stays; run it again for the rest",
+                false => "what is stored stays, and running it again stores it twice: records have no ids",
+            })
+        })?;
         // Whoever wrote into a pipe may have ended of it, too.
         if interrupt::is_asked() {
             return Err(Failure::interrupted("what is stored stays"));

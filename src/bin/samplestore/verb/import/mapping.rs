@@ -160,6 +160,15 @@ impl Mapping {
         }
     }
 
+    /// Whether importing the same again stores nothing twice: whether every record says its id.
+    pub(crate) fn is_repeatable(&self, columns: Option<&Columns>) -> bool {
+        let has_form = match columns {
+            Some(columns) => matches!(columns, Columns::Exported(_)),
+            None => self.is_text_form(),
+        };
+        !self.make_ids && (has_form || !self.id_fields.is_empty())
+    }
+
     /// Checks that no flag is about plain records where `what` holds samples as `export` writes them.
     pub(crate) fn check_exported(&self, what: impl Display) -> Result<(), Failure> {
         let flags = self.for_plain();
