@@ -158,7 +158,7 @@ impl Db {
         match error.kind() {
             ErrorKind::Locked => Ok(options.open(path)?),
             ErrorKind::NeedsRepair => Err(Failure::from(error).with_hint(
-                "its last writer did not close it; samplestore repair finishes what it began, or says what helps",
+                "its last writer did not close it; samplestore repair finishes what it began, as does any verb that reads or writes",
             )),
             _ => Err(self.refused(error)),
         }
