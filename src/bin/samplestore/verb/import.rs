@@ -68,7 +68,7 @@ pub(crate) struct Import {
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
     /// The format [default: by the file's extension; jsonl from standard input]
-    #[arg(long, value_enum)]
+    #[arg(short, long, value_enum)]
     format: Option<InputFormat>,
     /// What stands between the cells of a CSV: one character, or tab [default: a comma; a tab where the file ends in .tsv]
     #[arg(long, value_name = "CHAR", value_parser = parse_delimiter)]
