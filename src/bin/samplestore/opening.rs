@@ -255,6 +255,9 @@ impl Db {
             }),
             _ => error.into(),
         }
+                "s3" | "gs" | "az" | "delta+s3" => {
+                    "samplestore import and copy create what is not there, but no bucket or container"
+                }
     }
 
     /// The database file, and how it is opened, shared with others.

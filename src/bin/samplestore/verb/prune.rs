@@ -27,6 +27,9 @@ Examples:
 Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file \
 becomes smaller with samplestore compact.";
 
+/// The filters that say which samples, or how many, and not what they are like.
+const OF_RM: [&str; 4] = ["id", "limit", "newest", "cursor"];
+
 /// Remove samples that are old, or too many
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
@@ -48,6 +51,18 @@ pub(crate) struct Prune {
 
 impl Prune {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        if db.location().database()?.is_none() {
+            db.path().map_err(|failure| {
+                failure
+                    .with_hint("samplestore rm --before 30d removes old samples from any storage")
+            })?;
+        }
+        if let Some(flag) = OF_RM.iter().find(|flag| self.filters.has(flag)) {
+            let message = format!("prune takes no --{flag}: it goes by pipeline, status and age");
+            return Err(Failure::usage(message).with_hint(format!(
+                "samplestore rm takes --{flag}, with --before instead of --older-than"
+            )));
+        }
         let query = self.filters.query()?;
         tell_instant("older-than", self.older_than);
         let selected = self.selected(query.clone());
