@@ -16,6 +16,10 @@ use crate::failure::{Code, Failure, words};
 use crate::interrupt;
 use crate::progress::FractionProgress;
 
+/// The part of the help texts of verbs that are about the file itself.
+pub(crate) const FILE_ALONE: &str =
+    "It is for a database file, and takes no URL of another storage.";
+
 /// A storage that may be there.
 pub(crate) struct Db {
     location: Location,
@@ -251,13 +255,13 @@ impl Db {
         match error.kind() {
             ErrorKind::NotFound => Failure::from(error).with_hint(match self.location.scheme() {
                 "redb" => "samplestore import creates a database",
+                "s3" | "gs" | "az" | "delta+s3" => {
+                    "samplestore import and copy create what is not there, but no bucket or container"
+                }
                 _ => "samplestore import and copy create what is not there",
             }),
             _ => error.into(),
         }
-                "s3" | "gs" | "az" | "delta+s3" => {
-                    "samplestore import and copy create what is not there, but no bucket or container"
-                }
     }
 
     /// The database file, and how it is opened, shared with others.

@@ -13,7 +13,7 @@ use crate::arguments::{Consent, Filters, INSTANTS, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
-use crate::opening::{Db, Reader};
+use crate::opening::{Db, FILE_ALONE, Reader};
 use crate::output::{Output, ReportFormat, counted, facets_json, facets_table};
 use crate::progress::FractionProgress;
 use crate::steps::Changed;
@@ -32,7 +32,7 @@ const OF_RM: [&str; 4] = ["id", "limit", "newest", "cursor"];
 
 /// Remove samples that are old, or too many
 #[derive(Debug, Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}\n\n{INSTANTS}"))]
 pub(crate) struct Prune {
     /// Only samples created longer ago than this (30d), or before this instant
     #[arg(long, value_name = "WHEN", value_parser = parse_when, allow_hyphen_values = true)]
