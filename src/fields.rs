@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use crate::error::Result;
+use crate::query::Field;
 use crate::sample::Sample;
 use crate::value::{Map, Value, map_to_json};
 
@@ -39,7 +40,8 @@ pub struct Fields {
     dropped: u64,
 }
 
-/// What one field holds. A field is named by its path: `data.temp`, and `data.place.city` within a map.
+/// What one field holds. A field is named as a [`Field`] is written: `data.temp`, `data.place.city` within a map, and
+/// `data."wind speed"` where a name is not of letters, digits, `_` and `-`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FieldSummary {
@@ -71,8 +73,10 @@ impl Fields {
     /// [`Decode`](crate::ErrorKind::Decode) when a payload is damaged.
     pub fn add(&mut self, sample: &Sample) -> Result<()> {
         self.samples += 1;
-        self.add_map("data", &sample.data().to_map()?);
-        self.add_map("measurements", &sample.measurements().to_map()?);
+        let mut within = Vec::new();
+        self.add_map(Field::of_data, &mut within, &sample.data().to_map()?);
+        let map = sample.measurements().to_map()?;
+        self.add_map(Field::of_measurements, &mut within, &map);
         Ok(())
     }
 
@@ -102,22 +106,24 @@ impl Fields {
     }
 
     // Maps nest no deeper than 64.
-    fn add_map(&mut self, path: &str, map: &Map) {
+    fn add_map(&mut self, field: fn(&[String]) -> Field, within: &mut Vec<String>, map: &Map) {
         for (name, value) in map {
-            let path = format!("{path}.{name}");
+            within.push(name.clone());
+            let path = field(within).to_string();
             let is_full = self.fields.len() >= FIELDS_MAX;
             match self.fields.get_mut(&path) {
                 Some(field) => field.add(value),
                 None if !is_full => {
                     let mut field = FieldSummary::default();
                     field.add(value);
-                    self.fields.insert(path.clone(), field);
+                    self.fields.insert(path, field);
                 }
                 None => self.dropped += 1,
             }
             if let Value::Map(map) = value {
-                self.add_map(&path, map);
+                self.add_map(field, within, map);
             }
+            within.pop();
         }
     }
 }
@@ -239,6 +245,27 @@ mod tests {
             serde_json::json!([3, 1.5, {"$numberDouble": "NaN"}])
         );
         assert_eq!((fields.samples(), fields.dropped()), (4, 0));
+    }
+
+    #[test]
+    fn names_are_those_that_conditions_take() {
+        let mut fields = Fields::new();
+        let map = data! {
+            "a.b" => 1, "a" => data! { "b" => 2, "wind speed" => 3 }, "0" => 4, "x\"y" => 5, "" => 6,
+        };
+        let sample = Sample::builder("x").data(map).build().unwrap();
+        fields.add(&sample).unwrap();
+        assert_eq!(fields.get("data.a.b").unwrap().count, 1);
+        assert_eq!(fields.get("data.\"a.b\"").unwrap().count, 1);
+        assert_eq!(fields.iter().count(), 7);
+        for (path, summary) in fields.iter() {
+            let field: Field = path.parse().unwrap();
+            let value = field.of(&sample).unwrap().unwrap();
+            assert!(
+                value.as_map().is_some() || summary.min == Some(value),
+                "{path}"
+            );
+        }
     }
 
     #[test]

@@ -94,14 +94,19 @@ fn is_public(scheme: &str, option: &str) -> bool {
 
 /// Hides all behind `password=`, as PostgreSQL's connection strings have it, which are no URLs.
 fn without_keyword(text: &str) -> String {
+    match password(text) {
+        Some(begin) => format!("{}{HIDDEN}", &text[..begin]),
+        None => text.to_owned(),
+    }
+}
+
+/// Where the first password of a connection string begins, if it has one.
+pub(super) fn password(text: &str) -> Option<usize> {
     let lower = text.to_ascii_lowercase();
     let found = KEYWORDS
         .iter()
         .filter_map(|word| Some(lower.find(word)? + word.len()));
-    match found.min() {
-        Some(end) => format!("{}{HIDDEN}", &text[..end]),
-        None => text.to_owned(),
-    }
+    found.min()
 }
 
 fn is_secret(name: &str) -> bool {

@@ -10,13 +10,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::address::{decode, local, redacted, split_scheme};
+use super::address::{decode, local, password, redacted, split_scheme};
 use super::{Backend, CREATE, SCHEMES, Scheme};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::nearest;
 use crate::storage::Storage;
 
 const OPERATION: &str = "understand where samples are kept";
+/// What is said of a path that is none.
+const CONNECTION_STRING: &str = "this is no path but a connection string with a password; write \
+    postgres://USER:PASSWORD@HOST/DATABASE";
+
 /// Where samples are kept: a URL, or the path of a database file.
 ///
 /// `Display` and `Debug` hide passwords.
@@ -236,9 +240,11 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self> {
         let Some((name, rest)) = split_scheme(text) else {
-            return match text.is_empty() {
-                true => Err(invalid(text, "there is nothing".to_owned())),
-                false => Ok(PathBuf::from(text).into()),
+            return match password(text) {
+                // Every error that names the file would show it, and so would the folder that it is in.
+                Some(_) => Err(invalid(text, CONNECTION_STRING.to_owned())),
+                None if text.is_empty() => Err(invalid(text, "there is nothing".to_owned())),
+                None => Ok(PathBuf::from(text).into()),
             };
         };
         let name = name.to_ascii_lowercase();
@@ -417,6 +423,15 @@ mod tests {
     fn no_secret_is_in_an_error() {
         let error = refusal("redb://me:se?cr@et@host/x");
         assert!(!error.contains("cr") && !error.contains("et@"), "{error}");
+        for text in [
+            "host=127.0.0.1 password=sesame",
+            "PWD = x PWD=sesame",
+            "user=me PassWd='sesame' host=h",
+        ] {
+            let error = refusal(text);
+            assert!(!error.contains("sesame"), "{error}");
+            assert!(error.contains("postgres://USER"), "{error}");
+        }
     }
 
     proptest! {

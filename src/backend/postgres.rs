@@ -209,7 +209,7 @@ impl Postgres {
         let (identity, shown) = wait(OPEN, async move {
             let opening = async {
                 let mut client = opened.get().await?;
-                schema::open(&mut client, &name, allowed).await
+                schema::open(&mut client, &shown, &name, allowed).await
             };
             match opening.await {
                 Ok(identity) => Ok((identity, shown)),

@@ -122,6 +122,18 @@ enum Part {
 }
 
 impl Field {
+    /// The field of `data` to which these names lead.
+    pub(crate) fn of_data(path: &[String]) -> Self {
+        let (part, path) = (Part::Data, path.to_owned());
+        Self { part, path }
+    }
+
+    /// The same of `measurements`.
+    pub(crate) fn of_measurements(path: &[String]) -> Self {
+        let (part, path) = (Part::Measurements, path.to_owned());
+        Self { part, path }
+    }
+
     /// The value of this field, or `None` where it is absent.
     ///
     /// # Errors

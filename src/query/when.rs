@@ -1,13 +1,12 @@
 //! Instants as people write them; spans of time are `when/span.rs`.
 //!
-//! What is exact is read here, days, months and times by name in `when/calendar.rs`; other words (`yesterday 18:00`,
-//! `tomorrow`) are read by the crate `interim`, for which what has no date is still to come.
+//! What is exact is read here, days, months and times by name in `when/calendar.rs`. Each word of a text must be understood:
+//! one that were passed over would give another instant, of which nobody is told.
 
 mod calendar;
 mod span;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use interim::{Dialect, parse_date_string, parse_duration};
 
 pub use span::parse_span;
 
@@ -17,13 +16,12 @@ use span::Span;
 
 /// Longer texts are no instants.
 const WORDS_BYTES_MAX: usize = 64;
-/// Days that are called by a word of their own.
-const DAYS: [&str; 3] = ["yesterday", "today", "tomorrow"];
-/// The other words that instants are told in, but for names of days and months.
-const WORDS: [&str; 33] = [
-    "now", "ago", "last", "next", "am", "pm", "z", "s", "sec", "secs", "second", "seconds", "m",
-    "min", "mins", "minute", "minutes", "h", "hr", "hrs", "hour", "hours", "d", "day", "days", "w",
-    "week", "weeks", "month", "months", "y", "year", "years",
+/// A year in figures has so many digits.
+const YEAR_DIGITS_MIN: usize = 4;
+/// The words that instants are told in, but for names of days and months. Those of fewer letters are like too many others.
+const WORDS: [&str; 16] = [
+    "last", "this", "secs", "second", "seconds", "mins", "minute", "minutes", "hour", "hours",
+    "days", "week", "weeks", "month", "months", "years",
 ];
 
 /// Reads an instant as people write it; all of them are in UTC unless they say otherwise:
@@ -32,13 +30,13 @@ const WORDS: [&str; 33] = [
 /// - a date, month or year for its first instant: `2013-06-01`, `2013-06`, `2013`, `1 april 2024`, `december 2013`;
 /// - a span of time before `now`, as [`parse_span`] takes it: `90s`, `15m`, `1h30m`, `3 days`; also in months (`2mo`, `2 months`) and
 ///   years (`1y`): the same day and time then, or the last day of a month that has no such day; `ago` may follow;
-/// - `now`, `today`, `yesterday`, `this week` (from Monday), `last week`, `this month`, `last month`, `this year`, `last year`:
-///   their first instant;
+/// - `now`, `today`, `yesterday`, `tomorrow`, `this week` (from Monday), `last week`, `this month`, `last month`, `this year`,
+///   `last year`: their first instant;
 /// - a day of the week, a month, a date without a year or a time of day, the last one that is past: `friday`, `december`, `24 dec`,
 ///   `13:00`, `9am`; of today, where it has begun. `last friday` is the last one before today;
-/// - a time behind a day: `yesterday 18:00`, `friday 9am`, `24 dec 18:00`.
+/// - a time behind or before a day: `yesterday 18:00`, `9am friday`, `24 dec 6 pm`, `2013-06-01 9am`.
 ///
-/// Names may be cut to three letters, and be of either case.
+/// Names may be cut to three letters, and be of either case. A text of which any word says nothing is refused as a whole.
 ///
 /// ```
 /// let now = "2013-06-10T12:00:00Z".parse().unwrap();
@@ -60,26 +58,14 @@ pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
             .and_then(|span| span.before(now))
             .ok_or_else(|| invalid(format!("{text:?} is too long ago")));
     }
-    if let Ok(date) = text.parse::<NaiveDate>() {
-        return Ok(date.and_time(NaiveTime::MIN).and_utc());
-    }
-    if let Some(date) = first_day(text) {
-        return Ok(date.and_time(NaiveTime::MIN).and_utc());
-    }
-    if let Ok(instant) = text.parse::<DateTime<Utc>>() {
+    if let Some(instant) = exact(text) {
         return Ok(instant);
     }
-    for format in [
-        "%Y-%m-%dT%H:%M:%S%.f",
-        "%Y-%m-%d %H:%M:%S%.f",
-        "%Y-%m-%dT%H:%M",
-        "%Y-%m-%d %H:%M",
-    ] {
-        if let Ok(naive) = NaiveDateTime::parse_from_str(text, format) {
-            return Ok(naive.and_utc());
-        }
-    }
-    in_words(&words, now).ok_or_else(|| {
+    let in_words = match words.len() <= WORDS_BYTES_MAX {
+        true => calendar::read(&words, now),
+        false => None,
+    };
+    in_words.ok_or_else(|| {
         let near = likely(&words);
         let near = near.map_or_else(String::new, |near| format!(" (did you mean {near:?}?)"));
         invalid(format!(
@@ -94,14 +80,40 @@ fn likely(words: &str) -> Option<String> {
     for word in words.split(' ') {
         // One of few letters is like too many.
         let is_name = word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let is_known = !is_name || is_of_time(word);
+        let is_known = !is_name || WORDS.contains(&word) || calendar::is_name(word);
         likely.push(match is_known {
             true => word,
-            false => nearest(word, DAYS.into_iter().chain(calendar::names()).chain(WORDS))?,
+            false => nearest(word, calendar::names().chain(WORDS))?,
         });
     }
     let likely = likely.join(" ");
     (likely != words).then_some(likely)
+}
+
+/// An instant, a date, a month or a year in figures.
+fn exact(text: &str) -> Option<DateTime<Utc>> {
+    // 01-02-03 is no day of the first year.
+    let year = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let digits = year.bytes().take_while(u8::is_ascii_digit).count();
+    if digits < YEAR_DIGITS_MIN {
+        return None;
+    }
+    if let Some(date) = text.parse().ok().or_else(|| first_day(text)) {
+        return Some(date.and_time(NaiveTime::MIN).and_utc());
+    }
+    if let Ok(instant) = text.parse::<DateTime<Utc>>() {
+        return Some(instant);
+    }
+    let formats = [
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M",
+        "%Y-%m-%d %H:%M",
+    ];
+    let naive = formats
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    naive.map(|naive| naive.and_utc())
 }
 
 /// The first day of a month or year.
@@ -114,63 +126,6 @@ fn first_day(text: &str) -> Option<NaiveDate> {
         return None;
     }
     NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)
-}
-
-/// An instant in words of lower case. What goes back from now is counted from now, what names a day from midnight.
-fn in_words(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    if text.len() > WORDS_BYTES_MAX || !are_hours_of_twelve(text) {
-        return None;
-    }
-    if let Some(instant) = calendar::read(text, now) {
-        return instant;
-    }
-    // What has no word in it is exact, or a mistake.
-    if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
-        return None;
-    }
-    // The crate panics at capitals in some places (interim 0.2.2: "last friday 9AM"), and passes over what stands behind a date.
-    let mut words = text.split(|char: char| !char.is_ascii_alphabetic());
-    if !words.all(|word| word.is_empty() || is_of_time(word)) {
-        return None;
-    }
-    let is_named = DAYS.iter().any(|day| text.starts_with(day));
-    let base = match parse_duration(text) {
-        // Without "ago" it would be one to come.
-        Ok(_) if !is_named && !text.ends_with("ago") => return None,
-        Ok(_) if !is_named => now,
-        _ => now.date_naive().and_time(NaiveTime::MIN).and_utc(),
-    };
-    parse_date_string(text, base, Dialect::Uk).ok()
-}
-
-/// Whether each `am` and `pm` stands behind one of the twelve hours that there are of it: the crate also takes 13am.
-fn are_hours_of_twelve(text: &str) -> bool {
-    let mut hour = None;
-    let mut rest = text;
-    while let Some(first) = rest.bytes().next() {
-        let is_same = |byte: &u8| match first {
-            b'0'..=b'9' => byte.is_ascii_digit(),
-            _ => first.is_ascii_alphabetic() && byte.is_ascii_alphabetic(),
-        };
-        let len = rest.bytes().take_while(is_same).count();
-        let (token, behind) = match len {
-            0 => rest.split_at(rest.chars().next().map_or(1, char::len_utf8)),
-            len => rest.split_at(len),
-        };
-        let is_of_minutes = text[..text.len() - rest.len()].ends_with(':');
-        match token {
-            "am" | "pm" if !hour.is_some_and(|hour| (1..=12).contains(&hour)) => return false,
-            _ if first.is_ascii_digit() && !is_of_minutes => hour = token.parse::<u32>().ok(),
-            _ => {}
-        }
-        rest = behind;
-    }
-    true
-}
-
-/// Whether a word is one of those that instants are told in.
-fn is_of_time(word: &str) -> bool {
-    DAYS.contains(&word) || WORDS.contains(&word) || calendar::is_name(word)
 }
 
 #[cfg(test)]
@@ -198,6 +153,98 @@ mod tests {
             let _ = parse_instant(&text, instant::now());
             let _ = parse_instant(&words, instant::now());
             let _ = parse_span(&text);
+        }
+    }
+
+    /// Days in words, which are all past on a Monday, the tenth, and the dates that they are.
+    const DAYS: [(&str, &str); 9] = [
+        ("yesterday", "2013-06-09"),
+        ("today", "2013-06-10"),
+        ("tomorrow", "2013-06-11"),
+        ("friday", "2013-06-07"),
+        ("last mon", "2013-06-03"),
+        ("24 dec", "2012-12-24"),
+        ("june 9", "2013-06-09"),
+        ("1 april 2012", "2012-04-01"),
+        ("2013-05-31", "2013-05-31"),
+    ];
+    const TIMES: [(&str, &str); 6] = [
+        ("", "00:00:00"),
+        ("9am", "09:00:00"),
+        ("12:30 am", "00:30:00"),
+        ("6 pm", "18:00:00"),
+        ("13:00", "13:00:00"),
+        ("23:59:59", "23:59:59"),
+    ];
+    /// Words of which none can be added to a day and a time.
+    const EXTRA: [&str; 18] = [
+        "5pm",
+        "9:15",
+        "ago",
+        "now",
+        "next",
+        "last week",
+        "yesterday",
+        "tue",
+        "z",
+        "+02:00",
+        "2013-06-02",
+        "06/07/08",
+        "2h",
+        "1 day",
+        "-5",
+        "?",
+        "bananas",
+        "am",
+    ];
+
+    fn day() -> impl Strategy<Value = (&'static str, &'static str)> {
+        prop::sample::select(&DAYS[..])
+    }
+
+    fn time() -> impl Strategy<Value = (&'static str, &'static str)> {
+        prop::sample::select(&TIMES[..])
+    }
+
+    proptest! {
+        #[test]
+        fn a_day_and_a_time_are_the_same_in_either_order(day in day(), time in time()) {
+            let now = "2013-06-10T23:59:59Z".parse().unwrap();
+            let expected = format!("{}T{}Z", day.1, time.1).parse::<DateTime<Utc>>().unwrap();
+            for text in [format!("{} {}", day.0, time.0), format!("{} {}", time.0, day.0)] {
+                prop_assert_eq!(parse_instant(&text, now).unwrap(), expected, "{}", text);
+            }
+        }
+
+        #[test]
+        fn one_word_too_many_is_an_error_wherever_it_stands(
+            day in day(),
+            time in prop::sample::select(&TIMES[1..]),
+            extra in prop::sample::select(&EXTRA[..]),
+        ) {
+            let now = instant::now();
+            for order in [[day.0, time.0, extra], [extra, day.0, time.0], [time.0, extra, day.0], [day.0, extra, time.0]] {
+                let text = order.join(" ");
+                // Half a day is of the hour before it.
+                let is_of_hour = extra == "am" && (text.ends_with("00 am") || text.ends_with(":59 am"));
+                prop_assert!(is_of_hour || parse_instant(&text, now).is_err(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn words_in_another_order_are_the_same_instant_or_none(
+            (words, shuffled) in (day(), time()).prop_flat_map(|(day, time)| {
+                // An hour and its half are one word, as a number and its unit are.
+                let mut words: Vec<_> = day.0.split(' ').chain([time.0]).collect();
+                words.retain(|word| !word.is_empty());
+                (Just(words.clone()), Just(words).prop_shuffle())
+            }),
+        ) {
+            let now = "2013-06-10T12:00:00Z".parse().unwrap();
+            let expected = parse_instant(&words.join(" "), now).unwrap();
+            if let Ok(found) = parse_instant(&shuffled.join(" "), now) {
+                prop_assert_eq!(found, expected, "{:?}", shuffled);
+            }
         }
     }
 
@@ -268,6 +315,13 @@ mod tests {
             ("monday 12:01", "2013-06-03T12:01:00Z"),
             ("last monday", "2013-06-03T00:00:00Z"),
             ("9am friday", "2013-06-07T09:00:00Z"),
+            ("6pm yesterday", "2013-06-09T18:00:00Z"),
+            ("yesterday 6 pm", "2013-06-09T18:00:00Z"),
+            ("9am tomorrow", "2013-06-11T09:00:00Z"),
+            ("tomorrow", "2013-06-11T00:00:00Z"),
+            ("today 18:00", "2013-06-10T18:00:00Z"),
+            ("2013-06-01 9am", "2013-06-01T09:00:00Z"),
+            ("9:30 pm 2013-06-01", "2013-06-01T21:30:00Z"),
             ("this week", "2013-06-10T00:00:00Z"),
             ("last week", "2013-06-03T00:00:00Z"),
             ("this month", "2013-06-01T00:00:00Z"),
@@ -322,6 +376,24 @@ mod tests {
             "ago",
             "1e99 days ago",
             "0/00001S",
+            // Days, hours and words that one of two readers would pass over.
+            "friday 9am ago",
+            "yesterday 9am 5pm",
+            "yesterday today",
+            "2013-06-01 9am friday",
+            "06/07/08",
+            "06/07/08 9am",
+            "01-02-03",
+            "06-07-08 12:00",
+            "10am 01-02-2013",
+            "9am -05:00",
+            "3pm june-2013",
+            "1pm-2pm",
+            "9am-5pm mon",
+            "am 9 friday",
+            "friday 9 june am",
+            "next friday",
+            "yesterday z",
         ] {
             assert!(parse_instant(text, now).is_err(), "{text}");
         }

@@ -22,6 +22,7 @@ mod picture;
 #[cfg(unix)]
 mod piped;
 mod reading;
+mod records;
 mod rejects;
 mod repairing;
 mod tail;

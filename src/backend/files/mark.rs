@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::document::SAMPLES;
 use super::objects::{Key, Objects};
 use super::{OPEN, not_there};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +43,13 @@ pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
         }
     }
     let Some(found) = objects.get(OPEN, &key).await? else {
-        return Err(not_there(objects.shown(&key)));
+        let error = not_there(objects.shown(&key));
+        return Err(match objects.names(OPEN, SAMPLES, None).await?.is_empty() {
+            true => error,
+            false => error.with_message(
+                "the object that marks the place is gone, though samples are there; storing one makes it again",
+            ),
+        });
     };
     let mark: Mark = serde_json::from_slice(&found.bytes)
         .map_err(|cause| wrong(ErrorKind::Damaged).with_cause(cause))?;

@@ -63,16 +63,17 @@ pub(super) struct Allowed {
     pub(super) migrate: bool,
 }
 
-/// Makes or checks the schema of this name and gives its identity.
+/// Makes or checks the schema of this name on the server that is shown so, and gives its identity.
 pub(super) async fn open(
     client: &mut Object,
+    server: &str,
     name: &str,
     allowed: Allowed,
 ) -> Result<u64, Failure> {
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match open_once(client, name, allowed).await {
+        match open_once(client, server, name, allowed).await {
             Err(failure)
                 if attempts < ATTEMPTS
                     && (failure.is_made_meanwhile() || failure.is_conflict()) => {}
@@ -81,11 +82,16 @@ pub(super) async fn open(
     }
 }
 
-async fn open_once(client: &mut Object, name: &str, allowed: Allowed) -> Result<u64, Failure> {
+async fn open_once(
+    client: &mut Object,
+    server: &str,
+    name: &str,
+    allowed: Allowed,
+) -> Result<u64, Failure> {
     let schema = &quoted(name);
     let newest = STEPS.len() as i32;
     let refused = |kind, message: String| -> Result<u64, Failure> {
-        let error = Error::new(kind, OPERATION).with_subject(schema);
+        let error = Error::new(kind, OPERATION).with_subject(format!("{server}: {schema}"));
         Err(error.with_message(message).into())
     };
     match read_meta(client, schema).await? {

@@ -16,7 +16,10 @@ use chrono::{DateTime, Utc};
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    Arg, ArgAction, ColorChoice, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    value_parser,
+};
 use samplestore::{Location, parse_instant, parse_span};
 
 pub(crate) use consent::Consent;
@@ -30,6 +33,11 @@ use crate::verb::{
     backup, check, compact, completions, copy, count, dlq, explain, export, facets, get, hist,
     import, index, list, mark, prune, put, reindex, repair, rm, salvage, schema, stats, tail,
 };
+
+/// The flag that names the database.
+const DB: &str = "db";
+/// The verb that names its two storages itself.
+const WITHOUT_DB: &str = "copy";
 
 /// Samples of data and ML pipelines in one file, indexed by pipeline, status and time.
 #[derive(Debug, Parser)]
@@ -116,14 +124,38 @@ enum Verb {
 /// # Errors
 /// What the user asked to read (help, version), or what is wrong with the command line.
 pub(crate) fn parse() -> Result<Arguments, clap::Error> {
-    let matches = command().try_get_matches().map_err(with_tip)?;
-    if let Some((verb @ "copy", of_verb)) = matches.subcommand()
-        && of_verb.value_source("db") == Some(ValueSource::CommandLine)
+    let command = command().color(asked_colors(std::env::args_os()));
+    let matches = command.clone().try_get_matches().map_err(with_tip)?;
+    if let Some((verb @ WITHOUT_DB, of_verb)) = matches.subcommand()
+        && of_verb.value_source(DB) == Some(ValueSource::CommandLine)
     {
         let message = format!("{verb} names its two storages itself, and takes no --db");
-        return Err(command().error(ClapErrorKind::ArgumentConflict, message));
+        return Err(command
+            .clone()
+            .error(ClapErrorKind::ArgumentConflict, message));
     }
     Arguments::from_arg_matches(&matches)
+}
+
+/// When the parser is to use colours: what `--color` says, which is looked for before anything else is known to be right.
+fn asked_colors(words: impl Iterator<Item = OsString>) -> ColorChoice {
+    let words: Vec<_> = words.take_while(|word| word != "--").collect();
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let mut asked = ColorChoice::Auto;
+    for (place, word) in words.iter().enumerate() {
+        let given = match word.strip_prefix("--color") {
+            Some("") => words.get(place + 1).map(|next| &**next),
+            Some(value) => value.strip_prefix('='),
+            None => None,
+        };
+        asked = match given {
+            Some("always") => ColorChoice::Always,
+            Some("never") => ColorChoice::Never,
+            Some("auto") => ColorChoice::Auto,
+            _ => asked,
+        };
+    }
+    asked
 }
 
 /// Tells whoever is used to `tail -f` what that is called here, and whoever names ids as `get` takes them how other verbs do.
@@ -234,7 +266,38 @@ impl Arguments {
 
 /// The definition of the command line.
 pub(crate) fn command() -> Command {
-    Arguments::command()
+    // One that is defined here takes the place of that of all verbs. It is parsed, so that it can be said what is wrong.
+    let hidden = || {
+        Arg::new(DB)
+            .short('d')
+            .long("db")
+            .value_parser(value_parser!(OsString))
+            .hide(true)
+    };
+    // Each in its place: one that is changed by its name goes behind the others.
+    Arguments::command().mut_subcommands(|verb| match verb.get_name() == WITHOUT_DB {
+        true => verb.arg(hidden()),
+        false => verb,
+    })
+}
+
+/// The same for completions, which know nothing of what is hidden.
+pub(crate) fn completed_command() -> Command {
+    let command = Arguments::command();
+    let db = command.get_arguments().find(|flag| flag.get_id() == DB);
+    let Some(db) = db.map(|flag| flag.clone().global(false)) else {
+        return command;
+    };
+    let command = command.mut_arg(DB, |flag| flag.global(false));
+    command.mut_subcommands(|verb| with_db(verb, &db))
+}
+
+fn with_db(verb: Command, db: &Arg) -> Command {
+    let verb = match verb.get_name() == WITHOUT_DB {
+        true => verb,
+        false => verb.arg(db.clone()),
+    };
+    verb.mut_subcommands(|inner| with_db(inner, db))
 }
 
 /// Reads how long to wait: a span of time, or a whole number of seconds.

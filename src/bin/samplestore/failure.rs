@@ -3,6 +3,9 @@
 //! Every verb ends in an [`Outcome`]. The words go to stderr here and nowhere else; a reader of stdout
 //! that went away is no failure and has no words.
 
+#[cfg(test)]
+mod tests;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::io::{self, Write};
@@ -14,7 +17,8 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
-use samplestore::{Error, ErrorKind};
+use console::Style;
+use samplestore::{Error, ErrorKind, Location};
 
 use crate::output::{escape, shorten};
 
@@ -91,6 +95,8 @@ pub(crate) struct Failure {
     /// One line; none when there is nobody to tell.
     message: Option<String>,
     hint: Option<String>,
+    /// Whether the same may succeed another time.
+    is_passing: bool,
 }
 
 impl Failure {
@@ -100,6 +106,7 @@ impl Failure {
             code,
             message: Some(message.into()),
             hint: None,
+            is_passing: false,
         }
     }
 
@@ -115,6 +122,7 @@ impl Failure {
             code: Code::Interrupted,
             message: None,
             hint: None,
+            is_passing: false,
         }
     }
 
@@ -124,6 +132,24 @@ impl Failure {
             self.hint = None;
         }
         self
+    }
+
+    /// The same where it may be of this database file or of another storage.
+    pub(crate) fn of_file_or_other(mut self, file: &Location) -> Self {
+        if self.code == Code::Damaged {
+            self.hint = Some(format!(
+                "samplestore -d {file} check says whether it is that file"
+            ));
+        }
+        self
+    }
+
+    /// Says what another run does, where one may succeed and nothing else is said.
+    pub(crate) fn or_hint_to_retry(self, hint: &str) -> Self {
+        match self.is_passing && self.hint.is_none() {
+            true => self.with_hint(hint),
+            false => self,
+        }
     }
 
     /// Says what to do about it.
@@ -174,7 +200,7 @@ impl From<Error> for Failure {
             },
             // What failed and why is behind it.
             _ => match chain(&error) {
-                text if error.kind() == ErrorKind::Io => {
+                text if error.kind() == ErrorKind::Io || is_not_permitted(&error) => {
                     let kind = format!("{}: ", error.kind());
                     text.strip_prefix(&kind).unwrap_or(&text).to_owned()
                 }
@@ -185,8 +211,17 @@ impl From<Error> for Failure {
             code,
             message: Some(message),
             hint: hint.map(str::to_owned),
+            is_passing: error.is_retryable(),
         }
     }
+}
+
+/// Whether the system does not permit it: that need not be about writing.
+fn is_not_permitted(error: &Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    let mut io = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    error.kind() == ErrorKind::ReadOnly
+        && io.any(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// An I/O error that reaches `?` comes from stdout or says itself where from: every other one is wrapped where it happens.
@@ -203,6 +238,7 @@ impl From<io::Error> for Failure {
                 code: Code::Fine,
                 message: None,
                 hint: None,
+                is_passing: false,
             };
         }
         Self::new(
@@ -258,6 +294,30 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
             text.push_str(&words);
         }
         cause = error.source();
+    }
+    without_xml(text)
+}
+
+/// The same text, where a server answers with a page of XML, with the code and the message of that alone.
+fn without_xml(mut text: String) -> String {
+    const END: &str = "</Error>";
+    while let Some(end) = text.find(END) {
+        let answer = &text[..end];
+        let begin = answer.find("<?xml").or_else(|| answer.find("<Error>"));
+        let part = |name: &str| {
+            let (_, behind) = answer.split_once(&format!("<{name}>"))?;
+            let (part, _) = behind.split_once(&format!("</{name}>"))?;
+            Some(part)
+        };
+        let (Some(begin), Some(code)) = (begin, part("Code")) else {
+            break;
+        };
+        let message = part("Message").map_or_else(String::new, |text| format!(": {text}"));
+        text = format!(
+            "{}{code}{message}{}",
+            &text[..begin],
+            &text[end + END.len()..]
+        );
     }
     text
 }
@@ -391,5 +451,18 @@ pub(crate) fn detail(line: &str) {
 
 /// Tells what is wrong, in one line on stderr. When nobody can read it, nobody can be told that either.
 pub(crate) fn complaint(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escape(line));
+    let _ = writeln!(io::stderr().lock(), "{}", painted(&escape(line)));
+}
+
+/// The same line, and what it begins with in the colours that the parser of the command line has for its own.
+fn painted(line: &str) -> String {
+    for (label, style) in [
+        ("error:", Style::new().red().bold()),
+        (" hint:", Style::new().green()),
+    ] {
+        if let Some(rest) = line.strip_prefix(label) {
+            return format!("{}{rest}", style.for_stderr().apply_to(label));
+        }
+    }
+    line.to_owned()
 }

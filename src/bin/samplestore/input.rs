@@ -91,8 +91,8 @@ impl Source {
     /// What stands between the cells of a CSV of this name.
     fn delimiter(&self) -> u8 {
         match self {
-            Self::File(path) if extension(path).as_deref() == Some("tsv") => b'\t',
-            _ => b',',
+            Self::File(path) => delimiter(path),
+            Self::Stdin => b',',
         }
     }
 
@@ -165,6 +165,14 @@ impl Source {
 
     fn failed(&self, cause: io::Error) -> Failure {
         Error::io("read the input", self, cause).into()
+    }
+}
+
+/// What stands between the cells of a CSV at this path.
+pub(crate) fn delimiter(path: &Path) -> u8 {
+    match extension(path).as_deref() {
+        Some("tsv") => b'\t',
+        _ => b',',
     }
 }
 

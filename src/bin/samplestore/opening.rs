@@ -16,6 +16,10 @@ use crate::failure::{Code, Failure, words};
 use crate::interrupt;
 use crate::progress::FractionProgress;
 
+/// The part of the help texts of verbs that are about the file itself.
+pub(crate) const FILE_ALONE: &str =
+    "It is for a database file, and takes no URL of another storage.";
+
 /// A storage that may be there.
 pub(crate) struct Db {
     location: Location,
@@ -158,7 +162,7 @@ impl Db {
         match error.kind() {
             ErrorKind::Locked => Ok(options.open(path)?),
             ErrorKind::NeedsRepair => Err(Failure::from(error).with_hint(
-                "its last writer did not close it; samplestore repair finishes what it began, or says what helps",
+                "its last writer did not close it; samplestore repair finishes what it began, as does any verb that reads or writes",
             )),
             _ => Err(self.refused(error)),
         }
@@ -251,6 +255,9 @@ impl Db {
         match error.kind() {
             ErrorKind::NotFound => Failure::from(error).with_hint(match self.location.scheme() {
                 "redb" => "samplestore import creates a database",
+                "s3" | "gs" | "az" | "delta+s3" => {
+                    "samplestore import and copy create what is not there, but no bucket or container"
+                }
                 _ => "samplestore import and copy create what is not there",
             }),
             _ => error.into(),

@@ -205,7 +205,7 @@ impl Output {
             there.map_or(Ok(()), |there| file.as_file().set_permissions(there))?;
             Ok(file)
         });
-        let file = file.map_err(|cause| InFile::wrap(path, cause))?;
+        let file = file.map_err(|cause| InFile::wrap(path, without_path(cause)))?;
         let path = path.to_owned();
         let sink = Sink::File {
             file,
@@ -323,6 +323,15 @@ impl Output {
                 named.map(drop).map_err(|cause| InFile::wrap(&path, cause))
             }
         }
+    }
+}
+
+/// The same I/O error without the name of a temporary file, which `tempfile` puts behind it.
+fn without_path(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.rsplit_once(" at path \"") {
+        Some((cause, _)) => io::Error::new(error.kind(), cause),
+        None => error,
     }
 }
 

@@ -31,6 +31,29 @@ const WORDS: &[&str] = &[
     "false",
 ];
 
+/// What is said where no field begins.
+const ROOT: &str = "expected data.FIELD or measurements.FIELD";
+const ROOT_EXPECTED: &str = "data.FIELD or measurements.FIELD";
+/// Fields of a sample itself, of which conditions know nothing, and what does.
+const OTHERS: [(&str, &str); 7] = [
+    ("id", "ids are what the filter --id is for"),
+    (
+        "pipeline",
+        "pipelines are what the filter --pipeline is for",
+    ),
+    ("status", "statuses are what the filter --status is for"),
+    (
+        "created_at",
+        "it is what the filters --since, --after, --until and --before are for",
+    ),
+    (
+        "created",
+        "created_at is what the filters --since, --after, --until and --before are for",
+    ),
+    ("measured_at", "no filter is about measured_at"),
+    ("reason", "reasons are told by samplestore dlq"),
+];
+
 /// The condition that a text means.
 pub(super) fn condition(text: &str) -> Result<Node> {
     if text.len() > TEXT_BYTES_MAX {
@@ -67,13 +90,18 @@ fn read<'a, T>(
         let what = what.unwrap_or_else(|| "expected the end".to_owned());
         let word: String = behind
             .chars()
-            .take_while(|char| char.is_alphanumeric())
+            .take_while(|char| char.is_alphanumeric() || *char == '_')
             .collect();
-        let near = nearest(&word.to_lowercase(), WORDS.iter().copied());
-        let near = near.filter(|near| *near != word.to_lowercase());
-        let near = near
-            .map(|near| format!(" (did you mean {near}?)"))
-            .unwrap_or_default();
+        let word = word.to_lowercase();
+        let near = nearest(&word, WORDS.iter().copied()).filter(|near| *near != word);
+        let other = OTHERS
+            .iter()
+            .find(|(name, _)| what == ROOT && *name == word);
+        let near = match (other, near) {
+            (Some((_, filters)), _) => format!(" ({filters})"),
+            (None, Some(near)) => format!(" (did you mean {near}?)"),
+            (None, None) => String::new(),
+        };
         invalid(format!("{what} at character {at}: {before}»{behind}{near}"))
     })
 }
@@ -247,7 +275,7 @@ fn path(input: &mut &str) -> ModalResult<Field> {
         "measurements" => Some(Part::Measurements),
         _ => None,
     });
-    let part = expected(cut_err(root), "data.FIELD or measurements.FIELD").parse_next(input)?;
+    let part = expected(cut_err(root), ROOT_EXPECTED).parse_next(input)?;
     let place = delimited(
         "[",
         expected(

@@ -1,8 +1,8 @@
-//! Days, months and times that people name without all the rest: `friday`, `last month`, `december 2013`, `13:00`.
+//! Days, months and times that people name without all the rest: `yesterday 18:00`, `friday`, `last month`, `13:00`.
 //!
 //! What is named is the last one that is past or begins now: nothing is stored that is still to come, so nobody asks for it.
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 const MONTHS: [&str; 12] = [
     "january",
@@ -27,6 +27,8 @@ const WEEKDAYS: [&str; 7] = [
     "saturday",
     "sunday",
 ];
+/// Days that are called by a word of their own, and how many days from today they are.
+const DAYS: [(&str, i64); 3] = [("yesterday", -1), ("today", 0), ("tomorrow", 1)];
 /// A name may be cut to so many letters.
 const NAME_LETTERS_MIN: usize = 3;
 /// The 29th of February comes again after eight years at the latest.
@@ -40,6 +42,10 @@ enum Word {
     Week,
     Month,
     Year,
+    /// Days from today.
+    Day(i64),
+    /// With its year.
+    Date(NaiveDate),
     /// Days since Monday.
     Weekday(u32),
     /// From 1.
@@ -49,19 +55,24 @@ enum Word {
     Time(NaiveTime),
 }
 
-/// The instant that these words name, in lower case: none if a word is not known here, `Some(None)` if all are and mean nothing
-/// together.
-pub(super) fn read(text: &str, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
+/// The instant that these words name, in lower case: none unless all of them are known and mean something together.
+pub(super) fn read(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut words = Vec::new();
     let mut time = None;
-    for text in text.split_whitespace() {
-        match word(text)? {
+    let mut texts = text.split_whitespace().peekable();
+    while let Some(text) = texts.next() {
+        // The half of the day belongs to the hour before it.
+        let word = match texts.next_if(|half| matches!(*half, "am" | "pm")) {
+            Some(half) => Word::Time(time_of_day(&format!("{text}{half}"))?),
+            None => word(text)?,
+        };
+        match word {
             // One time of day, before or behind the day.
             Word::Time(given) if time.is_none() => time = Some(given),
             other => words.push(other),
         }
     }
-    Some(instant(&words, time, now))
+    instant(&words, time, now)
 }
 
 fn instant(words: &[Word], time: Option<NaiveTime>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -76,6 +87,8 @@ fn instant(words: &[Word], time: Option<NaiveTime>, now: DateTime<Utc>) -> Optio
             time?;
             Some(today).filter(is_past).or_else(|| today.pred_opt())?
         }
+        [Word::Day(days)] => today.checked_add_signed(TimeDelta::days(days))?,
+        [Word::Date(date)] => date,
         [Word::Weekday(day)] | [Word::This, Word::Weekday(day)] => {
             let date = last_weekday(day, today)?;
             let before = || date.checked_sub_days(Days::new(7));
@@ -138,14 +151,16 @@ fn last_date(
 
 /// Whether this is the name of a day or of a month, or how one begins.
 pub(super) fn is_name(text: &str) -> bool {
-    place(text, &WEEKDAYS)
-        .or_else(|| place(text, &MONTHS))
-        .is_some()
+    DAYS.iter().any(|(name, _)| *name == text)
+        || place(text, &WEEKDAYS)
+            .or_else(|| place(text, &MONTHS))
+            .is_some()
 }
 
 /// The names of days and months.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    WEEKDAYS.into_iter().chain(MONTHS)
+    let days = DAYS.into_iter().map(|(name, _)| name);
+    days.chain(WEEKDAYS).chain(MONTHS)
 }
 
 /// The place of the name that begins so, from 0.
@@ -156,6 +171,9 @@ fn place(text: &str, names: &[&str]) -> Option<u32> {
 }
 
 fn word(text: &str) -> Option<Word> {
+    if let Some((_, days)) = DAYS.iter().find(|(name, _)| *name == text) {
+        return Some(Word::Day(*days));
+    }
     let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     Some(match text {
         "this" => Word::This,
@@ -168,8 +186,16 @@ fn word(text: &str) -> Option<Word> {
         _ => place(text, &WEEKDAYS)
             .map(Word::Weekday)
             .or_else(|| place(text, &MONTHS).map(|place| Word::MonthOfYear(place + 1)))
-            .or_else(|| time_of_day(text).map(Word::Time))?,
+            .or_else(|| time_of_day(text).map(Word::Time))
+            .or_else(|| date(text).map(Word::Date))?,
     })
+}
+
+/// `2013-06-01`.
+fn date(text: &str) -> Option<NaiveDate> {
+    let is_of_date = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+    let has_shape = text.len() == "2013-06-01".len() && text.bytes().all(is_of_date);
+    has_shape.then(|| text.parse().ok()).flatten()
 }
 
 /// `13:00`, `13:00:15`, `9am`, `9:30pm`.

@@ -179,6 +179,11 @@ fn put_stores_one_sample_from_flags_or_from_a_text() {
     }
     let long = "x".repeat(256);
     assert_eq!(shell.run(["put", "--pipeline", &long]).code, 2);
+    for map in [r#"m={"a":1,"a":2}"#, r#"m=[{"b":{"a":1,"a":2}}]"#] {
+        let twice = shell.run(["put", "--pipeline", "p", "--data", map]);
+        assert_eq!(twice.code, 2, "{twice:?}");
+        assert!(twice.words.contains("\"a\" is given twice"), "{twice:?}");
+    }
     assert_eq!(shell.data(["count"]), "2\n");
 }
 

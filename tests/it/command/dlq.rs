@@ -143,3 +143,26 @@ fn a_group_is_shown_and_put_back_to_pending() {
     assert_eq!((none.code, none.data.as_str()), (0, ""));
     assert_eq!(none.words, "there are no failures\n");
 }
+
+#[test]
+fn samples_that_did_not_fail_are_left_alone() {
+    let shell = failed();
+    let before = shell.data(["facets"]);
+    for verb in [
+        &["list"][..],
+        &["group"],
+        &["show", "0"],
+        &["retry", "--all", "--yes"],
+    ] {
+        let words = [&["dlq"], verb, &["--status", "ready,labeled"]].concat();
+        let refused = shell.run(words);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(
+            refused.words.contains("in dlq and skipped, not ready"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(shell.data(["facets"]), before);
+    let skipped = shell.data(["dlq", "retry", "--all", "--status", "skipped,dlq", "-n"]);
+    assert!(skipped.contains("\"matched\":62"), "{skipped}");
+}

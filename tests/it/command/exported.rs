@@ -192,7 +192,10 @@ mod columnar {
     use std::fs::File;
     use std::sync::Arc;
 
-    use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
+    use arrow_array::{
+        Array, ArrayRef, Date32Array, Date64Array, Float64Array, RecordBatch, StringArray,
+        TimestampSecondArray,
+    };
     use arrow_cast::cast;
     use arrow_ipc::reader::FileReader;
     use arrow_ipc::writer::{FileWriter, StreamWriter};
@@ -346,6 +349,70 @@ mod columnar {
                 "{refused:?}"
             );
             assert!(!shell.path("other.db").exists());
+        }
+    }
+
+    /// The text columns hold what JSON Lines would refuse.
+    #[test]
+    fn what_json_lines_refuse_is_refused_in_columns() {
+        let shell = Shell::with_six();
+        let six = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; 6])) };
+        for (column, text, said) in [
+            (
+                "data",
+                r#"{"n":123456789012345678901234567890}"#,
+                "beyond 64 bits",
+            ),
+            (
+                "measurements",
+                r#"{"m":[18446744073709551616]}"#,
+                "beyond 64 bits",
+            ),
+            ("data", r#"{"a":1,"a":2}"#, "is given twice"),
+            ("data", "{", "must be a map"),
+        ] {
+            for name in ["a.parquet", "a.arrow"] {
+                let change = |found: &str, as_is: &ArrayRef| match found == column {
+                    true => six(text),
+                    false => Arc::clone(as_is),
+                };
+                let file = rewritten(&shell, name, change, &[]);
+                let rejects = shell.path("rejects");
+                let other = shell.path("other.db");
+                let flags = ["--rejects", rejects.to_str().unwrap(), "--overwrite"];
+                let words = ["-d", other.to_str().unwrap(), "import", &file];
+                let refused = shell.run([&words[..], &flags].concat());
+                assert_eq!(refused.code, 3, "{text} {refused:?}");
+                let kept = fs::read_to_string(&rejects).unwrap();
+                assert_eq!(kept.matches(said).count(), 6, "{kept}");
+                // To the last digit.
+                assert!(text == "{" || kept.contains(text), "{kept}");
+                fs::remove_file(other).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn an_instant_that_microseconds_do_not_reach_is_rejected_and_not_now() {
+        let shell = Shell::with_six();
+        let seconds = TimestampSecondArray::from(vec![Some(1 << 60); 6]);
+        let days = Date32Array::from(vec![i32::MAX; 6]);
+        let millis = Date64Array::from(vec![i64::MIN; 6]);
+        let columns: [ArrayRef; 3] = [Arc::new(seconds), Arc::new(days), Arc::new(millis)];
+        for column in columns {
+            for name in ["created_at", "measured_at"] {
+                let change = |found: &str, as_is: &ArrayRef| match found == name {
+                    true => Arc::clone(&column),
+                    false => Arc::clone(as_is),
+                };
+                let file = rewritten(&shell, "a.parquet", change, &[]);
+                let other = shell.path("other.db");
+                let refused = shell.run(["-d", other.to_str().unwrap(), "import", &file]);
+                assert_eq!(refused.code, 3, "{} {refused:?}", column.data_type());
+                assert!(refused.words.contains("rejected 6 "), "{refused:?}");
+                assert!(refused.words.contains(name), "{refused:?}");
+                fs::remove_file(other).unwrap();
+            }
         }
     }
 }

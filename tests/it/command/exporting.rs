@@ -305,3 +305,17 @@ fn an_exported_file_may_be_read_as_any_other() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn tabs_stand_between_the_cells_of_a_tsv() {
+    let shell = Shell::with_six();
+    let file = shell.path("all.TSV");
+    let file = file.to_str().unwrap();
+    shell.data(["export", file]);
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.starts_with("id\tpipeline\tstatus\t"), "{text}");
+    let other = shell.path("other.db");
+    let other = other.to_str().unwrap();
+    shell.data(["-d", other, "import", file, "-f", "csv"]);
+    assert_eq!(shell.data(["-d", other, "export"]), shell.data(["export"]));
+}

@@ -9,7 +9,7 @@ fn get(shell: &Shell, id: &str) -> Json {
 }
 
 /// The figures of the last line on stderr: inserted, replaced, skipped, rejected.
-fn figures(words: &str) -> [u64; 4] {
+pub(super) fn figures(words: &str) -> [u64; 4] {
     let line = words
         .lines()
         .find(|line| line.starts_with("inserted"))

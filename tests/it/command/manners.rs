@@ -186,3 +186,44 @@ fn help_tells_how_conditions_are_written_and_which_statuses_there_are() {
         assert!(words.join(" ").contains(statuses), "{verb}");
     }
 }
+
+#[test]
+fn a_misspelt_pipeline_is_told_by_every_verb_that_looks_for_it() {
+    let shell = Shell::with_six();
+    let db = shell.db();
+    for verb in [
+        &["list"][..],
+        &["count"],
+        &["tail"],
+        &["dlq", "list"],
+        &["dlq", "group"],
+        &["dlq", "retry", "--all", "--yes"],
+        &["copy", db.to_str().unwrap(), "memory:"],
+    ] {
+        let answer = shell.run([verb, &["--pipeline", "evne"]].concat());
+        assert_eq!(answer.code, 0, "{answer:?}");
+        let said = "no sample is of the pipeline \"evne\" (did you mean \"even\"?)\n";
+        assert!(answer.words.contains(said), "{verb:?} {answer:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_coloured_as_the_parser_does_and_only_when_asked() {
+    let shell = Shell::with_six();
+    for words in [&["count", "--statu"][..], &["count", "--cursor", "x"]] {
+        for flag in [&["--color=always"][..], &["--color", "always"]] {
+            let asked = shell.run([words, flag].concat());
+            assert!(asked.words.contains("\u{1b}["), "{asked:?}");
+        }
+        for flag in [&[][..], &["--color", "never"]] {
+            let answer = shell.run([words, flag].concat());
+            assert_eq!(answer.code, 2, "{answer:?}");
+            assert!(answer.words.starts_with("error:"), "{answer:?}");
+            assert!(!answer.words.contains('\u{1b}'), "{answer:?}");
+        }
+    }
+    let own = shell.run(["count", "--cursor", "x", "--color", "always"]);
+    let begin = "\u{1b}[31m\u{1b}[1merror:\u{1b}[0m --cursor: ";
+    assert!(own.words.starts_with(begin), "{own:?}");
+    assert!(own.words.contains("\u{1b}[32m hint:\u{1b}[0m "), "{own:?}");
+}

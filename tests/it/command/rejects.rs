@@ -155,3 +155,26 @@ fn records_that_are_no_samples_say_which_flags_take_them() {
         assert!(!answer.words.contains("hint: "), "{answer:?}");
     }
 }
+
+#[test]
+fn corrected_rejects_of_an_export_are_the_samples_that_they_were() {
+    let shell = Shell::with_six();
+    let file = shell.path("all.csv");
+    let file = file.to_str().unwrap();
+    shell.data(["export", file]);
+    let text = fs::read_to_string(file).unwrap();
+    fs::write(file, text.replace(",dlq,", ",dql,")).unwrap();
+    let rejects = shell.path("rejects");
+    let other = shell.path("other.db");
+    let other = ["-d", other.to_str().unwrap()];
+    let words = ["import", file, "--rejects", rejects.to_str().unwrap()];
+    assert_eq!(shell.run([&other[..], &words].concat()).code, 3);
+    let found = fields(&fs::read_to_string(&rejects).unwrap());
+    assert_eq!(found[0]["data"], json!({"n": 5, "word": "w5"}));
+    assert_eq!(found[0]["reason"]["attempts"], 3);
+    let corrected = found[0].to_string().replace("dql", "dlq");
+    let done = shell.run_with([&other[..], &["import", "-"]].concat(), &corrected);
+    assert_eq!(done.code, 0, "{done:?}");
+    let all = shell.data([&other[..], &["export"]].concat());
+    assert_eq!(all, shell.data(["export"]));
+}

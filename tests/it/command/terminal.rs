@@ -411,6 +411,6 @@ fn what_is_no_text_is_not_written_to_a_terminal() {
     for format in ["parquet", "arrow"] {
         let (text, code) = seen(&shell, &["export", "-f", format]);
         assert_eq!(code, 2, "{text}");
-        assert!(text.contains("hint: name a file"), "{text}");
+        assert!(text.contains("name a file"), "{text}");
     }
 }

@@ -108,6 +108,129 @@ fn passwords_are_not_told() {
     }
 }
 
+#[test]
+fn a_connection_string_is_no_file() {
+    let shell = Shell::new();
+    let folder = shell.path("empty");
+    std::fs::create_dir(&folder).unwrap();
+    for text in [
+        "host=127.0.0.1 password=hush",
+        "host=127.0.0.1 PassWd=hush",
+        "Pwd=hush",
+    ] {
+        for words in [
+            &["-d", text, "count"][..],
+            &["-d", text, "put", "--pipeline", "p"],
+            &["copy", "memory:", text],
+        ] {
+            let mut command = shell.command();
+            command.current_dir(&folder).args(words);
+            let answer = super::answer(&mut command);
+            assert_eq!(answer.code, 2, "{answer:?}");
+            assert!(answer.words.contains("postgres://"), "{answer:?}");
+            assert!(!answer.words.contains("hush"), "{answer:?}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[cfg(feature = "files")]
+#[test]
+fn a_copy_of_what_is_damaged_hints_at_nothing_that_refuses() {
+    let shell = Shell::with_six();
+    let (folder, db) = (shell.path("f"), shell.db());
+    let (url, db) = (format!("file:{}", folder.display()), db.to_str().unwrap());
+    shell.data(["copy", db, &url]);
+    std::fs::write(folder.join("samples/a.json"), "{").unwrap();
+    let answer = shell.run(["copy", &url, "memory:"]);
+    assert_eq!(answer.code, 5, "{answer:?}");
+    assert!(!answer.words.contains("hint"), "{answer:?}");
+    let answer = shell.run(["copy", &url, db]);
+    assert_eq!(answer.code, 5, "{answer:?}");
+    let hint = format!("hint: samplestore -d {db} check says whether it is that file\n");
+    assert!(answer.words.ends_with(&hint), "{answer:?}");
+    std::fs::write(folder.join("samplestore.json"), "{").unwrap();
+    let answer = shell.run(["copy", &url, db]);
+    assert_eq!(answer.code, 5, "{answer:?}");
+    assert!(!answer.words.contains("hint"), "{answer:?}");
+}
+
+#[cfg(feature = "files")]
+#[test]
+fn a_folder_that_lost_its_mark_is_not_called_empty() {
+    let shell = Shell::new();
+    let folder = shell.path("f");
+    let url = format!("file:{}", folder.display());
+    assert_eq!(shell.run_with(["-d", &url, "import"], &six()).code, 0);
+    std::fs::remove_file(folder.join("samplestore.json")).unwrap();
+    let answer = shell.run(["-d", &url, "count"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(
+        answer.words.contains("though samples are there"),
+        "{answer:?}"
+    );
+    assert_eq!(shell.run_with(["-d", &url, "import"], &six()).code, 0);
+    assert_eq!(shell.data(["-d", &url, "count"]), "6\n");
+}
+
+/// Verbs that take a database file alone say so, and what else there is.
+#[test]
+fn verbs_that_need_a_file_say_so() {
+    let shell = Shell::new();
+    let chapter = include_str!("../../../src/docs/backends.md");
+    let row = chapter
+        .lines()
+        .find(|line| line.ends_with("| a database file alone |"));
+    let row = row.unwrap().replace("tail --follow", "tail");
+    let verbs: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+    assert_eq!(verbs.len(), 10, "{verbs:?}");
+    let target = shell.path("target");
+    for verb in verbs {
+        let words = match verb {
+            "tail" => vec!["tail", "--follow"],
+            "prune" => vec!["prune", "--older-than", "30d", "--yes"],
+            "index" => vec!["index", "list"],
+            "backup" | "salvage" => vec![verb, target.to_str().unwrap()],
+            verb => vec![verb],
+        };
+        let answer = shell.run([&["-d", "memory:"][..], &words].concat());
+        assert_eq!(answer.code, 2, "{answer:?}");
+        let said = "this needs a database file, and memory: is none";
+        assert!(answer.words.contains(said), "{answer:?}");
+        assert_eq!(
+            answer.words.contains("rm --before"),
+            verb == "prune",
+            "{answer:?}"
+        );
+        let help = shell.data([verb, "--help"]).replace('\n', " ");
+        assert!(help.contains("for a database file"), "{help}");
+    }
+}
+
+#[test]
+fn copy_tells_of_no_flag_that_it_refuses() {
+    let shell = Shell::new();
+    let help = shell.data(["copy", "--help"]);
+    assert!(!help.contains("--db") && help.contains("--wait"), "{help}");
+    let page = shell.data(["man", "copy"]);
+    assert!(!page.contains("\\-\\-db"), "{page}");
+    let completions = shell.data(["completions", "bash"]);
+    let flags = |verb: &str| {
+        let part = completions
+            .split(&format!("samplestore__subcmd__{verb})"))
+            .nth(1);
+        let part = part.unwrap_or_else(|| panic!("{completions}"));
+        part.lines()
+            .find(|line| line.contains("opts="))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(!flags("copy").contains("--db"), "{}", flags("copy"));
+    for verb in ["list", "dlq__subcmd__retry"] {
+        assert!(flags(verb).contains("--db"), "{}", flags(verb));
+    }
+}
+
 #[cfg(not(feature = "s3"))]
 #[test]
 fn a_scheme_that_is_off_names_its_feature() {

@@ -282,3 +282,91 @@ fn a_device_or_a_pipe_is_no_database_and_is_named() {
         }
     }
 }
+
+/// What the filters are for is no field of a condition.
+#[test]
+fn a_condition_on_a_sample_itself_names_the_filter() {
+    let shell = Shell::with_six();
+    for (condition, said) in [
+        ("id = 'a'", "--id"),
+        ("status = 'ready'", "--status"),
+        ("data.n = 1 and pipeline = 'even'", "--pipeline"),
+        ("created_at > '2013'", "--since"),
+        ("reason.stage = 'parse'", "samplestore dlq"),
+    ] {
+        let answer = shell.run(["count", "--where", condition]);
+        assert_eq!(answer.code, 2, "{answer:?}");
+        assert!(answer.words.contains(said), "{answer:?}");
+        assert!(!answer.words.contains("did you mean"), "{answer:?}");
+    }
+    let names = shell.data(["schema", "-f", "csv"]);
+    for name in names
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().unwrap())
+    {
+        let condition = format!("{name} is not missing");
+        assert_eq!(
+            shell.data(["count", "--where", &condition]),
+            "6\n",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_there_is_named_with_the_flag_that_replaces_it() {
+    let shell = Shell::with_six();
+    let there = shell.file("there.db", "x");
+    let refused = shell.run(["backup", &there]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let said =
+        format!("error: {there} is there already\n hint: --overwrite puts the copy in its place\n");
+    assert_eq!(refused.words, said);
+    assert_eq!(shell.run(["backup", &there, "--overwrite"]).code, 0);
+}
+
+#[test]
+fn what_prune_does_not_take_is_told_before_it_asks() {
+    let shell = Shell::with_six();
+    for flags in [&["--limit", "3"][..], &["--newest"], &["--id", "a"]] {
+        let refused = shell.run([&["prune", "--older-than", "30d"], flags].concat());
+        assert_eq!(refused.code, 2, "{refused:?}");
+        let hint = format!("samplestore rm takes {}", flags[0]);
+        assert!(refused.words.contains(&hint), "{refused:?}");
+    }
+    assert_eq!(shell.data(["count"]), "6\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_locked_file_is_named_as_it_was_given() {
+    let shell = Shell::with_six();
+    let _holder = samplestore::Database::open(shell.db()).unwrap();
+    for words in [
+        &["reindex"][..],
+        &["repair"],
+        &["count"],
+        &["salvage", "new.db"],
+    ] {
+        let mut command = shell.command();
+        command
+            .current_dir(shell.path("."))
+            .args(["-d", "samples.db"]);
+        let locked = super::answer(command.args(words));
+        assert_eq!(locked.code, 4, "{locked:?}");
+        let said = "error: samples.db is locked by another process\n";
+        assert!(locked.words.starts_with(said), "{words:?} {locked:?}");
+    }
+}
+
+/// No file can be made there, whoever asks.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_export_that_cannot_be_made_is_told_by_its_own_name() {
+    let shell = Shell::with_six();
+    let refused = shell.run(["export", "/proc/ready.csv"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.words.contains("/proc/ready.csv: "), "{refused:?}");
+    assert!(!refused.words.contains(".part"), "{refused:?}");
+}

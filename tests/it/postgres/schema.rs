@@ -13,6 +13,10 @@ fn nothing_is_made_when_it_is_not_to_be() {
     let unmade = format!("{}&create=false", server.url(&schema));
     let error = connect(&unmade).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    // Which server and database it is not in, and its own name.
+    let subject = error.subject().unwrap();
+    assert!(subject.contains("/postgres: "), "{subject}");
+    assert!(subject.contains(&schema.replace('"', "\"\"")), "{subject}");
     let made = server.sql(&format!(
         "SELECT count(*) FROM information_schema.schemata WHERE schema_name = '{schema}'"
     ));

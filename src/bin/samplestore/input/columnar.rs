@@ -4,9 +4,13 @@
 //! Texts and instants may have any of the types that stand for them. A column `data.label` or `measurements.temp` is a field
 //! of that map, as in a CSV: what it says counts, unless it is the same number as in the JSON text of the map, which has
 //! more digits. A null in it says nothing.
+//!
+//! A JSON text that would not come back as it is, such as one with a whole number beyond 64 bits, is passed on as it is, and
+//! so is an instant that microseconds do not reach: whoever takes the row refuses it, as it does in every other format.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
@@ -20,6 +24,7 @@ use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::{InputFormat, Place, Record, malformed};
 use crate::output::{field_of, instant, number};
+use crate::verb::import::{check_whole_numbers, parse_once};
 
 /// How many rows are decoded at once.
 const ROWS_MAX: usize = 1_024;
@@ -29,6 +34,8 @@ const TEXTS: [&str; 3] = ["data", "measurements", "reason"];
 /// What an Arrow file begins with, and what each message of an Arrow stream does.
 const FILE_BEGIN: &[u8] = b"ARROW1";
 const MESSAGE_BEGIN: &[u8] = &[0xff; 4];
+/// What instants are read as.
+const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
 type Batches = Box<dyn Iterator<Item = io::Result<RecordBatch>>>;
 
@@ -47,9 +54,15 @@ pub(super) struct BatchReader {
 struct Columns {
     rows: usize,
     words: Vec<(&'static str, ArrayRef)>,
-    instants: Vec<(&'static str, ArrayRef)>,
+    instants: Vec<(&'static str, Instants)>,
     texts: Vec<(&'static str, ArrayRef)>,
     fields: Vec<(&'static str, String, ArrayRef)>,
+}
+
+/// Instants as they are read, and as they are in the file.
+struct Instants {
+    micros: ArrayRef,
+    given: ArrayRef,
 }
 
 impl BatchReader {
@@ -90,8 +103,7 @@ impl BatchReader {
         if !self.turn()? {
             return Ok(None);
         }
-        let sample = self.columns.sample(self.row);
-        self.text = serde_json::to_vec(&sample)?;
+        self.text = self.columns.text(self.row)?;
         self.row += 1;
         self.number += 1;
         Ok(Some((Place::Record(self.number), Record::Json(&self.text))))
@@ -133,21 +145,24 @@ impl Columns {
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             let name = field.name().as_str();
             let known = |names: &[&'static str]| names.iter().copied().find(|known| *known == name);
+            let no_such = |column: &ArrayRef| {
+                let found = column.data_type();
+                malformed(format!("column {name:?} is of type {found}"))
+            };
             let read_as = |read_as: Option<DataType>| match read_as {
                 Some(read_as) => cast(column, &read_as).map_err(unreadable),
-                None => {
-                    let found = column.data_type();
-                    Err(malformed(format!("column {name:?} is of type {found}")))
-                }
+                None => Err(no_such(column)),
             };
             if let Some(known) = known(&WORDS) {
                 columns.words.push((known, read_as(text_type(column))?));
             } else if let Some(known) = known(&TEXTS) {
                 columns.texts.push((known, read_as(text_type(column))?));
             } else if let Some(known) = known(&INSTANTS) {
-                columns
-                    .instants
-                    .push((known, read_as(instant_type(column))?));
+                let Some(given) = instants(column).transpose().map_err(unreadable)? else {
+                    return Err(no_such(column));
+                };
+                let micros = cast(&given, &MICROS).map_err(unreadable)?;
+                columns.instants.push((known, Instants { micros, given }));
             } else if let Some((group, field)) = field_of(name) {
                 let column = read_as(value_type(column.data_type()))?;
                 columns.fields.push((group, field.to_owned(), column));
@@ -168,25 +183,34 @@ impl Columns {
     }
 
     /// The text form of a row's sample.
-    fn sample(&self, row: usize) -> JsonMap<String, Json> {
+    fn text(&self, row: usize) -> io::Result<Vec<u8>> {
         let mut sample = JsonMap::new();
         for (name, column) in valid(&self.words, row) {
             sample.insert(name.to_owned(), column.as_string::<i32>().value(row).into());
         }
-        for (name, column) in valid(&self.instants, row) {
-            let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-            // What is no instant of the calendar is told of as what it is.
-            let at = DateTime::from_timestamp_micros(micros);
-            let at = at.map_or_else(|| micros.into(), |at| instant(at).into());
-            sample.insert(name.to_owned(), at);
+        for (name, column) in &self.instants {
+            if let Some(at) = column.at(row)? {
+                sample.insert((*name).to_owned(), at);
+            }
         }
+        let mut inexact = Vec::new();
         for (name, column) in valid(&self.texts, row) {
             let text = column.as_string::<i32>().value(row);
-            // A text that is no JSON stays one, which is no map: this record is rejected.
-            let value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+            let value = match parse_once(text) {
+                Ok(value) if check_whole_numbers(text).is_ok() => value,
+                // A text that is no JSON stays one, which is no map: this record is rejected.
+                Err(cause) if !cause.is_data() => text.into(),
+                _ => {
+                    inexact.push((name, text));
+                    continue;
+                }
+            };
             sample.insert(name.to_owned(), value);
         }
         for (group, name, column) in &self.fields {
+            if inexact.iter().any(|(known, _)| known == group) {
+                continue;
+            }
             let Some(value) = value(column, row) else {
                 continue;
             };
@@ -199,7 +223,33 @@ impl Columns {
                 }
             }
         }
-        sample
+        let is_empty = sample.is_empty();
+        let mut text = serde_json::to_vec(&sample)?;
+        for (place, (name, inexact)) in inexact.into_iter().enumerate() {
+            text.pop(); // what ends the sample
+            let comma = if is_empty && place == 0 { "" } else { "," };
+            write!(text, "{comma}\"{name}\":{inexact}}}")?;
+        }
+        Ok(text)
+    }
+}
+
+impl Instants {
+    /// The instant of a row, if it has one; what is none of the calendar as the number that it is.
+    fn at(&self, row: usize) -> io::Result<Option<Json>> {
+        if self.given.is_null(row) {
+            return Ok(None);
+        }
+        if self.micros.is_valid(row) {
+            let micros = self.micros.as_primitive::<TimestampMicrosecondType>();
+            let micros = micros.value(row);
+            let at = DateTime::from_timestamp_micros(micros);
+            return Ok(Some(
+                at.map_or_else(|| micros.into(), |at| instant(at).into()),
+            ));
+        }
+        let given = cast(&self.given.slice(row, 1), &DataType::Int64).map_err(unreadable)?;
+        Ok(Some(given.as_primitive::<Int64Type>().value(0).into()))
     }
 }
 
@@ -222,12 +272,18 @@ fn text_type(column: &ArrayRef) -> Option<DataType> {
     }
 }
 
-/// What a column of instants is read as, if it is one. Without a time zone they are of UTC.
-fn instant_type(column: &ArrayRef) -> Option<DataType> {
+/// A column of instants, if it is one, as what can be cast to microseconds: what these do not reach becomes null.
+/// Without a time zone they are of UTC.
+fn instants(column: &ArrayRef) -> Option<Result<ArrayRef, ArrowError>> {
     match column.data_type() {
-        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Null => {
-            Some(DataType::Timestamp(TimeUnit::Microsecond, None))
-        }
+        DataType::Timestamp(..) | DataType::Date32 => Some(Ok(Arc::clone(column))),
+        // By itself it would overflow.
+        DataType::Date64 => Some(cast(
+            column,
+            &DataType::Timestamp(TimeUnit::Millisecond, None),
+        )),
+        // One that is empty throughout.
+        DataType::Null => Some(cast(column, &MICROS)),
         _ => None,
     }
 }

@@ -41,8 +41,12 @@ pub(crate) enum SampleWriter {
     Csv(Columns),
 }
 
-/// The columns of a CSV behind the fixed ones: a group and a field each.
-pub(crate) struct Columns(Vec<(&'static str, String)>);
+/// The columns of a CSV.
+pub(crate) struct Columns {
+    /// Those behind the fixed ones: a group and a field each.
+    fields: Vec<(&'static str, String)>,
+    delimiter: u8,
+}
 
 impl SampleWriter {
     /// Begins. Only a CSV needs its columns, and asks for them.
@@ -140,29 +144,38 @@ impl Columns {
             .map(|field| ("reason", (*field).to_owned()))
             .chain(measurements.into_iter().map(|name| ("measurements", name)))
             .chain(data.into_iter().map(|name| ("data", name)));
-        Ok(Self(columns.collect()))
+        Ok(Self {
+            fields: columns.collect(),
+            delimiter: b',',
+        })
+    }
+
+    /// The same with this between the cells, instead of a comma.
+    pub(crate) fn delimited(self, delimiter: u8) -> Self {
+        Self { delimiter, ..self }
     }
 
     /// The fields of one of the groups.
     #[cfg(feature = "arrow")]
     pub(crate) fn of_group(self, group: &str) -> impl Iterator<Item = String> {
-        let fields = self.0.into_iter();
+        let fields = self.fields.into_iter();
         fields.filter_map(move |(of, name)| (of == group).then_some(name))
     }
 
     fn write_header(&self, output: &mut Output) -> io::Result<()> {
         let fixed = CSV_FIXED.iter().map(|name| (*name).to_owned());
-        let others = self.0.iter().map(|(group, name)| format!("{group}.{name}"));
-        csv_record(output, fixed.chain(others))
+        let others = self.fields.iter();
+        let others = others.map(|(group, name)| format!("{group}.{name}"));
+        record(output, self.delimiter, fixed.chain(others))
     }
 
     fn write_row(&self, output: &mut Output, json: &Json) -> io::Result<()> {
         let fixed = CSV_FIXED.iter().map(|name| json.get(name));
         let others = self
-            .0
+            .fields
             .iter()
             .map(|(group, name)| json.get(group).and_then(|fields| fields.get(name)));
-        csv_record(output, fixed.chain(others).map(plain))
+        record(output, self.delimiter, fixed.chain(others).map(plain))
     }
 }
 
@@ -180,7 +193,17 @@ pub(crate) fn csv_record(
     output: &mut Output,
     fields: impl Iterator<Item = String>,
 ) -> io::Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    record(output, b',', fields)
+}
+
+fn record(
+    output: &mut Output,
+    delimiter: u8,
+    fields: impl Iterator<Item = String>,
+) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new()
+        .delimiter(delimiter)
+        .from_writer(Vec::new());
     for field in fields {
         let field = match output.is_terminal() {
             true => escape(&field),

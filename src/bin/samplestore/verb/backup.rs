@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::arguments::refuse_dash;
 use crate::failure::{Code, Failure, Outcome};
 use crate::interrupt;
-use crate::opening::Db;
+use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
 
@@ -23,7 +23,7 @@ The copy is a database like any other: to restore it, put it in the place of the
 
 /// Copy the database, compact and checked, while others read and write it
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}"))]
 pub(crate) struct Backup {
     /// The file to make
     #[arg(value_name = "FILE")]
@@ -39,6 +39,11 @@ pub(crate) struct Backup {
 impl Backup {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         refuse_dash(&self.to, "a database")?;
+        // Before it is copied for nothing; the library looks again.
+        if !self.overwrite && self.to.exists() {
+            let message = format!("{} is there already", self.to.display());
+            return Err(Failure::usage(message).with_hint("--overwrite puts the copy in its place"));
+        }
         let progress = FractionProgress::new("copying");
         let copying = Copying::new()
             .overwrite(self.overwrite)

@@ -7,7 +7,7 @@ use samplestore::{CheckReport, Database};
 use serde_json::json;
 
 use crate::failure::{Code, Failure, Outcome, complaint, words};
-use crate::opening::Db;
+use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
 
@@ -18,7 +18,7 @@ Examples:
 
 /// Check every page, record, index and counter; change nothing
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}"))]
 pub(crate) struct Check {
     /// How to write the report [default: table on a terminal, else jsonl]
     #[arg(short, long, value_enum)]

@@ -15,7 +15,9 @@ const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db compact
   samplestore -d delta+file:weather compact
-  samplestore -d weather.db stats | jq .reclaimable_bytes";
+  samplestore -d weather.db stats | jq .reclaimable_bytes
+
+It is for a database file or a Delta Lake table, and takes no other URL.";
 
 /// How long files of a table stay that its newest state has not.
 #[cfg(feature = "delta")]
@@ -35,7 +37,9 @@ pub(crate) struct Compact {
 
 impl Compact {
     pub(crate) fn run(self, db: &Db) -> Outcome {
-        interrupt::end_with("nothing is lost, and the file is as large as it was or smaller")?;
+        interrupt::end_with(
+            "nothing is lost, and the next verb that opens it finishes what was begun",
+        )?;
         #[cfg(feature = "delta")]
         if let Some(table) = db.write_existing_table()? {
             return self.compact_table(&table);

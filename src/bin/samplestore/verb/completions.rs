@@ -7,7 +7,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 
-use crate::arguments::command;
+use crate::arguments::{command, completed_command};
 use crate::failure::{Code, Failure, InFile, Outcome};
 use crate::fields::nearest;
 use crate::output::Output;
@@ -30,7 +30,8 @@ impl Completions {
     pub(crate) fn run(self) -> Outcome {
         // It writes in one go and panics where it cannot, so not straight to a pipe.
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut command(), "samplestore", &mut text);
+        let mut command = completed_command();
+        clap_complete::generate(self.shell, &mut command, "samplestore", &mut text);
         let mut output = Output::new();
         output.write_all(&text)?;
         output.finish()?;

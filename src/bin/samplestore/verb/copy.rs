@@ -13,6 +13,7 @@ use samplestore::{CopyOptions, CopyReport, ErrorKind, Query, Storage, copy};
 use super::export::by_extension;
 use crate::arguments::{Filters, INSTANTS, location};
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::{Db, Source};
 use crate::output::counted;
@@ -57,8 +58,8 @@ impl Copy {
         if from.location().is_same_place(to.location()) {
             return Err(Failure::usage("SRC and DST are the same"));
         }
-        let source = from.source()?;
-        let target = to.write()?;
+        let source = from.source().map_err(|failure| of(&from, failure))?;
+        let target = to.write().map_err(|failure| of(&to, failure))?;
         let progress = SampleProgress::new(total(&source, &query)?);
         let shown = progress.clone();
         let most = Arc::new(AtomicU64::new(0));
@@ -83,12 +84,25 @@ impl Copy {
             if error.kind() != ErrorKind::Interrupted {
                 words(&format!("copied before that: {count}"));
             }
-            interrupt::ended(
+            let failure = interrupt::ended(
                 error,
                 &format!("what is copied stays, {count}; run it again for the rest"),
-            )
+            );
+            let failure =
+                failure.or_hint_to_retry("what is copied stays; run it again for the rest");
+            // Which of the two is damaged is not known any more.
+            match (is_file(&from), is_file(&to)) {
+                (true, true) => failure,
+                (false, false) => failure.of_no_file(),
+                (true, false) => failure.of_file_or_other(from.location()),
+                (false, true) => failure.of_file_or_other(to.location()),
+            }
         })?;
         closed?;
+        if report.copied == 0 {
+            drop(source);
+            tell_unknown(&from.read()?, &query)?;
+        }
         let pace = pace(report.copied, started.elapsed());
         words(&format!("{} {pace}", in_words(&report)));
         for id in report.verified.iter().flat_map(|found| &found.ids) {
@@ -98,6 +112,19 @@ impl Copy {
             true => Code::Fine,
             false => Code::Partly,
         })
+    }
+}
+
+/// Whether it is a database file.
+fn is_file(db: &Db) -> bool {
+    db.location().scheme() == "redb"
+}
+
+/// A failure of one of the two.
+fn of(db: &Db, failure: Failure) -> Failure {
+    match is_file(db) {
+        true => failure,
+        false => failure.of_no_file(),
     }
 }
 

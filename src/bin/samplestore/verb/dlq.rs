@@ -30,8 +30,10 @@ Examples:
   samplestore -d weather.db dlq retry --all --pipeline JFK --yes
 
 A group is failures of one stage whose messages differ only in numbers, ids and quoted texts. Without --status all of these \
-are about samples in dlq; --status skipped is about those left out on purpose.";
+are about samples in dlq; --status skipped is about those left out on purpose. Other statuses are of samples that did not fail.";
 
+/// What samples are in that did not become what they should.
+const FAILED: [Status; 2] = [Status::Dlq, Status::Skipped];
 /// How long the names of groups are; one may be cut where no other one begins so.
 const NAME_LENGTH: usize = 8;
 /// So much room what messages have in common has in a table while there are other columns to leave out.
@@ -131,17 +133,27 @@ impl Dlq {
     }
 }
 
-/// What the filters leave of samples that failed, unless they name other statuses.
-fn failed(filters: &Filters) -> samplestore::Result<Query> {
-    match filters.statuses()?.is_empty() {
-        true => filters.query_in(&[Status::Dlq]),
-        false => filters.query(),
+/// What the filters leave of samples that failed, or of those that were skipped where they name these.
+fn failed(filters: &Filters) -> Result<Query, Failure> {
+    let statuses = filters.statuses()?;
+    let mut others = statuses.iter().filter(|status| !FAILED.contains(status));
+    if let Some(other) = others.next() {
+        let message = format!("dlq is about samples in dlq and skipped, not {other}");
+        return Err(Failure::usage(message).with_hint(format!(
+            "samplestore list --status {other} shows those, and mark moves them"
+        )));
     }
+    Ok(match statuses.is_empty() {
+        true => filters.query_in(&[Status::Dlq])?,
+        false => filters.query()?,
+    })
 }
 
 fn list(db: &Db, query: &Query, format: Option<Format>) -> Outcome {
     let reader = db.read()?;
-    write(|| reader.iterate(query), format)?;
+    if write(|| reader.iterate(query), format)? == 0 {
+        tell_unknown(&reader, query)?;
+    }
     Ok(Code::Fine)
 }
 
@@ -292,7 +304,7 @@ impl Show {
 }
 
 /// What the filters leave of samples that failed, and how many of them are meant: a limit is one of samples of the groups.
-fn of_groups(filters: &Filters) -> samplestore::Result<(Query, u64)> {
+fn of_groups(filters: &Filters) -> Result<(Query, u64), Failure> {
     let query = failed(filters)?;
     let limit = query.limit_max().unwrap_or(u64::MAX);
     Ok((query.limit(u64::MAX), limit))
@@ -364,9 +376,16 @@ impl Retry {
     fn matched(&self, db: &Db, query: &Query) -> Result<(BTreeSet<String>, u64), Failure> {
         let reader = db.read()?;
         if self.all {
-            return Ok((BTreeSet::new(), reader.count(query)?));
+            let matched = reader.count(query)?;
+            if matched == 0 {
+                tell_unknown(&reader, query)?;
+            }
+            return Ok((BTreeSet::new(), matched));
         }
         let groups = count(&reader, query)?.into_groups();
+        if groups.is_empty() {
+            tell_unknown(&reader, query)?;
+        }
         let mut wanted = BTreeSet::new();
         let mut matched = 0;
         for name in &self.groups {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome};
-use crate::opening::Db;
+use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
 
 const EXAMPLES: &str = "\
@@ -16,7 +16,7 @@ Examples:
 
 /// Carry out a query and show its plan: which indexes it uses and what it reads
 #[derive(Debug, Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}\n\n{INSTANTS}"))]
 pub(crate) struct Explain {
     #[command(flatten)]
     filters: Filters,

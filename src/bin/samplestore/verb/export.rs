@@ -13,6 +13,7 @@ use crate::arguments::{Filters, INSTANTS};
 use crate::failure::no_arrow;
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
+use crate::input::delimiter;
 use crate::interrupt;
 use crate::opening::{Db, Reader};
 #[cfg(feature = "arrow")]
@@ -29,7 +30,7 @@ Examples:
   samplestore -d weather.db export -f csv --pipeline JFK | gzip > jfk.csv.gz
 
 JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a \
-column for each field; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field \
+column for each field, and tabs between them where the file ends in .tsv; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field \
 that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and measurements that \
 are numbers in columns of their own, too; they need a build with the feature arrow.";
 
@@ -162,7 +163,11 @@ impl Export {
             false => SampleProgress::new(total),
         };
         let started = Instant::now();
-        let columns = || Columns::of(reader.iterate(&query)?);
+        let delimiter = match is_stdout {
+            true => b',',
+            false => delimiter(&self.to),
+        };
+        let columns = || Ok(Columns::of(reader.iterate(&query)?)?.delimited(delimiter));
         let mut writer = Writer::begin(&mut output, format, columns)?;
         let mut count = 0_u64;
         for sample in reader.iterate(&query)? {
@@ -198,7 +203,7 @@ pub(super) fn by_extension(path: &Path) -> Result<ExportFormat, Failure> {
     match extension.as_ref().and_then(|text| text.to_str()) {
         Some("jsonl" | "ndjson") => Ok(ExportFormat::Jsonl),
         Some("json") => Ok(ExportFormat::Json),
-        Some("csv") => Ok(ExportFormat::Csv),
+        Some("csv" | "tsv") => Ok(ExportFormat::Csv),
         Some("parquet") => Ok(ExportFormat::Parquet),
         Some("arrow" | "feather") => Ok(ExportFormat::Arrow),
         _ => Err(Failure::usage(format!(

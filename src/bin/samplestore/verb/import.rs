@@ -32,6 +32,7 @@ use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
 pub(crate) use cell::Cell;
 use mapping::{Columns, Mapping};
+pub(crate) use once::parse_once;
 use rejects::Rejects;
 pub(crate) use text_form::{check_whole_numbers, make_id, sample_of_text};
 
@@ -67,7 +68,7 @@ pub(crate) struct Import {
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
     /// The format [default: by the file's extension; jsonl from standard input]
-    #[arg(long, value_enum)]
+    #[arg(short, long, value_enum)]
     format: Option<InputFormat>,
     /// What stands between the cells of a CSV: one character, or tab [default: a comma; a tab where the file ends in .tsv]
     #[arg(long, value_name = "CHAR", value_parser = parse_delimiter)]
@@ -173,7 +174,12 @@ impl Import {
             let rejected = counted(rejects.count(), "record");
             complaint(&format!("error: rejected {rejected}"));
         }
-        ended.and(closed)?;
+        ended.and(closed).map_err(|failure| {
+            failure.or_hint_to_retry(match self.mapping.is_repeatable(columns.as_ref()) {
+                true => "what is stored stays; run it again for the rest",
+                false => "what is stored stays, and running it again stores it twice: records have no ids",
+            })
+        })?;
         // Whoever wrote into a pipe may have ended of it, too.
         if interrupt::is_asked() {
             return Err(Failure::interrupted("what is stored stays"));
@@ -202,7 +208,6 @@ impl Transfer<'_> {
         batch: &RefCell<Batch>,
         rejects: &mut Rejects,
     ) -> Result<(), Failure> {
-        let header = records.header().map(<[String]>::to_vec);
         let mut count = 0_u64;
         let ended = loop {
             let (place, record) = match records.next() {
@@ -236,11 +241,10 @@ impl Transfer<'_> {
                     if self.ends_at_conflict {
                         batch.borrow_mut().store()?;
                     }
-                    if let Some(hint) = self.mapping.hint(record) {
+                    if let Some(hint) = self.mapping.hint(record, self.columns) {
                         rejects.hint(hint);
                     }
-                    let header = header.as_deref();
-                    let kept = rejects.add(place, &reason, record, header, self.progress);
+                    let kept = rejects.add(place, &reason, record, self.columns, self.progress);
                     if let Err(failure) = kept {
                         break Err(failure);
                     }

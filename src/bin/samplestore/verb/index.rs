@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::fields::tell_unknown_fields;
 use crate::interrupt;
-use crate::opening::{Db, Reader};
+use crate::opening::{Db, FILE_ALONE, Reader};
 use crate::output::{Output, ReportFormat};
 use crate::progress::FractionProgress;
 
@@ -21,7 +21,7 @@ Examples:
 
 /// Make and drop indexes of fields, so that --where reads only what matches
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}"))]
 pub(crate) struct Index {
     #[command(subcommand)]
     verb: IndexVerb,

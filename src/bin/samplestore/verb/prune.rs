@@ -13,7 +13,7 @@ use crate::arguments::{Consent, Filters, INSTANTS, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
-use crate::opening::{Db, Reader};
+use crate::opening::{Db, FILE_ALONE, Reader};
 use crate::output::{Output, ReportFormat, counted, facets_json, facets_table};
 use crate::progress::FractionProgress;
 use crate::steps::Changed;
@@ -27,9 +27,12 @@ Examples:
 Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file \
 becomes smaller with samplestore compact.";
 
+/// The filters that say which samples, or how many, and not what they are like.
+const OF_RM: [&str; 4] = ["id", "limit", "newest", "cursor"];
+
 /// Remove samples that are old, or too many
 #[derive(Debug, Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}\n\n{INSTANTS}"))]
 pub(crate) struct Prune {
     /// Only samples created longer ago than this (30d), or before this instant
     #[arg(long, value_name = "WHEN", value_parser = parse_when, allow_hyphen_values = true)]
@@ -48,6 +51,18 @@ pub(crate) struct Prune {
 
 impl Prune {
     pub(crate) fn run(self, db: &Db) -> Outcome {
+        if db.location().database()?.is_none() {
+            db.path().map_err(|failure| {
+                failure
+                    .with_hint("samplestore rm --before 30d removes old samples from any storage")
+            })?;
+        }
+        if let Some(flag) = OF_RM.iter().find(|flag| self.filters.has(flag)) {
+            let message = format!("prune takes no --{flag}: it goes by pipeline, status and age");
+            return Err(Failure::usage(message).with_hint(format!(
+                "samplestore rm takes --{flag}, with --before instead of --older-than"
+            )));
+        }
         let query = self.filters.query()?;
         tell_instant("older-than", self.older_than);
         let selected = self.selected(query.clone());

@@ -7,7 +7,7 @@ use clap::Args;
 use samplestore::{Sample, Status, Storage};
 use serde_json::{Map as JsonMap, Value as Json, json};
 
-use super::import::{Cell, check_whole_numbers, make_id, sample_of_text};
+use super::import::{Cell, check_whole_numbers, make_id, parse_once, sample_of_text};
 use crate::arguments::{one_status, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::input::RECORD_BYTES_MAX;
@@ -137,7 +137,10 @@ fn field(text: &str) -> Result<(String, Json), String> {
     let value = match value.as_bytes().first() {
         Some(b'{' | b'[' | b'"') => {
             check_whole_numbers(value)?;
-            serde_json::from_str(value).map_err(|cause| format!("{value:?} is no JSON: {cause}"))?
+            parse_once(value).map_err(|cause| match cause.is_data() {
+                true => cause.to_string(),
+                false => format!("{value:?} is no JSON: {cause}"),
+            })?
         }
         None => Json::String(String::new()),
         _ if value == "null" => Json::Null,

@@ -1,11 +1,11 @@
 //! `reindex`: every index and counter made again.
 
 use clap::Args;
-use samplestore::Database;
+use samplestore::{Database, ErrorKind};
 
 use crate::failure::{Code, Outcome, words};
 use crate::interrupt::{self, UNCHANGED};
-use crate::opening::Db;
+use crate::opening::{Db, FILE_ALONE};
 use crate::output::counted;
 use crate::progress::FractionProgress;
 
@@ -15,7 +15,7 @@ Examples:
 
 /// Rebuild every index and counter from the records, whether they are wrong or not
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}"))]
 pub(crate) struct Reindex {}
 
 impl Reindex {
@@ -23,8 +23,14 @@ impl Reindex {
         let progress = FractionProgress::new("rebuilding");
         interrupt::watch()?;
         let path = db.path()?;
-        let rebuilt =
-            db.while_locked(|| Database::reindex(path, |fraction| progress.set(fraction)));
+        let rebuilt = db.while_locked(|| {
+            let rebuilt = Database::reindex(path, |fraction| progress.set(fraction));
+            // The library resolves it; it is told as it was given.
+            rebuilt.map_err(|error| match error.kind() {
+                ErrorKind::Locked => error.with_subject(path.display()),
+                _ => error,
+            })
+        });
         drop(progress);
         let samples = rebuilt.map_err(|error| interrupt::ended(error, UNCHANGED))?;
         let samples = counted(samples, "sample");

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::check;
 use crate::failure::{Code, Failure, Outcome, complaint};
 use crate::interrupt::{self, UNCHANGED};
-use crate::opening::Db;
+use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
 
@@ -21,7 +21,7 @@ Examples:
 
 /// Finish what a killed writer left, check, and rebuild indexes and counters if they are wrong
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}"))]
 pub(crate) struct Repair {
     /// How to write the report [default: table on a terminal, else jsonl]
     #[arg(short, long, value_enum)]

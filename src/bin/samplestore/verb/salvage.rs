@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::arguments::refuse_dash;
 use crate::failure::{Code, Failure, Outcome, complaint};
 use crate::interrupt;
-use crate::opening::Db;
+use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
 
@@ -24,7 +24,7 @@ const ROWS_MAX: usize = 20;
 
 /// Copy what can be read of a damaged database into a new file, and list what is lost
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}"))]
 pub(crate) struct Salvage {
     /// The new file, which must not be there
     #[arg(value_name = "FILE")]

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::failure::{Code, Failure, Outcome};
-use crate::opening::Db;
+use crate::opening::{Db, FILE_ALONE};
 use crate::output::{
     Align, Cell, Column, Output, ReportFormat, Shrinks, Table, escape, facets_json, facets_table,
     instant,
@@ -21,7 +21,7 @@ Examples:
 
 /// Show what a database holds: samples, time span, bytes per table, format version
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}"))]
 pub(crate) struct Stats {
     /// How to write the figures [default: table on a terminal, else jsonl]
     #[arg(short, long, value_enum)]

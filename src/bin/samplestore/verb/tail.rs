@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
+use crate::fields::tell_unknown;
 use crate::interrupt;
-use crate::opening::Db;
+use crate::opening::{Db, Reader};
 use crate::output::{Columns, Format, Output, SampleWriter, counted};
 
 const EXAMPLES: &str = "\
@@ -20,7 +21,7 @@ Examples:
       | jq .reason.message
 
 Another process may write meanwhile if it shares the file with readers, as this command does and Options::shared_readers \
-of the library. While it follows, the file cannot be compacted. Ctrl-C ends it.";
+of the library. While it follows, the file cannot be compacted. Ctrl-C ends it. --follow is for a database file, and takes no other URL.";
 
 /// How many samples are shown at first.
 const LIMIT_DEFAULT: u64 = 10;
@@ -83,12 +84,16 @@ impl Tail {
         let mut writer = SampleWriter::begin(&mut output, format, no_columns)?;
         if !self.follow {
             let newest = query.newest_first().limit(limit);
-            let page = db.read()?.list(&newest)?;
+            let reader = db.read()?;
+            let page = reader.list(&newest)?;
             for sample in page.samples.iter().rev() {
                 writer.write(&mut output, sample)?;
             }
             writer.finish(&mut output, None)?;
             output.finish()?;
+            if page.samples.is_empty() {
+                tell_unknown(&reader, &newest)?;
+            }
             return Ok(Code::Fine);
         }
         interrupt::watch()?;
@@ -99,6 +104,9 @@ impl Tail {
         let page = seen.list(&query.clone().newest_first().limit(limit))?;
         for sample in page.samples.iter().rev() {
             writer.write(&mut output, sample)?;
+        }
+        if page.samples.is_empty() {
+            tell_unknown(&Reader::File(database.snapshot()?), &query)?;
         }
         let filters = query.without_paging();
         let mut count = 0_u64;

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
+use std::thread;
 
 use clap::ValueEnum;
-use samplestore::{Sample, Storage, StoreReport};
+use samplestore::{ErrorKind, RetryPolicy, Sample, Storage, StoreReport};
 
 use crate::failure::{Code, Failure};
 use crate::input::Place;
+use crate::interrupt;
 
 /// A batch is stored before its samples take more than this many bytes, however few they are.
 const BATCH_BYTES_MAX: usize = 64 << 20;
@@ -116,7 +118,7 @@ impl Batch {
                 }
             }
         }
-        self.stored += self.db.store(&batch)?;
+        self.stored += self.store_all(&batch)?;
         match conflict {
             None => Ok(()),
             Some((place, sample)) => Err(Failure::new(
@@ -124,6 +126,89 @@ impl Batch {
                 format!("{place}: the id {:?} is stored already", sample.id()),
             )
             .with_hint("what came before it is stored; --on-conflict skip or replace goes on")),
+        }
+    }
+
+    /// Stores a batch, again where that may help, as a pipeline and a copy do: what of it is stored is stored once more.
+    fn store_all(&self, batch: &[Sample]) -> samplestore::Result<StoreReport> {
+        let policy = RetryPolicy::default();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match self.db.store(batch) {
+                Ok(report) => return Ok(report),
+                Err(error) => error,
+            };
+            // After an unknown outcome one that succeeds proves nothing.
+            let may_help = error.is_retryable() && error.kind() != ErrorKind::OutcomeUnknown;
+            match policy.delay_after(attempts, 0.0) {
+                Some(delay) if may_help && !interrupt::is_asked() => thread::sleep(delay),
+                _ => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Mutex;
+
+    use samplestore::{Capabilities, Error, MemoryStorage, Query, Result};
+
+    use super::*;
+
+    /// A storage that fails some times before it stores.
+    struct Failing {
+        storage: MemoryStorage,
+        failures: Mutex<Cell<u32>>,
+        kind: ErrorKind,
+        is_retryable: bool,
+    }
+
+    impl Storage for Failing {
+        fn capabilities(&self) -> Capabilities {
+            self.storage.capabilities()
+        }
+
+        fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
+            let failures = self.failures.lock().unwrap();
+            if failures.get() == 0 {
+                return self.storage.store(batch);
+            }
+            failures.set(failures.get() - 1);
+            Err(Error::new(self.kind, "store a batch").with_retryable(self.is_retryable))
+        }
+
+        fn close(&self) -> Result<()> {
+            self.storage.close()
+        }
+
+        fn count(&self, query: &Query) -> Result<u64> {
+            self.storage.count(query)
+        }
+    }
+
+    #[test]
+    fn storing_is_tried_again_where_that_may_help() {
+        for (failures, kind, is_retryable, is_stored) in [
+            (0, ErrorKind::Io, true, true),
+            (2, ErrorKind::Io, true, true),
+            (3, ErrorKind::Io, true, false),
+            (1, ErrorKind::Io, false, false),
+            (1, ErrorKind::OutcomeUnknown, true, false),
+        ] {
+            let db: Rc<dyn Storage> = Rc::new(Failing {
+                storage: MemoryStorage::new(),
+                failures: Mutex::new(Cell::new(failures)),
+                kind,
+                is_retryable,
+            });
+            let mut batch = Batch::new(Rc::clone(&db), 10, OnConflict::Replace);
+            let sample = Sample::builder("p").id("a").build().unwrap();
+            batch.add(Place::Line(1), sample).unwrap();
+            assert_eq!(batch.store().is_ok(), is_stored, "{failures} {kind}");
+            assert_eq!(db.count(&Query::new()).unwrap(), u64::from(is_stored));
         }
     }
 }

@@ -4,6 +4,9 @@
 //! such a JSON text. What CSV cannot tell apart is decided here: a text that reads as a number, a bool or JSON becomes
 //! one, `NaN` and `Infinity` are numbers, and an empty cell means that the field is absent.
 
+use std::borrow::Cow;
+use std::convert::Infallible;
+
 use csv::ByteRecord;
 use samplestore::Sample;
 use serde_json::{Map as JsonMap, Value as Json};
@@ -55,6 +58,11 @@ impl Exported {
         })
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.columns.len()
+    }
+
     /// The sample of a row, of which `change` may change the fields before, or why it is none.
     pub(crate) fn sample(
         &self,
@@ -65,30 +73,11 @@ impl Exported {
             let (found, expected) = (row.len(), self.columns.len());
             return Err(format!("it has {found} cells, the header has {expected}"));
         }
-        let mut sample = JsonMap::new();
-        for (column, bytes) in self.columns.iter().zip(row) {
-            let text = std::str::from_utf8(bytes).map_err(|_| "a cell is no UTF-8".to_owned())?;
-            if text.is_empty() {
-                continue;
-            }
-            let (target, name, value) = match column {
-                Column::Fixed(name) => (&mut sample, name, text.into()),
-                Column::Field(group, name) => {
-                    let value = match *group {
-                        "reason" if name != "attempts" => text.into(),
-                        _ => value(text)?,
-                    };
-                    let map = sample
-                        .entry(*group)
-                        .or_insert_with(|| Json::Object(JsonMap::new()));
-                    let Json::Object(map) = map else {
-                        return Err(format!("{group} is no map"));
-                    };
-                    (map, name, value)
-                }
-            };
-            target.insert(name.clone(), value);
-        }
+        let text_of = |bytes| match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Cow::from(text)),
+            Err(_) => Err("a cell is no UTF-8".to_owned()),
+        };
+        let mut sample = self.nested(row, text_of, value)?;
         if let Some(Json::Object(reason)) = sample.get_mut("reason") {
             // An empty text is one that CSV leaves out.
             for name in ["stage", "message"] {
@@ -97,6 +86,49 @@ impl Exported {
         }
         change(&mut sample);
         Sample::from_json(sample.into()).map_err(|error| words_of(&error))
+    }
+
+    /// What a row that was rejected says, as JSON that can be corrected and read as a sample.
+    pub(crate) fn rejected(&self, row: &ByteRecord) -> JsonMap<String, Json> {
+        let text_of = |bytes| Ok::<_, Infallible>(String::from_utf8_lossy(bytes));
+        let value = |text: &str| Ok(value(text).unwrap_or_else(|_| text.into()));
+        match self.nested(row, text_of, value) {
+            Ok(fields) => fields,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The cells that are not empty, each in the map that its column names.
+    fn nested<'a, E>(
+        &self,
+        row: &'a ByteRecord,
+        text_of: impl Fn(&'a [u8]) -> Result<Cow<'a, str>, E>,
+        value: impl Fn(&str) -> Result<Json, E>,
+    ) -> Result<JsonMap<String, Json>, E> {
+        let mut sample = JsonMap::new();
+        for (column, bytes) in self.columns.iter().zip(row) {
+            let text = text_of(bytes)?;
+            if text.is_empty() {
+                continue;
+            }
+            match column {
+                Column::Fixed(name) => {
+                    sample.insert(name.clone(), (*text).into());
+                }
+                Column::Field(group, name) => {
+                    let value = match *group {
+                        "reason" if name != "attempts" => (*text).into(),
+                        _ => value(&text)?,
+                    };
+                    let map = sample.entry(*group);
+                    // No column is called as a map is.
+                    if let Json::Object(map) = map.or_insert_with(|| JsonMap::new().into()) {
+                        map.insert(name.clone(), value);
+                    }
+                }
+            }
+        }
+        Ok(sample)
     }
 }
 

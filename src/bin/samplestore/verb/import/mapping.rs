@@ -34,6 +34,10 @@ const HINT_PLAIN: &str = "with --pipeline NAME or --pipeline-field FIELD records
 const HINT_IDS: &str =
     "--make-ids gives new ids to samples that have none; done twice, it stores them twice";
 
+/// What to do about a row that goes over several lines and does not fit the header.
+const HINT_QUOTE: &str =
+    "a row that goes over several lines and does not fit may begin with a quote that is not closed";
+
 /// What to do about flags that name fields of samples.
 const HINT_EXPORTED: &str =
     "leave them out; --pipeline and --status say of all samples what they are";
@@ -106,6 +110,23 @@ pub(crate) struct PlainColumns {
     measurements: Vec<usize>,
 }
 
+impl Columns {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Exported(columns) => columns.len(),
+            Self::Plain(columns) => columns.names.len(),
+        }
+    }
+}
+
+impl PlainColumns {
+    /// Their names.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
 impl Mapping {
     /// Whether JSON records can only be samples in their text form: of a plain one nothing tells the pipeline.
     fn is_text_form(&self) -> bool {
@@ -137,6 +158,15 @@ impl Mapping {
         if let Some(status) = self.status {
             sample.insert("status".to_owned(), status.as_str().into());
         }
+    }
+
+    /// Whether importing the same again stores nothing twice: whether every record says its id.
+    pub(crate) fn is_repeatable(&self, columns: Option<&Columns>) -> bool {
+        let has_form = match columns {
+            Some(columns) => matches!(columns, Columns::Exported(_)),
+            None => self.is_text_form(),
+        };
+        !self.make_ids && (has_form || !self.id_fields.is_empty())
     }
 
     /// Checks that no flag is about plain records where `what` holds samples as `export` writes them.
@@ -237,9 +267,18 @@ impl Mapping {
     }
 
     /// What to do about a record that was rejected, where another flag would take it.
-    pub(crate) fn hint(&self, record: Record<'_>) -> Option<&'static str> {
-        let Record::Json(text) = record else {
-            return None;
+    pub(crate) fn hint(
+        &self,
+        record: Record<'_>,
+        columns: Option<&Columns>,
+    ) -> Option<&'static str> {
+        let text = match (record, columns) {
+            (Record::Json(text), _) => text,
+            (Record::Row(row), Some(columns)) => {
+                let has_lines = row.iter().any(|cell| cell.contains(&b'\n'));
+                return (row.len() != columns.len() && has_lines).then_some(HINT_QUOTE);
+            }
+            _ => return None,
         };
         let object: JsonMap<String, Json> = serde_json::from_slice(text).ok()?;
         if !self.is_text_form() {
@@ -445,11 +484,17 @@ fn absent(name: &str) -> String {
     format!("field {name:?} is absent")
 }
 
-/// Reads an instant of a record: as on the command line, but in records `2h` is no instant.
+/// Reads an instant of a record: in figures, from the year on. What is counted from now is none there.
 fn instant(name: &str, text: &str) -> Result<DateTime<Utc>, String> {
-    let now = DateTime::UNIX_EPOCH;
-    let at = parse_instant(text, now).ok().filter(|_| text.contains('-'));
-    at.ok_or_else(|| {
+    let figures = text.trim();
+    let is_of_figures = |byte: u8| byte.is_ascii_digit() || b"-:.+ TtZz".contains(&byte);
+    let year = figures.trim_start_matches(['-', '+']);
+    let (year, _) = year.split_once('-').unwrap_or_default();
+    let is_exact = !year.is_empty()
+        && year.bytes().all(|byte| byte.is_ascii_digit())
+        && figures.bytes().all(is_of_figures);
+    let at = is_exact.then(|| parse_instant(figures, DateTime::UNIX_EPOCH).ok());
+    at.flatten().ok_or_else(|| {
         format!("field {name:?} is {text:?}, which is no instant such as 2013-06-01T12:00:00Z")
     })
 }

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map as JsonMap, Value as Json};
 
 /// Reads JSON. An error about a name that is given twice is one of data, any other one of syntax.
-pub(super) fn parse_once(text: &str) -> serde_json::Result<Json> {
+pub(crate) fn parse_once(text: &str) -> serde_json::Result<Json> {
     serde_json::from_str(text).map(|Once(json)| json)
 }
 

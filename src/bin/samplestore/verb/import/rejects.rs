@@ -3,7 +3,7 @@
 //! In the file, each is one JSON object on a line: `line` or `record` (its number, from 1), `reason`, and
 //! what was found: `fields`, `cells` when a row does not fit the header, or the beginning of the `text`
 //! when that is no JSON. What `fields` holds is a record that `import` takes with the same flags: of JSON its own text, to the
-//! last digit, of a row the values that its cells stand for.
+//! last digit, of a row the values that its cells stand for, in the maps of the sample where it was exported.
 //!
 //! The file is made at the first reject, so that an import without any touches none.
 
@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 use csv::ByteRecord;
 use samplestore::Error;
-use serde_json::Value as Json;
+use serde_json::{Map as JsonMap, Value as Json};
 
 use super::cell::Cell;
+use super::mapping::Columns;
 use crate::failure::{Failure, words};
 use crate::input::{Place, Record};
 use crate::progress::ImportProgress;
@@ -64,7 +65,7 @@ impl Rejects {
         place: Place,
         reason: &str,
         record: Record<'_>,
-        header: Option<&[String]>,
+        columns: Option<&Columns>,
         progress: &ImportProgress,
     ) -> Result<(), Failure> {
         self.count += 1;
@@ -80,7 +81,7 @@ impl Rejects {
         let Some(file) = &mut self.file else {
             return Ok(());
         };
-        file.write_all(line(place, reason, record, header).as_bytes())
+        file.write_all(line(place, reason, record, columns).as_bytes())
             .map_err(|cause| failed(path, cause))
     }
 
@@ -131,14 +132,14 @@ fn create(path: &Path, overwrite: bool) -> Result<File, Failure> {
 }
 
 /// The line of the file that tells one.
-fn line(place: Place, reason: &str, record: Record<'_>, header: Option<&[String]>) -> String {
+fn line(place: Place, reason: &str, record: Record<'_>, columns: Option<&Columns>) -> String {
     let (name, number) = match place {
         Place::Line(number) => ("line", number),
         Place::Record(number) => ("record", number),
     };
     let found = match record {
-        Record::Row(row) => Some(match header.filter(|header| header.len() == row.len()) {
-            Some(header) => ("fields", fields(header, row).to_string()),
+        Record::Row(row) => Some(match columns.and_then(|columns| fields(columns, row)) {
+            Some(fields) => ("fields", Json::from(fields).to_string()),
             None => ("cells", row.iter().map(lossy).collect::<Json>().to_string()),
         }),
         Record::Json(text) => Some(match json_text(text) {
@@ -163,15 +164,22 @@ fn json_text(text: &[u8]) -> Option<String> {
     Some(text.replace(['\n', '\r'], " "))
 }
 
-/// The values of the cells that are not empty.
-fn fields(header: &[String], row: &ByteRecord) -> Json {
-    let cells = header.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+/// The values of the cells that are not empty, if there is one for each column.
+fn fields(columns: &Columns, row: &ByteRecord) -> Option<JsonMap<String, Json>> {
+    if columns.len() != row.len() {
+        return None;
+    }
+    let names = match columns {
+        Columns::Exported(columns) => return Some(columns.rejected(row)),
+        Columns::Plain(columns) => columns.names(),
+    };
+    let cells = names.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
     let fields = cells.map(|(name, cell)| {
         let text = String::from_utf8_lossy(cell);
         let value = serde_json::to_value(Cell::read(&text));
         (name.clone(), value.unwrap_or_default())
     });
-    Json::Object(fields.collect())
+    Some(fields.collect())
 }
 
 fn lossy(bytes: &[u8]) -> Json {
