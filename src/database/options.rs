@@ -128,7 +128,7 @@ impl Options {
         self
     }
 
-    /// Memory for pages of the file, in bytes; 256 MiB by default.
+    /// Memory for pages of the file, in bytes; 256 MiB by default. A handle that writes keeps up to 9 MiB beside it, for what it writes next.
     pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
         self.cache_bytes = cache_bytes;
         self

@@ -119,7 +119,7 @@ impl Database {
             before: None,
         };
         saving.fresh.fields = source.fields();
-        // What is wrong with all tables is known by now, and so that names will be needed.
+        // What is wrong with whole tables is known by now, and names are needed from the first sample on.
         let looks_first = source.is_incomplete() || source.lacks_names();
         let start = if looks_first { 0.5 } else { 0.0 };
         if looks_first {

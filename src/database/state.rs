@@ -134,6 +134,11 @@ impl State {
         self.frozen_batch_end > 0
     }
 
+    /// Whether anything was ever committed.
+    pub(super) fn has_commits(&self) -> bool {
+        self.next_row > 0 || self.mark.number > 0
+    }
+
     /// All samples.
     pub(super) fn samples(&self) -> u64 {
         self.totals.iter().sum()

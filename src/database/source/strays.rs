@@ -256,10 +256,9 @@ impl Strays {
 
     /// Whether there is anything that was stored.
     pub(super) fn has_anything(&self) -> bool {
-        let has_commits = |state: &State| state.next_row > 0 || state.mark.number > 0;
         !self.names.is_empty()
             || !self.rows().is_empty()
-            || self.state.as_ref().is_some_and(has_commits)
+            || self.state.as_ref().is_some_and(State::has_commits)
     }
 
     /// The planes of a leaf, if they were found.

@@ -11,6 +11,7 @@ use super::{OPERATION, Source};
 use crate::database::disk::Disk;
 use crate::database::failure::damaged;
 use crate::database::header::{self, Head};
+use crate::database::state::State;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the first page of a file says that is to be opened.
@@ -41,10 +42,7 @@ pub(super) fn nothing_stored() -> Error {
 impl Source {
     /// Whether a state tells of a commit, or a page anywhere of something that was stored.
     pub(super) fn has_anything(&mut self) -> Result<bool> {
-        let has_commits = self
-            .state
-            .as_ref()
-            .is_some_and(|state| state.next_row > 0 || state.mark.number > 0);
+        let has_commits = self.state.as_ref().is_some_and(State::has_commits);
         if has_commits || self.rows > 0 {
             return Ok(true);
         }
