@@ -122,8 +122,9 @@ impl RetryPolicy {
     /// to be no other.
     ///
     /// After an unknown outcome an attempt that succeeds proves nothing, so there is none until the
-    /// storage was opened anew.
-    pub(crate) fn delay_after_error(&self, attempts: u32, error: &Error) -> Option<Duration> {
+    /// storage was opened anew. Exponential delays get a random jitter.
+    #[must_use]
+    pub fn delay_after_error(&self, attempts: u32, error: &Error) -> Option<Duration> {
         match error.is_retryable() && error.kind() != ErrorKind::OutcomeUnknown {
             true => self.delay_after(attempts, random()),
             false => None,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::thread;
 
 use clap::ValueEnum;
-use samplestore::{ErrorKind, RetryPolicy, Sample, Storage, StoreReport};
+use samplestore::{RetryPolicy, Sample, Storage, StoreReport};
 
 use crate::failure::{Code, Failure};
 use crate::input::Place;
@@ -139,10 +139,8 @@ impl Batch {
                 Ok(report) => return Ok(report),
                 Err(error) => error,
             };
-            // After an unknown outcome one that succeeds proves nothing.
-            let may_help = error.is_retryable() && error.kind() != ErrorKind::OutcomeUnknown;
-            match policy.delay_after(attempts, 0.0) {
-                Some(delay) if may_help && !interrupt::is_asked() => thread::sleep(delay),
+            match policy.delay_after_error(attempts, &error) {
+                Some(delay) if !interrupt::is_asked() => thread::sleep(delay),
                 _ => return Err(error),
             }
         }
@@ -154,7 +152,7 @@ mod tests {
     use std::cell::Cell;
     use std::sync::Mutex;
 
-    use samplestore::{Capabilities, Error, MemoryStorage, Query, Result};
+    use samplestore::{Capabilities, Error, ErrorKind, MemoryStorage, Query, Result};
 
     use super::*;
 
