@@ -53,6 +53,10 @@
 //! | `postgres` | no | a table in a PostgreSQL server |
 //! | `kafka` | no | messages of a Kafka topic |
 
+// The machinery of crash images, which the library's tests share with those of `tests/it`, calls it by its name.
+#[cfg(all(test, feature = "simulation"))]
+extern crate self as samplestore;
+
 mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -127,12 +127,14 @@ impl Unit {
 }
 
 impl Transaction<'_> {
-    /// Packs some rows from the first one on, all of one leaf of the planes; says where to go on, and how many bytes
-    /// of records were written.
+    /// Packs some rows from the one given on, or from the first one of its block, all of one leaf of the planes; says where to go
+    /// on, and how many bytes of records were written.
     fn pack(&mut self, row: u64, end: u64) -> Result<(u64, usize)> {
         let leaf = row / STATUS_ROWS;
         let end = end.min((leaf + 1) * STATUS_ROWS);
         let planes = self.status.get(&self.tables.status, leaf)?.clone();
+        // Where one transaction ended a block began, until somebody else packed what lies before and behind it.
+        let row = planes.block_of(row).unwrap_or(row);
         if planes.in_block(row..end) == end - row {
             return Ok((end, 0));
         }
@@ -236,4 +238,57 @@ pub(super) fn dead_bytes(view: &View) -> Result<u64> {
         row = end;
     }
     Ok(dead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Selection;
+    use crate::sample::Sample;
+    use crate::storage::Storage;
+    use crate::{Database, data};
+
+    #[test]
+    fn two_that_pack_at_the_same_time_do_not_trip_over_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("samples.redb")).unwrap();
+        let id = |number: u64| format!("s{number}");
+        let sample = |number| {
+            let text = "x".repeat(60);
+            let sample = Sample::builder("p").id(id(number));
+            sample.data(data! { "text" => text }).build().unwrap()
+        };
+        database
+            .store(&(0..STATUS_ROWS).map(sample).collect::<Vec<_>>())
+            .unwrap();
+        let delete = |numbers: &mut dyn Iterator<Item = u64>| {
+            let ids: Vec<String> = numbers.map(id).collect();
+            database.delete(&Selection::ids(ids)).unwrap();
+        };
+        let pack = |row| {
+            let packed = |transaction: &mut Transaction<'_>, view: &std::sync::Arc<View>| {
+                transaction.pack(row, view.state.next_row).map(Some)
+            };
+            database.engine.write(OPERATION, packed).unwrap().unwrap()
+        };
+        delete(&mut (0..STATUS_ROWS).step_by(2));
+        let (stopped, _) = pack(0);
+        assert!(stopped < STATUS_ROWS);
+        // Another one, which has to do with other records.
+        delete(&mut (1..STATUS_ROWS).step_by(6));
+        database.pack().unwrap();
+        let view = database.engine.view("test").unwrap();
+        let block = view.planes(stopped).unwrap().block_of(stopped);
+        assert!(block.is_some_and(|first| first < stopped), "{block:?}");
+        // The first one goes on.
+        assert!(pack(stopped).0 > stopped);
+        assert!(database.check(|_| ()).unwrap().is_sound());
+        let left = (0..STATUS_ROWS).filter(|number| number % 2 == 1 && number % 6 != 1);
+        for number in left {
+            assert_eq!(
+                database.retrieve(&id(number)).unwrap().unwrap().id(),
+                id(number)
+            );
+        }
+    }
 }

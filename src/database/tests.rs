@@ -2,12 +2,15 @@
 //! orders, ties, replacements, status changes, deletions, colliding ids, and in between it is closed and opened
 //! again, or killed, with the power or without.
 //!
-//! What a database does beside, over many commits, is in `tests/upkeep.rs`, `tests/cleared.rs` and `tests/walks.rs`; damage and what is done for it in `tests/damage.rs`,
+//! Losses of power at any moment of such operations are in `tests/crash.rs`; what a database does beside, over many commits, in
+//! `tests/upkeep.rs`, `tests/cleared.rs` and `tests/walks.rs`; damage and what is done for it in `tests/damage.rs`,
 //! `tests/rescue.rs` and `tests/salvage.rs`.
 //!
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
 mod cleared;
+#[cfg(feature = "simulation")]
+mod crash;
 mod damage;
 mod ended;
 mod fields;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use samplestore::{MemoryStorage, Query, Sample, Storage};
+use samplestore::{MemoryStorage, Query, Sample, Selection, Storage};
 
 use super::workload::{self, Operation};
 
@@ -18,6 +18,17 @@ pub(crate) struct Lane {
     begun: Vec<usize>,
     /// The same when it was known to be durable, in order.
     durable: Vec<usize>,
+    /// Steps that may be there in part.
+    partial: Vec<usize>,
+}
+
+/// What a database has of a lane's operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// All of so many.
+    pub(crate) step: usize,
+    /// And a part of the next one.
+    pub(crate) and_a_part: bool,
 }
 
 impl Lane {
@@ -27,6 +38,10 @@ impl Lane {
         for done in 0..first {
             Operation::nth(seed, number, done).run_on_model(&model);
         }
+        Self::of_model(number, first, model)
+    }
+
+    fn of_model(number: u64, first: u64, model: MemoryStorage) -> Self {
         let samples = model.list(&Query::new()).unwrap().samples;
         Self {
             number,
@@ -35,6 +50,7 @@ impl Lane {
             states: vec![samples],
             begun: Vec::new(),
             durable: Vec::new(),
+            partial: Vec::new(),
         }
     }
 
@@ -43,13 +59,25 @@ impl Lane {
         self.first + self.begun.len() as u64
     }
 
-    /// Takes note that the next operation begins at a place of the recording; says which step it is.
-    pub(crate) fn begin(&mut self, operation: &Operation, place: usize) -> usize {
+    /// Takes note that the next operation begins at a place of the recording; says which step it is. Retention may go in steps
+    /// of this many samples, each a commit.
+    pub(crate) fn begin(
+        &mut self,
+        operation: &Operation,
+        place: usize,
+        prune_samples: usize,
+    ) -> usize {
         operation.run_on_model(&self.model);
         self.states
             .push(self.model.list(&Query::new()).unwrap().samples);
         self.begun.push(place);
-        self.begun.len()
+        let step = self.begun.len();
+        if matches!(operation, Operation::Prune(_))
+            && self.states[step - 1].len() - self.states[step].len() > prune_samples
+        {
+            self.partial.push(step);
+        }
+        step
     }
 
     /// Takes note that this step, and all before it, are known to be durable at a place of the recording.
@@ -80,15 +108,23 @@ impl Lane {
         &self,
         found: &[Sample],
         steps: RangeInclusive<usize>,
-    ) -> Result<usize, String> {
+    ) -> Result<Reached, String> {
         let prefix = workload::prefix(self.number);
         let found: Vec<&Sample> = found
             .iter()
             .filter(|sample| sample.id().starts_with(&prefix))
             .collect();
         let is = |step: &usize| found.iter().copied().eq(self.state(*step));
+        let and_a_part = false;
         if let Some(step) = steps.clone().find(is) {
-            return Ok(step);
+            return Ok(Reached { step, and_a_part });
+        }
+        let mut partial = self.partial.iter().map(|step| step - 1);
+        if let Some(step) = partial.find(|step| {
+            steps.contains(step) && steps.contains(&(step + 1)) && self.is_part(&found, *step)
+        }) {
+            let and_a_part = true;
+            return Ok(Reached { step, and_a_part });
         }
         let is_older = (0..*steps.start()).rev().find(is);
         let (first, last) = (self.first, steps.clone());
@@ -103,6 +139,33 @@ impl Lane {
             last.end(),
         ))
     }
+
+    /// The lane as a database with these samples has it, which has reached so much of it.
+    pub(crate) fn at(&self, seed: u64, reached: Reached, found: &[Sample]) -> Self {
+        let first = self.first + reached.step as u64;
+        let lane = Self::new(seed, self.number, first);
+        if !reached.and_a_part {
+            return lane;
+        }
+        let is_gone = |sample: &&Sample| !found.iter().any(|found| found.id() == sample.id());
+        let gone = lane.states[0].iter().filter(is_gone).map(Sample::id);
+        lane.model.delete(&Selection::ids(gone)).unwrap();
+        Self::of_model(self.number, first + 1, lane.model)
+    }
+
+    /// Whether these are samples of a step, and among them all that the next step left of them. All are in order of time.
+    fn is_part(&self, found: &[&Sample], step: usize) -> bool {
+        is_in(found.iter().copied(), self.state(step).iter())
+            && is_in(self.state(step + 1).iter(), found.iter().copied())
+    }
+}
+
+/// Whether these are some of all, in the same order.
+fn is_in<'a>(
+    mut some: impl Iterator<Item = &'a Sample>,
+    mut all: impl Iterator<Item = &'a Sample>,
+) -> bool {
+    some.all(|sample| all.any(|other| other == sample))
 }
 
 /// How these samples differ from those that there should be.

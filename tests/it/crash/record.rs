@@ -92,9 +92,23 @@ pub(crate) struct Plan {
     pub(crate) mutant: Option<Mutant>,
     /// Whether the disk lies about what is durable.
     pub(crate) disk_lies: bool,
+    /// Retention that removes more samples than this may be several commits.
+    pub(crate) prune_samples: usize,
 }
 
 impl Plan {
+    /// So many operations, and nothing that is wrong.
+    pub(crate) fn of(mode: Mode, operations: u64) -> Self {
+        Self {
+            mode,
+            seed: 0,
+            operations,
+            mutant: None,
+            disk_lies: false,
+            prune_samples: usize::MAX,
+        }
+    }
+
     /// Opens what is on the bytes, carries out operations, and closes it; half of them in a second session.
     pub(crate) fn record(self, start: Bytes, mut lanes: Vec<Lane>) -> Result<Recording> {
         let disk = RecordingDisk::of(start.clone(), self.disk_lies);
@@ -143,7 +157,7 @@ impl Plan {
     ) -> Result<()> {
         for _ in 0..operations {
             let operation = Operation::nth(self.seed, lane.number, lane.next());
-            let step = lane.begin(&operation, disk.place());
+            let step = lane.begin(&operation, disk.place(), self.prune_samples);
             operation.run(database, database)?;
             if self.mode.is_immediate() || operation.makes_durable() {
                 lane.is_durable(step, disk.place());
@@ -175,7 +189,7 @@ impl Plan {
         let mut acknowledged = Vec::new();
         for _ in 0..operations {
             let operation = Operation::nth(self.seed, lane.number, lane.next());
-            let step = lane.begin(&operation, disk.place());
+            let step = lane.begin(&operation, disk.place(), self.prune_samples);
             if let Operation::Store(samples) = operation {
                 // The waiter has gone when a ticket failed, which it says in the end.
                 let _ = sender.send((step, writer.submit(samples)?));

@@ -5,7 +5,7 @@ use std::fmt;
 
 use samplestore::{Database, Facets, Query, Sample, Status, Storage};
 
-use super::lane::Lane;
+use super::lane::{Lane, Reached};
 use super::workload::{self, instant};
 
 /// What is wrong with a database, and with what of it.
@@ -38,22 +38,22 @@ pub(crate) fn samples(database: &Database) -> Result<Vec<Sample>, Loss> {
     Ok(page.map_err(|error| Loss::Samples(text(&error)))?.samples)
 }
 
-/// The state of each lane that the database has, which must be one of these steps.
-pub(crate) fn steps(
+/// How far each lane has come in the database, between these steps.
+pub(crate) fn reached(
     found: &[Sample],
     lanes: &[Lane],
     steps: impl Fn(&Lane) -> std::ops::RangeInclusive<usize>,
-) -> Result<Vec<usize>, Loss> {
+) -> Result<Vec<Reached>, Loss> {
     let known = lanes
         .iter()
         .map(|lane| lane.find(found, steps(lane)).map_err(Loss::Samples))
         .collect::<Result<Vec<_>, _>>()?;
-    let expected: usize = lanes
-        .iter()
-        .zip(&known)
-        .map(|(lane, step)| lane.state(*step).len())
-        .sum();
-    match found.len() == expected {
+    // Whoever has another prefix is of no lane.
+    let is_of_lane = |sample: &&Sample| {
+        let mut prefixes = lanes.iter().map(|lane| workload::prefix(lane.number));
+        prefixes.any(|prefix| sample.id().starts_with(&prefix))
+    };
+    match found.iter().all(|sample| is_of_lane(&sample)) {
         true => Ok(known),
         false => Err(Loss::Samples("there are samples of no lane".to_owned())),
     }
