@@ -84,7 +84,11 @@ pub struct Suite {
     subject: Subject,
     rules: Option<Vec<String>>,
     seed: u64,
+    questions: usize,
 }
+
+/// Random questions of a rule, unless said.
+const QUESTIONS: usize = 120;
 
 impl Suite {
     /// A suite for a storage that `open` opens, each time a new and empty one.
@@ -113,6 +117,7 @@ impl Suite {
             subject,
             rules: None,
             seed: 0x5a3b_1e57_0a1d_2013,
+            questions: QUESTIONS,
         }
     }
 
@@ -136,6 +141,14 @@ impl Suite {
         self
     }
 
+    /// How many random questions each of the rules that are tried at random is asked: 120 unless said, at least one, and fewer
+    /// where a question is several (all pages of a walk) or follows a change. More for a long search; fewer for a
+    /// storage behind a slow server, of which each question reads all samples.
+    pub fn questions(mut self, questions: usize) -> Self {
+        self.questions = questions.max(1);
+        self
+    }
+
     /// Runs the cases one after the other and says how each went.
     ///
     /// A storage that cannot be opened at all is a failure of rule L1, and no case is run.
@@ -150,7 +163,7 @@ impl Suite {
             Ok(Err(error)) => return Report::not_opened(case::Failure::from(error).to_string()),
             Err(panic) => return Report::not_opened(case::panic_text(&*panic)),
         };
-        let trial = Trial::new(&self.subject, capabilities, self.seed);
+        let trial = Trial::new(&self.subject, capabilities, self.seed, self.questions);
         let mut cases: Vec<_> = cases().filter(|case| self.asks_for(case.rule)).collect();
         cases.sort_by_key(|case| place_in_contract(case.rule));
         let entries = cases.iter().map(|case| case.try_on(&trial, reopens));
@@ -178,6 +191,7 @@ impl std::fmt::Debug for Suite {
         f.debug_struct("Suite")
             .field("rules", &self.rules)
             .field("seed", &self.seed)
+            .field("questions", &self.questions)
             .finish_non_exhaustive()
     }
 }

@@ -125,14 +125,22 @@ pub(super) struct Trial<'a> {
     subject: &'a Subject,
     pub(super) capabilities: Capabilities,
     pub(super) seed: u64,
+    /// How many random questions a rule is asked.
+    pub(super) questions: usize,
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(subject: &'a Subject, capabilities: Capabilities, seed: u64) -> Self {
+    pub(super) fn new(
+        subject: &'a Subject,
+        capabilities: Capabilities,
+        seed: u64,
+        questions: usize,
+    ) -> Self {
         Self {
             subject,
             capabilities,
             seed,
+            questions,
         }
     }
 

@@ -59,9 +59,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-const OPERATIONS: usize = 150;
 const OPERATIONS_BEFORE_QUERIES: usize = 40;
-const QUERIES: usize = 120;
 
 /// The storage, the one in memory that it is compared with, and the source of what they are asked.
 struct Pair {
@@ -157,7 +155,7 @@ impl Pair {
 
 fn histories_agree(trial: &Trial<'_>) -> Verdict {
     let mut pair = Pair::new(trial, 0x01)?;
-    for number in 0..OPERATIONS {
+    for number in 0..trial.questions.div_ceil(4) * 5 {
         pair.operate(number)?;
         if number % 4 == 0 {
             pair.agree(&Query::new(), &format!("after operation {number}"))?;
@@ -179,7 +177,7 @@ fn histories_agree(trial: &Trial<'_>) -> Verdict {
 
 fn filters_agree(trial: &Trial<'_>) -> Verdict {
     let mut pair = Pair::with_history(trial, 0x02)?;
-    for _ in 0..QUERIES {
+    for _ in 0..trial.questions {
         let query = pair.random.query();
         pair.agree(&query, "list")?;
     }
@@ -188,7 +186,7 @@ fn filters_agree(trial: &Trial<'_>) -> Verdict {
 
 fn orders_agree(trial: &Trial<'_>) -> Verdict {
     let mut pair = Pair::with_history(trial, 0x04)?;
-    for _ in 0..QUERIES / 4 {
+    for _ in 0..trial.questions.div_ceil(4) {
         let query = pair.random.query();
         for order in [Order::Oldest, Order::Newest] {
             pair.agree(&query.clone().order(order), "list")?;
@@ -206,7 +204,7 @@ fn orders_agree(trial: &Trial<'_>) -> Verdict {
 
 fn limits_agree(trial: &Trial<'_>) -> Verdict {
     let mut pair = Pair::with_history(trial, 0x05)?;
-    for _ in 0..QUERIES / 4 {
+    for _ in 0..trial.questions.div_ceil(4) {
         let query = pair.random.query();
         let some = pair.random.below(12);
         for limit in [0, 1, some, 1_000] {
@@ -218,7 +216,7 @@ fn limits_agree(trial: &Trial<'_>) -> Verdict {
 
 fn pages_agree(trial: &Trial<'_>) -> Verdict {
     let mut pair = Pair::with_history(trial, 0x06)?;
-    for _ in 0..QUERIES / 4 {
+    for _ in 0..trial.questions.div_ceil(4) {
         let (query, limit) = (pair.random.query(), 1 + pair.random.below(8));
         let mut tested = query.clone().limit(limit);
         let mut memory = tested.clone();
@@ -250,7 +248,7 @@ fn pages_agree(trial: &Trial<'_>) -> Verdict {
 
 fn iterators_agree(trial: &Trial<'_>) -> Verdict {
     let mut pair = Pair::with_history(trial, 0x07)?;
-    for _ in 0..QUERIES {
+    for _ in 0..trial.questions {
         let mut query = pair.random.query();
         if pair.random.one_in(3) {
             query = query.limit(pair.random.below(9));
@@ -264,7 +262,7 @@ fn iterators_agree(trial: &Trial<'_>) -> Verdict {
 
 fn counts_agree(trial: &Trial<'_>) -> Verdict {
     let mut pair = Pair::with_history(trial, 0x08)?;
-    for _ in 0..QUERIES {
+    for _ in 0..trial.questions {
         let query = pair.random.query();
         let (mut tested, mut memory) = (query.clone(), query.clone());
         if pair.random.one_in(3) {

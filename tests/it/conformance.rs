@@ -64,6 +64,11 @@ pub(crate) const BACKENDS: &[(&str, Run)] = &[
     ("kafka", kafka_report),
 ];
 
+/// Random questions of a rule where each reads all samples, a request of some milliseconds for each, and where the same code
+/// is asked in full in a folder.
+#[cfg(any(feature = "azure", feature = "s3"))]
+const QUESTIONS_OF_EMULATORS: usize = 24;
+
 fn memory_report() -> Report {
     Suite::new(|| Ok(MemoryStorage::new())).run()
 }
@@ -87,7 +92,8 @@ fn s3_report() -> Option<Report> {
     static REPORT: OnceLock<Option<Report>> = OnceLock::new();
     let run = || {
         let server = crate::servers::s3::shared()?;
-        Some(Suite::reopening(|| server.url(), |url: &String| connect(url)).run())
+        let suite = Suite::reopening(|| server.url(), |url: &String| connect(url));
+        Some(suite.questions(QUESTIONS_OF_EMULATORS).run())
     };
     REPORT.get_or_init(run).clone()
 }
@@ -98,7 +104,8 @@ fn azure_report() -> Option<Report> {
     static REPORT: OnceLock<Option<Report>> = OnceLock::new();
     let run = || {
         let server = crate::servers::azure::shared()?;
-        Some(Suite::reopening(|| server.url(), |url: &String| connect(url)).run())
+        let suite = Suite::reopening(|| server.url(), |url: &String| connect(url));
+        Some(suite.questions(QUESTIONS_OF_EMULATORS).run())
     };
     REPORT.get_or_init(run).clone()
 }
@@ -120,7 +127,8 @@ fn delta_s3_report() -> Option<Report> {
         // One of its own: each commit is a dozen requests.
         let server = crate::servers::s3::S3::start()?;
         let place = move || format!("delta+{}", server.url());
-        Some(Suite::reopening(place, |url: &String| connect(url)).run())
+        let suite = Suite::reopening(place, |url: &String| connect(url));
+        Some(suite.questions(QUESTIONS_OF_EMULATORS).run())
     };
     REPORT.get_or_init(run).clone()
 }
@@ -280,7 +288,9 @@ fn every_rule_of_the_contract_has_a_case() {
 #[test]
 fn other_random_choices_pass_too() {
     for seed in [1, 2013, u64::MAX] {
-        let suite = Suite::new(|| Ok(MemoryStorage::new())).seed(seed);
+        let suite = Suite::new(|| Ok(MemoryStorage::new()))
+            .seed(seed)
+            .questions(500);
         passes(&suite.only(["M5", "W2", "R2", "R6"]).run());
     }
 }
