@@ -16,6 +16,7 @@ mod ended;
 mod fields;
 mod rescue;
 mod salvage;
+mod together;
 mod upkeep;
 mod versions;
 mod walks;
