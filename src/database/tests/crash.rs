@@ -1,5 +1,5 @@
-//! Losses of power while chunks fill, ids are merged into their buckets, and buckets are halved: what a small log and a few
-//! hundred samples reach here alone (see `schema.rs`). The machinery is that of `tests/it/crash.rs`.
+//! Losses of power while chunks fill and ids are merged into their buckets: what a small log and a thousand samples reach here
+//! alone (see `schema.rs`). The machinery is that of `tests/it/crash.rs`.
 
 use self::machinery::bytes::Bytes;
 use self::machinery::disk::RecordingDisk;
@@ -10,7 +10,7 @@ use self::machinery::record::{Mode, Plan};
 use self::machinery::tally;
 use crate::storage::Storage;
 
-/// Operations of one workload in all its lanes: each makes eleven new samples or so.
+/// Operations of one workload in all its lanes: so many that a chunk fills.
 const OPERATIONS: u64 = 180;
 
 #[path = "../../../tests/it/crash"]

@@ -39,6 +39,15 @@ fn rounds(writer: u16) -> impl Iterator<Item = (Vec<Sample>, Selection)> {
     })
 }
 
+/// Tells the others that a writer is done, also where it panics: they would go on for ever.
+struct Done<'a>(&'a AtomicUsize);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Until nobody has a snapshot that it would have to wait for.
 fn when_possible<T>(mut work: impl FnMut() -> Result<T>) -> T {
     let is_held =
@@ -72,13 +81,13 @@ fn what_keeps_a_file_in_order_goes_on_beside_itself_and_all_else() {
         for writer in 0..2 {
             let (database, memory, writing) = (&database, &memory, &writing);
             scope.spawn(move || {
+                let _done = Done(writing);
                 for (samples, gone) in rounds(writer) {
                     database.store(&samples).unwrap();
                     let deleted = database.delete(&gone).unwrap();
                     memory.store(&samples).unwrap();
                     assert_eq!(memory.delete(&gone).unwrap(), deleted);
                 }
-                writing.fetch_sub(1, Relaxed);
             });
         }
         for copy in 0..2_u16 {

@@ -59,8 +59,8 @@ impl Lane {
         self.first + self.begun.len() as u64
     }
 
-    /// Takes note that the next operation begins at a place of the recording; says which step it is. Retention may go in steps
-    /// of this many samples, each a commit.
+    /// Takes note that the next operation begins at a place of the recording; says which step it is. Retention of more
+    /// samples than these may be several commits.
     pub(crate) fn begin(
         &mut self,
         operation: &Operation,
