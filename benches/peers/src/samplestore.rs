@@ -41,11 +41,20 @@ impl Engine for Samplestore {
     }
 
     fn list(&self, ask: &Ask, form: Form) -> Result<Vec<Found>> {
-        let page = self.database.list(&query(ask))?;
-        page.samples
-            .into_iter()
-            .map(|sample| found(sample, form))
-            .collect()
+        let query = query(ask);
+        match (form, ask.limit) {
+            // Thousands go one by one into structs of the caller's: no list of them lies in memory as well.
+            (Form::Typed, None) => self
+                .database
+                .iterate(&query)?
+                .map(|sample| owned(&sample?))
+                .collect(),
+            _ => {
+                let page = self.database.list(&query)?;
+                let samples = page.samples.into_iter();
+                samples.map(|sample| found(sample, form)).collect()
+            }
+        }
     }
 
     fn page(&self, ask: &Ask, after: Option<&Place>) -> Result<(Vec<Found>, Option<Place>)> {
@@ -115,6 +124,19 @@ fn found(sample: Sample, form: Form) -> Result<Found> {
     Ok(Found {
         head: Head::Sample(sample),
         body,
+    })
+}
+
+/// A sample as structs that owe nothing to the library.
+fn owned(sample: &Sample) -> Result<Found> {
+    Ok(Found {
+        head: Head::Row {
+            id: sample.id().to_owned(),
+            pipeline: sample.pipeline().to_owned(),
+            status: sample.status(),
+            created_at: sample.created_at().timestamp_micros(),
+        },
+        body: Body::Typed(sample.data_as()?, sample.measurements_as()?),
     })
 }
 
