@@ -6,6 +6,8 @@
 //! only what is special to it. The chapter [`crate::docs::backends`] has the URLs for users.
 
 mod address;
+#[cfg(any(feature = "delta", feature = "files"))]
+mod answer;
 #[cfg(feature = "s3")]
 mod aws;
 #[cfg(any(
@@ -17,6 +19,8 @@ mod aws;
 mod batch;
 #[cfg(feature = "delta")]
 mod delta;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+mod endpoint;
 #[cfg(feature = "files")]
 mod files;
 #[cfg(any(feature = "postgres", feature = "s3"))]
@@ -80,6 +84,13 @@ struct Scheme {
     /// `None` while one of them is off.
     backend: Option<Backend>,
 }
+
+/// The object that marks a place of documents.
+#[cfg(any(feature = "delta", feature = "files"))]
+const DOCUMENTS_MARK: &str = "samplestore.json";
+/// The folder of a Delta Lake table's log.
+#[cfg(feature = "files")]
+const DELTA_LOG: &str = "_delta_log";
 
 /// The option that every scheme has.
 const CREATE: &str = "create";

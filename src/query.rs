@@ -127,6 +127,12 @@ impl Query {
         self
     }
 
+    /// Only samples of these ids, whichever were named before.
+    pub fn only_ids<I: IntoIterator<Item: Into<String>>>(mut self, ids: I) -> Self {
+        self.ids = Some(ids.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// Only samples created strictly later than `instant`.
     pub fn after(mut self, instant: DateTime<Utc>) -> Self {
         self.after = Some(instant);
@@ -200,7 +206,7 @@ impl Query {
     }
 
     /// The same filters for these ids alone, of which all conditions are known to be true; without limit and cursor.
-    #[cfg(any(feature = "delta", feature = "postgres"))]
+    #[cfg(feature = "delta")]
     pub(crate) fn narrowed_to(mut self, ids: BTreeSet<String>) -> Self {
         self.ids = Some(ids);
         self.conditions = Vec::new();

@@ -37,11 +37,13 @@ const WITHOUT_KEYS: [&str; 3] = [
 pub(super) fn profile(location: &Location) -> Result<Profile> {
     let asked = location.option("profile");
     let file = location.option("credentials_file");
-    if asked.is_none() && file.is_none() && env::var_os("AWS_ACCESS_KEY_ID").is_some() {
+    // What is set to nothing is not set.
+    let set = |variable| env::var(variable).ok().filter(|value| !value.is_empty());
+    if asked.is_none() && file.is_none() && set("AWS_ACCESS_KEY_ID").is_some() {
         return Ok(Profile::new());
     }
     let named = asked.map(str::to_owned);
-    let named = named.or_else(|| env::var("AWS_PROFILE").ok());
+    let named = named.or_else(|| set("AWS_PROFILE"));
     let is_asked = named.is_some() || file.is_some();
     let name = named.unwrap_or_else(|| "default".to_owned());
     let at = |variable, below: &str| {

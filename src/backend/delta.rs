@@ -137,8 +137,8 @@ impl DeltaTable {
     /// Opens the table that a location of the scheme `delta+file` or `delta+s3` names.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a location of another scheme, or a `partition_by` that is
-    /// not that of the table which is there; [`NotADatabase`](ErrorKind::NotADatabase) for a table that was not made
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a location of another scheme, a place where samples are kept as
+    /// documents, or a `partition_by` that is not that of the table which is there; [`NotADatabase`](ErrorKind::NotADatabase) for a table that was not made
     /// here; [`NotFound`](ErrorKind::NotFound) for one that is not there and not to be made.
     pub fn open(location: &Location) -> Result<Self> {
         let (name, place): (_, Place) = match location.scheme() {
@@ -153,7 +153,7 @@ impl DeltaTable {
             partition_by: word.map(|word| schema::partition_by(Some(word))),
         };
         let shown = location.to_string();
-        let table = wait(OPEN, async move {
+        let table = wait(OPEN, location, async move {
             let opened = Table::open(place, &wanted, &shown).await;
             opened.map_err(|failure| failure.into_error(OPEN, &shown))
         })?;
@@ -173,7 +173,7 @@ impl DeltaTable {
         work: impl FnOnce(Arc<Table>) -> W + Send + 'static,
     ) -> Result<T> {
         let table = Arc::clone(&self.shared.table);
-        wait(operation, async move {
+        wait(operation, &self.shared.table.shown, async move {
             let shown = table.shown.clone();
             let done = work(table).await;
             done.map_err(|failure| failure.into_error(operation, &shown))

@@ -167,7 +167,9 @@ enum Which {
 impl Documents {
     fn open(name: &'static str, objects: Objects, gate: Gate, create: bool) -> Result<Self> {
         let opened = objects.clone();
-        let identity = wait(OPEN, async move { mark::identity(&opened, create).await })?;
+        let identity = wait(OPEN, objects.place(), async move {
+            mark::identity(&opened, create).await
+        })?;
         Ok(Self {
             name,
             objects,
@@ -189,7 +191,7 @@ impl Documents {
         let objects = self.objects.clone();
         let places = Arc::clone(&self.places);
         let keep = Arc::new(keep);
-        wait(operation, async move {
+        wait(operation, self.objects.place(), async move {
             // Names first and places then: what has a name has claimed its place before.
             let names = match which {
                 Which::Named(names) => names,
@@ -211,7 +213,7 @@ impl Documents {
                     }
                 }
             };
-            let read = each(operation, REQUESTS, names, read);
+            let read = each(operation, objects.place(), REQUESTS, names, read);
             let mut found: Vec<(u64, T)> = Vec::new();
             let mut read = std::pin::pin!(read);
             while let Some(kept) = read.try_next().await? {
@@ -305,7 +307,7 @@ impl Storage for Documents {
         let writes = Write::of(batch)?;
         let replaced_in_batch = (batch.len() - writes.len()) as u64;
         let (objects, places) = (self.objects.clone(), Arc::clone(&self.places));
-        let (positions, done) = wait(STORE, async move {
+        let (positions, done) = wait(STORE, self.objects.place(), async move {
             let mut places = places.lock().await;
             let known: Vec<bool> = writes
                 .iter()
@@ -316,7 +318,7 @@ impl Storage for Documents {
             drop(places);
             let positions: Vec<_> = writes.iter().map(|write| write.position).collect();
             let writes = writes.into_iter().zip(known);
-            let done = all_or_some(STORE, writes, move |(write, is_known)| {
+            let done = all_or_some(STORE, objects.place(), writes, move |(write, is_known)| {
                 let objects = objects.clone();
                 async move { write.put(&objects, STORE, is_known).await }
             });
@@ -344,7 +346,7 @@ impl Storage for Documents {
         const RETRIEVE: &str = "retrieve a sample";
         let _turn = self.gate.read(RETRIEVE)?;
         let (objects, name) = (self.objects.clone(), Name::of(id));
-        let found = wait(RETRIEVE, async move {
+        let found = wait(RETRIEVE, self.objects.place(), async move {
             Document::read(&objects, RETRIEVE, &name).await
         })?;
         let sample = found.map(|document| document.sample);
@@ -391,8 +393,8 @@ impl Storage for Documents {
         let samples: Vec<_> = selected.iter().map(|found| found.sample.clone()).collect();
         let objects = self.objects.clone();
         let filter = Arc::new(query.without_paging());
-        let done = wait(MOVE, async move {
-            let done = all_or_some(MOVE, selected, move |found| {
+        let done = wait(MOVE, self.objects.place(), async move {
+            let done = all_or_some(MOVE, objects.place(), selected, move |found| {
                 let (objects, filter) = (objects.clone(), Arc::clone(&filter));
                 async move {
                     let still = |sample: &Sample| {
@@ -419,13 +421,13 @@ impl Storage for Documents {
         }
         let (objects, places) = (self.objects.clone(), Arc::clone(&self.places));
         let count = selected.len() as u64;
-        wait(DELETE, async move {
+        wait(DELETE, self.objects.place(), async move {
             let ids: Vec<_> = selected
                 .iter()
                 .map(|found| found.sample.id().to_owned())
                 .collect();
             let remover = objects.clone();
-            let done = all_or_some(DELETE, ids.clone(), move |id: String| {
+            let done = all_or_some(DELETE, objects.place(), ids.clone(), move |id: String| {
                 let objects = remover.clone();
                 async move {
                     let key = Key::new(SAMPLES, Name::of(&id).as_str());

@@ -163,23 +163,14 @@ impl Location {
                 "credentials do not stand in the URL; the chapter on backends says where they do",
             ));
         }
-        Ok((name, prefix))
-    }
-
-    /// The option `endpoint`, the URL of a server.
-    #[allow(dead_code)] // the same
-    pub(super) fn endpoint(&self) -> Result<Option<String>> {
-        let endpoint = self.option("endpoint").map(str::to_owned);
-        endpoint.map(|url| self.as_endpoint(url)).transpose()
-    }
-
-    /// The URL of a server, which errors of its client show, so that there may be no password in it.
-    #[allow(dead_code)] // the same
-    pub(super) fn as_endpoint(&self, url: String) -> Result<String> {
-        match url.contains('@') {
-            true => Err(self.invalid("the endpoint has a user or a password in it")),
-            false => Ok(url),
+        // What a server may have as a name, S3's above all; `$root` is one of Azure's.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-$".contains(&byte);
+        if !name.bytes().all(is_plain) || name.starts_with('.') {
+            return Err(self.invalid(format!(
+                "{what} must be a name of letters, digits, dots, _ and -"
+            )));
         }
+        Ok((name, prefix))
     }
 
     /// The error for a URL that does not say what it should; `message` must hold no secret.

@@ -3,7 +3,7 @@
 //!
 //! Here stands what a storage does, as transactions. `postgres/config.rs` reads the URL,
 //! `service_file.rs` and `password_file.rs` what libpq has in files, and `tls.rs` certificates; `schema.rs` has the tables; `sql.rs`
-//! makes statements; `row.rs`, `json.rs` and `text.rs` put samples into columns; `stream.rs` iterates;
+//! makes statements, `change.rs` does those that change what a query selects; `row.rs`, `json.rs` and `text.rs` put samples into columns; `stream.rs` iterates;
 //! `failure.rs` says what an error means.
 //!
 //! Reads are one statement each, which sees one snapshot. A store is one statement too, in one round trip,
@@ -11,6 +11,7 @@
 //! have been overtaken (`REPEATABLE READ`). Where two transactions are in each other's way the server
 //! undoes one, which begins again here; what else may pass is an error that is worth another attempt.
 
+mod change;
 mod config;
 mod failure;
 mod json;
@@ -27,7 +28,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{IsolationLevel, Row};
+use tokio_postgres::Row;
 
 use super::runtime::{retrying, wait};
 use super::{Backend, Location};
@@ -36,10 +37,11 @@ use crate::query::{Cursor, Facets, Page, Query, Selection};
 use crate::retry::RetryPolicy;
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch, encode_position};
+use change::Changing;
 use config::Settings;
 use failure::Failure;
 use row::{Columns, Found};
-use sql::{Selected, Statement};
+use sql::{Change, Selected, Statement};
 use stream::Stream;
 
 /// `postgres://…` and `postgresql://…`.
@@ -107,9 +109,9 @@ impl Shared {
     }
 
     /// Does a change as a transaction that no other one has overtaken, and says how many rows it met.
-    async fn change(&self, statement: &Statement) -> Result<u64, Failure> {
+    async fn change(&self, changing: &Changing) -> Result<u64, Failure> {
         let mut client = self.pool.get().await?;
-        let answer = change(&mut client, statement).await;
+        let answer = changing.run(&mut client).await;
         hand_back(client, answer)
     }
 }
@@ -135,20 +137,6 @@ fn count_new(rows: &[Row]) -> Result<u64, Failure> {
         inserted += u64::from(row.try_get::<_, i64>(0)? == 0);
     }
     Ok(inserted)
-}
-
-async fn change(client: &mut Object, statement: &Statement) -> Result<u64, Failure> {
-    let prepared = client.prepare_cached(&statement.text).await?;
-    let transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .start()
-        .await?;
-    let changed = transaction
-        .execute(&prepared, &statement.parameters())
-        .await?;
-    transaction.commit().await?;
-    Ok(changed)
 }
 
 /// Gives a connection back to the pool, unless it is lost: the pool might not know that yet.
@@ -206,14 +194,18 @@ impl Postgres {
             migrate: settings.migrate,
         };
         let (opened, name, shown) = (pool.clone(), settings.schema.clone(), settings.shown);
-        let (identity, shown) = wait(OPEN, async move {
+        let password_missing = settings.password_missing;
+        let (identity, shown) = wait(OPEN, location, async move {
             let opening = async {
                 let mut client = opened.get().await?;
                 schema::open(&mut client, &shown, &name, allowed).await
             };
             match opening.await {
                 Ok(identity) => Ok((identity, shown)),
-                Err(failure) => Err(failure.into_error(OPEN, &shown)),
+                Err(failure) => Err(match password_missing.filter(|_| failure.is_of_login()) {
+                    Some(why) => failure.into_error(OPEN, &shown).with_message(why),
+                    None => failure.into_error(OPEN, &shown),
+                }),
             }
         })?;
         Ok(Self {
@@ -251,24 +243,6 @@ impl Postgres {
         }))
     }
 
-    /// A query without conditions that means the same: by the ids for which they are true now.
-    fn narrowed(
-        &self,
-        operation: &'static str,
-        query: Query,
-        from: Option<Status>,
-    ) -> Result<Query> {
-        if query.conditions().is_empty() {
-            return Ok(query);
-        }
-        let matching = self
-            .matching(operation, &query, from)?
-            .take(limit_of(&query));
-        let ids = matching.map(|found| found.map(|found| found.sample.id().to_owned()));
-        let ids = ids.collect::<Result<_>>()?;
-        Ok(query.narrowed_to(ids))
-    }
-
     /// The rows of a statement, each as `read` has it.
     fn read<T: Send + 'static>(
         &self,
@@ -277,7 +251,7 @@ impl Postgres {
         read: impl Fn(&Row) -> Result<T, Failure> + Send + 'static,
     ) -> Result<Vec<T>> {
         let shared = Arc::clone(&self.shared);
-        wait(operation, async move {
+        wait(operation, &self.shared.shown, async move {
             let reading = async {
                 let rows = shared.query(&statement).await?;
                 rows.iter().map(read).collect::<Result<Vec<_>, Failure>>()
@@ -288,18 +262,23 @@ impl Postgres {
         })
     }
 
-    /// Changes what is selected. `statement` must mean the same when it is done again, or say so by
-    /// `is_repeatable`: when the connection is lost nobody knows whether it was done.
+    /// Changes what is selected, in one status if one is given. With a limit it is not done again when the connection is
+    /// lost: nobody knows whether it was done, and the second time it would meet others.
     fn change(
         &self,
         operation: &'static str,
-        statement: Statement,
-        is_repeatable: bool,
+        selection: &Selection,
+        from: Option<Status>,
+        change: Change,
     ) -> Result<u64> {
+        let query = selection.to_query();
+        let is_repeatable = query.limit_max().is_none();
+        let selected = self.selected(&query)?.in_status(from);
+        let changing = Changing::new(&self.shared.schema, &selected, &query, change);
         let shared = Arc::clone(&self.shared);
-        wait(operation, async move {
-            let change = || async {
-                match shared.change(&statement).await {
+        wait(operation, &self.shared.shown, async move {
+            let attempt = || async {
+                match shared.change(&changing).await {
                     Err(failure) if failure.is_lost() && !is_repeatable => {
                         let lost = failure.into_error(operation, &shared.shown);
                         Err(Error::new(ErrorKind::OutcomeUnknown, operation)
@@ -311,7 +290,7 @@ impl Postgres {
                     other => other,
                 }
             };
-            undisturbed(operation, &shared, change).await
+            undisturbed(operation, &shared, attempt).await
         })
     }
 }
@@ -330,7 +309,7 @@ impl Storage for Postgres {
         }
         let parts = Columns::of_batch(batch)?;
         let shared = Arc::clone(&self.shared);
-        let inserted = wait(OPERATION, async move {
+        let inserted = wait(OPERATION, &self.shared.shown, async move {
             undisturbed(OPERATION, &shared, || shared.upsert(&parts)).await
         })?;
         Ok(StoreReport::new(inserted, batch.len() as u64 - inserted))
@@ -433,16 +412,12 @@ impl Storage for Postgres {
     fn set_status(&self, selection: &Selection, from: Option<Status>, to: Status) -> Result<u64> {
         const OPERATION: &str = "set a status";
         let _open = self.shared.enter(OPERATION)?;
-        let query = self.narrowed(OPERATION, selection.to_query(), from)?;
-        let statement = self.selected(&query)?.in_status(from).set_status(to);
-        self.change(OPERATION, statement, query.limit_max().is_none())
+        self.change(OPERATION, selection, from, Change::To(to))
     }
 
     fn delete(&self, selection: &Selection) -> Result<u64> {
         const OPERATION: &str = "delete samples";
         let _open = self.shared.enter(OPERATION)?;
-        let query = self.narrowed(OPERATION, selection.to_query(), None)?;
-        let statement = self.selected(&query)?.delete();
-        self.change(OPERATION, statement, query.limit_max().is_none())
+        self.change(OPERATION, selection, None, Change::Removal)
     }
 }

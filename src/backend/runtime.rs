@@ -5,6 +5,7 @@
 //! runtime of the caller's, a single-threaded one too, which waits like any thread that blocks. The
 //! runtime begins with the first use and lasts as long as the process.
 
+use std::fmt;
 use std::sync::OnceLock;
 use std::sync::mpsc;
 
@@ -33,9 +34,10 @@ fn runtime() -> Result<&'static Runtime> {
     })
 }
 
-/// Does async work and waits for it. A panic in it is an error of the kind `Panicked` in `operation`.
+/// Does async work and waits for it. A panic in it is an error of the kind `Panicked` in `operation` on what is `shown` so.
 pub(super) fn wait<T: Send + 'static>(
     operation: &'static str,
+    shown: impl fmt::Display,
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     let (done, is_done) = mpsc::sync_channel(1);
@@ -43,7 +45,9 @@ pub(super) fn wait<T: Send + 'static>(
         // Nobody waits any more when this fails.
         let _ = done.send(work.await);
     });
-    is_done.recv().unwrap_or_else(|_| Err(panicked(operation)))
+    is_done
+        .recv()
+        .unwrap_or_else(|_| Err(panicked(operation, shown)))
 }
 
 // Backends whose client tries again by itself have no use for it.
@@ -74,6 +78,7 @@ pub(super) async fn retrying<T, W: Future<Output = Result<T>>>(
 /// the items. Only as many items are taken as are worked on or wait for the answer before them.
 pub(super) fn each<I, T, W>(
     operation: &'static str,
+    shown: impl fmt::Display + Send,
     bound: usize,
     items: I,
     work: impl Fn(I::Item) -> W + Send + 'static,
@@ -87,11 +92,12 @@ where
     let tasks = stream::iter(items.into_iter().map(move |item| tokio::spawn(work(item))));
     tasks
         .buffered(bound.max(1))
-        .map(move |joined| joined.unwrap_or_else(|_| Err(panicked(operation))))
+        .map(move |joined| joined.unwrap_or_else(|_| Err(panicked(operation, &shown))))
 }
 
-fn panicked(operation: &'static str) -> Error {
+fn panicked(operation: &'static str, shown: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Panicked, operation)
+        .with_subject(shown)
         .with_message("a thread for input and output panicked")
 }
 
@@ -104,11 +110,12 @@ mod tests {
     use super::*;
 
     const OPERATION: &str = "test";
+    const SHOWN: &str = "s3://bucket/prefix";
 
     #[test]
     fn it_works_outside_and_inside_every_kind_of_runtime() {
         let answer = || {
-            wait(OPERATION, async {
+            wait(OPERATION, SHOWN, async {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 Ok(7)
             })
@@ -124,16 +131,19 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error() {
-        let error = wait::<()>(OPERATION, async { panic!("boom") }).unwrap_err();
+        let error = wait::<()>(OPERATION, SHOWN, async { panic!("boom") }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Panicked);
+        assert_eq!(error.subject(), Some(SHOWN));
         let each = |bound| async move {
             let work = |item: u32| async move {
                 assert!(item != 2, "boom");
                 Ok(item)
             };
-            Ok(each(OPERATION, bound, 0..4, work).collect::<Vec<_>>().await)
+            Ok(each(OPERATION, SHOWN, bound, 0..4, work)
+                .collect::<Vec<_>>()
+                .await)
         };
-        let answers = wait(OPERATION, each(2)).unwrap();
+        let answers = wait(OPERATION, SHOWN, each(2)).unwrap();
         let kinds: Vec<_> = answers
             .iter()
             .map(|answer| answer.as_ref().map_err(Error::kind).copied())
@@ -146,7 +156,7 @@ mod tests {
         let failing = |retryable: bool| {
             let tried = Arc::new(AtomicU32::new(0));
             let counted = Arc::clone(&tried);
-            let error = wait::<()>(OPERATION, async move {
+            let error = wait::<()>(OPERATION, SHOWN, async move {
                 let policy = RetryPolicy::fixed(3, Duration::from_millis(1));
                 retrying(policy, || async {
                     counted.fetch_add(1, SeqCst);
@@ -166,7 +176,7 @@ mod tests {
         let at_once = Arc::new(AtomicUsize::new(0));
         let most = Arc::new(AtomicUsize::new(0));
         let (working, seen) = (Arc::clone(&at_once), Arc::clone(&most));
-        let answers = wait(OPERATION, async move {
+        let answers = wait(OPERATION, SHOWN, async move {
             let work = move |item: u64| {
                 let (working, seen) = (Arc::clone(&working), Arc::clone(&seen));
                 async move {
@@ -176,7 +186,9 @@ mod tests {
                     Ok(item)
                 }
             };
-            let answers = each(OPERATION, 4, 0..20, work).collect::<Vec<_>>().await;
+            let answers = each(OPERATION, SHOWN, 4, 0..20, work)
+                .collect::<Vec<_>>()
+                .await;
             answers.into_iter().collect::<Result<Vec<_>>>()
         });
         assert_eq!(answers.unwrap(), (0..20).collect::<Vec<_>>());

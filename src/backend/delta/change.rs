@@ -112,13 +112,20 @@ impl Change {
             new: self.new,
             data_change,
         });
-        let written = each(operation, WRITERS, parts, move |(partition, part)| {
-            let task = Arc::clone(&task);
-            async move {
-                let written = task.write(partition, part).await;
-                written.map_err(|failure| failure.into_error(operation, &task.table.shown))
-            }
-        });
+        let shown = table.shown.clone();
+        let written = each(
+            operation,
+            shown,
+            WRITERS,
+            parts,
+            move |(partition, part)| {
+                let task = Arc::clone(&task);
+                async move {
+                    let written = task.write(partition, part).await;
+                    written.map_err(|failure| failure.into_error(operation, &task.table.shown))
+                }
+            },
+        );
         let added: Vec<Vec<Add>> = written.try_collect().await?;
         actions.extend(added.into_iter().flatten().map(Action::Add));
         commit(table, state, actions, self.next_rank, kind).await

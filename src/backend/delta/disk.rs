@@ -231,7 +231,7 @@ mod tests {
     fn what_is_new_is_made_once_and_whole() {
         let folder = tempfile::tempdir().unwrap();
         let root = StorePath::from_absolute_path(folder.path()).unwrap();
-        let found = wait("test", async move {
+        let found = wait("test", "disk", async move {
             let disk = Disk::default();
             let path = root.clone().join("log").join("1.json");
             let put =

@@ -12,6 +12,7 @@ use deltalake::datafusion::parquet::errors::ParquetError;
 use deltalake::kernel::transaction::TransactionError;
 use object_store_0_13::Error as StoreError;
 
+use crate::backend::answer::is_not_found;
 use crate::error::{Error, ErrorKind};
 
 /// What went wrong, before it is known what was being done.
@@ -171,6 +172,10 @@ fn root<'a>(error: &'a (dyn StdError + 'static)) -> Option<Root<'a>> {
                 StoreError::NotFound { .. } => Some(Root::NotFound),
                 StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
                     Some(Root::NotAllowed)
+                }
+                // A bucket whose objects were to be listed.
+                StoreError::Generic { source, .. } if is_not_found(&**source) => {
+                    Some(Root::NotFound)
                 }
                 StoreError::Generic { .. } => Some(Root::Server),
                 _ => None,

@@ -28,6 +28,19 @@ pub(super) const FILE_BYTES: usize = 128 << 20;
 /// So much is gathered in memory for each file that is being written.
 const GROUP_BYTES: usize = 32 << 20;
 
+/// What names of files end in.
+const ENDING: &str = ".parquet";
+
+/// Whether a file may be one that a [`FileWriter`] wrote, by its name: a UUID of version 7.
+pub(super) fn is_name(name: &str) -> bool {
+    let uuid = name.strip_suffix(ENDING).and_then(|id| {
+        let uuid = Uuid::parse_str(id).ok()?;
+        // It reads other forms of one too.
+        (uuid.to_string() == id).then_some(uuid)
+    });
+    uuid.is_some_and(|uuid| uuid.get_version_num() == 7)
+}
+
 /// Writes rows of a partition.
 pub(super) struct FileWriter {
     store: Arc<dyn ObjectStore>,
@@ -90,7 +103,7 @@ impl FileWriter {
     }
 
     fn begin(&self) -> Result<OpenFile, Failure> {
-        let name = format!("{}.parquet", Uuid::now_v7());
+        let name = format!("{}{ENDING}", Uuid::now_v7());
         // Its names are encoded already.
         let path = Path::parse(&self.folder)
             .map_err(StoreError::from)?

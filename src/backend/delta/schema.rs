@@ -24,6 +24,7 @@ use deltalake::arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRe
 use deltalake::kernel::{DataType, StructField, StructType};
 
 use super::row::Row;
+use crate::backend::address::decode;
 use crate::instant;
 
 pub(super) const ID: &str = "id";
@@ -154,6 +155,23 @@ impl Partition {
         parts.map_or_else(|| LONG.to_owned(), |parts| parts.join("/"))
     }
 
+    /// Whether a folder may be one of those that [`folder`](Self::folder) gives.
+    pub(super) fn is_folder(folder: &str, partition_by: &[String]) -> bool {
+        let is_part = |(part, column): (&str, &String)| {
+            let value = part.strip_prefix(column.as_str());
+            let value = value.and_then(|value| value.strip_prefix('='));
+            value.is_some_and(|value| match column.as_str() {
+                DATE => value.parse::<NaiveDate>().is_ok(),
+                _ => decode(value).is_some_and(|decoded| escape(&decoded) == value),
+            })
+        };
+        let parts = folder.split('/').filter(|part| !part.is_empty());
+        let parts: Vec<&str> = parts.collect();
+        let is_long = folder == LONG && partition_by.iter().any(|column| column == PIPELINE);
+        let is_same_length = parts.len() == partition_by.len();
+        is_long || (is_same_length && parts.into_iter().zip(partition_by).all(is_part))
+    }
+
     pub(super) fn values(&self) -> HashMap<String, Option<String>> {
         self.0.clone().into_iter().collect()
     }
@@ -251,6 +269,24 @@ mod tests {
         assert_eq!(folder(&"é".repeat(100)), LONG);
         let row = Row::of(&Sample::builder("p").build().unwrap()).unwrap();
         assert_eq!(Partition::of(&row, &[]).folder(&[]), "");
+        for pipeline in ["JFK", "../é\0", "a=b/c d%", &"p".repeat(247)] {
+            assert!(Partition::is_folder(&folder(pipeline), &by), "{pipeline}");
+        }
+        assert!(Partition::is_folder("", &[]));
+        for other in [
+            "",
+            "notes",
+            "pipeline=JFK",
+            "date=1970-01-01/pipeline=JFK",
+            "pipeline=JFK/date=today",
+            "pipeline=a b/date=1970-01-01",
+            "inner/pipeline=JFK/date=1970-01-01",
+            "pipeline=JFK/date=1970-01-01/inner",
+            "long/inner",
+        ] {
+            assert!(!Partition::is_folder(other, &by), "{other}");
+        }
+        assert!(!Partition::is_folder(LONG, &by[1..]));
     }
 
     #[test]

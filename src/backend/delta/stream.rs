@@ -53,7 +53,8 @@ impl Stream {
         }
         let (operation, shared) = (self.operation, Arc::clone(&self.shared));
         let (query, left) = (self.query.clone(), self.left);
-        let answer = wait(operation, async move {
+        let shown = self.shared.table.shown.clone();
+        let answer = wait(operation, shown, async move {
             let reading = async {
                 let Some(batch) = batches.try_next().await? else {
                     return Ok(None);

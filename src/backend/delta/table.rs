@@ -18,12 +18,14 @@ use deltalake::logstore::LogStoreRef;
 use deltalake::operations::create::CreateBuilder;
 use deltalake::table::state::DeltaTableState;
 use object_store_0_13::path::Path;
+use object_store_0_13::{Error as StoreError, ObjectStoreExt};
 use tokio::sync::Mutex;
 
 use super::failure::Failure;
 use super::place::{Place, not_there};
 use super::schema::{self, DATE, PIPELINE};
 use super::{OPEN, file};
+use crate::backend::DOCUMENTS_MARK;
 use crate::backend::address::decode;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -81,6 +83,14 @@ impl Table {
     pub(super) async fn open(place: Place, wanted: &Wanted, shown: &str) -> Result<Self, Failure> {
         let log_store = place.log_store;
         if wanted.create && !log_store.is_delta_table_location().await? {
+            if has_documents(&log_store).await? {
+                return Err(Error::new(ErrorKind::InvalidArgument, OPEN)
+                    .with_subject(shown)
+                    .with_message(
+                        "samples are kept as documents there; a table needs a place of its own",
+                    )
+                    .into());
+            }
             create(&log_store, wanted).await?;
         }
         let state = match DeltaTableState::try_new(&log_store, None)
@@ -303,6 +313,16 @@ impl Table {
     /// Takes note of what a commit made of it.
     pub(super) fn ranked(ranks: &mut Ranks, version: Version, next: i64) {
         ranks.0 = Some((version, next));
+    }
+}
+
+/// Whether it is a place of documents (`file:`, `s3:`).
+async fn has_documents(log_store: &LogStoreRef) -> Result<bool, Failure> {
+    let mark = Path::from(DOCUMENTS_MARK);
+    match log_store.object_store(None).head(&mark).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,21 +1,30 @@
 //! What a table needs now and then: small files merged, and files that no state has removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::DeltaOperation;
 use deltalake::table::state::DeltaTableState;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use object_store_0_13::path::Path;
+use object_store_0_13::{Error as StoreError, ObjectStore};
 
 use super::change::Change;
-use super::file::FILE_BYTES;
+use super::failure::Failure;
+use super::file::{self, FILE_BYTES};
 use super::schema::Partition;
+use super::table::Table;
 use super::{DeltaTable, commit};
 use crate::error::Result;
 
 /// Files that are smaller than this are merged with others of their partition.
 const SMALL_BYTES: i64 = FILE_BYTES as i64 / 2;
+
+/// What stands in the paths of files in the log of another table, below this one.
+const INNER_LOG: &str = "/_delta_log/";
 
 /// What [`DeltaTable::optimize`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,10 +76,15 @@ impl DeltaTable {
         })
     }
 
-    /// Removes files that no state of the table has had since `keep` ago, and says how many; files of writers that
-    /// were killed among them. Readers of older states, and iterators that began before, find their files
-    /// missing afterwards: keep what the longest of them may need. A day is a good value; with less than an hour
-    /// a writer that is at work may lose the files it is about to commit.
+    /// Removes files of rows that no state of the table has had since `keep` ago, and says how many. Readers of older
+    /// states, and iterators that began before, find their files missing afterwards: keep what the longest of them may
+    /// need. A day is a good value; with less than an hour a writer that is at work may lose the files it is about to commit.
+    ///
+    /// Two kinds of files go: those of which the log says that they were taken out of the table, whoever wrote them; and, of
+    /// writers that were killed before their commit or whose log has forgotten, those that are in the folder of a partition
+    /// and have a name that only this crate gives, `pipeline=…/date=…/UUID.parquet` with a UUID of version 7. Whatever else
+    /// lies in the table's folder stays, other tables too. What stays therefore are the files that other programs' writers
+    /// left behind when they were killed: their own vacuum removes them.
     ///
     /// # Errors
     /// Those of listing and removing.
@@ -79,21 +93,87 @@ impl DeltaTable {
         let _open = self.shared.enter(VACUUM)?;
         self.run(VACUUM, move |table| async move {
             let _turn = table.writing.lock().await;
+            let keep = chrono::Duration::from_std(keep).unwrap_or(chrono::Duration::MAX);
+            // The files first, and the log then: what is committed meanwhile is known to it.
+            let own = own_files(&table, keep).await?;
             let mut whole = deltalake::DeltaTable::new(Arc::clone(&table.log_store));
             whole.load().await?;
+            let unknown = unknown_to(whole.snapshot()?, &table, own).await?;
+            // `VacuumMode::Full` would take all that is not in the log, foreign files too.
             let (_, removed) = whole
                 .vacuum()
-                .with_mode(VacuumMode::Full)
-                // The folder of files is one, whatever their partitions.
-                .parallel_scan(false)
+                .with_mode(VacuumMode::Lite)
                 .with_enforce_retention_duration(false)
-                .with_retention_period(
-                    chrono::Duration::from_std(keep).unwrap_or(chrono::Duration::MAX),
-                )
+                .with_retention_period(keep)
                 .await?;
-            Ok(removed.files_deleted.len() as u64)
+            let removed = removed.files_deleted.len() as u64;
+            Ok(removed + remove(&table, unknown).await?)
         })
     }
+}
+
+/// The files below the table that its own writers made, by their names, and that are older than `keep`.
+async fn own_files(table: &Table, keep: chrono::Duration) -> Result<HashSet<Path>, Failure> {
+    let Some(until) = Utc::now().checked_sub_signed(keep) else {
+        return Ok(HashSet::new());
+    };
+    let mut own = HashSet::new();
+    let mut inner = HashSet::new();
+    let mut files = table.log_store.object_store(None).list(None);
+    while let Some(file) = files.try_next().await? {
+        let path = file.location.as_ref();
+        if let Some((root, _)) = path.split_once(INNER_LOG) {
+            inner.insert(root.to_owned());
+        }
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if file.last_modified <= until
+            && file::is_name(name)
+            && Partition::is_folder(folder, &table.partition_by)
+        {
+            own.insert(file.location);
+        }
+    }
+    // A table of somebody's in the folder of a partition has its own log.
+    own.retain(|file| {
+        let ends = file.as_ref().match_indices('/').map(|(at, _)| at);
+        !ends
+            .into_iter()
+            .any(|end| inner.contains(&file.as_ref()[..end]))
+    });
+    Ok(own)
+}
+
+/// Those of these files of which the log says nothing.
+async fn unknown_to(
+    state: &DeltaTableState,
+    table: &Table,
+    mut files: HashSet<Path>,
+) -> Result<HashSet<Path>, Failure> {
+    for file in state.log_data().iter() {
+        files.remove(&file.object_store_path());
+    }
+    let mut taken_out = state.all_tombstones(&table.log_store);
+    while let Some(file) = taken_out.try_next().await? {
+        let path = file.path();
+        // As the log's own readers have it: what is encoded in a name stays so.
+        files.remove(&Path::parse(&*path).unwrap_or_else(|_| Path::from(&*path)));
+    }
+    Ok(files)
+}
+
+/// Removes files, and says how many were there.
+async fn remove(table: &Table, files: HashSet<Path>) -> Result<u64, Failure> {
+    let files = stream::iter(files.into_iter().map(Ok)).boxed();
+    let mut answers = table.log_store.object_store(None).delete_stream(files);
+    let mut removed = 0;
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(_) => removed += 1,
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(removed)
 }
 
 /// The paths of files that can be merged with another one.

@@ -3,7 +3,7 @@
 use std::env;
 use std::sync::Arc;
 
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
 use super::server;
 use crate::backend::Location;
@@ -47,6 +47,12 @@ pub(super) fn client(location: &Location) -> Result<server::Client> {
         // Whoever names such an endpoint means it.
         let allow_http = endpoint.starts_with("http://");
         builder = builder.with_endpoint(endpoint).with_allow_http(allow_http);
+    }
+    if let Some(account) = builder.get_config_value(&AzureConfigKey::AccountName) {
+        location.check_label("the storage account", &account)?;
+    }
+    if let Some(endpoint) = builder.get_config_value(&AzureConfigKey::Endpoint) {
+        location.as_endpoint("the variable AZURE_STORAGE_ENDPOINT", endpoint)?;
     }
     let client = builder.build();
     let client = client.map_err(|cause| server::unusable(location, cause))?;

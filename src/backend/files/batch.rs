@@ -1,5 +1,6 @@
 //! Doing the same to many objects until one fails.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -12,6 +13,7 @@ use crate::error::Result;
 /// Does the same to each item until one fails; those that were not begun by then have no answer.
 pub(super) async fn all_or_some<I, T, W>(
     operation: &'static str,
+    shown: impl fmt::Display + Send,
     items: impl IntoIterator<Item = I, IntoIter: Send>,
     work: impl Fn(I) -> W + Send + Sync + 'static,
 ) -> Vec<Option<Result<T>>>
@@ -31,7 +33,7 @@ where
             Ok(Some(answer))
         }
     };
-    each(operation, REQUESTS, items, guarded)
+    each(operation, shown, REQUESTS, items, guarded)
         // A panic is the answer of its item.
         .map(|answer| answer.unwrap_or_else(|error| Some(Err(error))))
         .collect()

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::document::SAMPLES;
 use super::objects::{Key, Objects};
 use super::{OPEN, not_there};
+use crate::backend::{DELTA_LOG, DOCUMENTS_MARK};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Its name.
-pub(super) const MARK: &str = "samplestore.json";
+pub(super) const MARK: &str = DOCUMENTS_MARK;
 const VERSION: u32 = 1;
 
 /// What the mark holds.
@@ -21,7 +22,8 @@ struct Mark {
     identity: String,
 }
 
-/// The identity of the place; one that is new is marked first, when it may be made.
+/// The identity of the place; one that is new is marked first, when it may be made. Where a Delta Lake table is it may
+/// not: whoever keeps the table in order would meet documents there.
 pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
     let key = Key::new("", MARK);
     let wrong = |kind| Error::new(kind, OPEN).with_subject(objects.shown(&key));
@@ -33,13 +35,20 @@ pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
         let text = serde_json::to_vec(&mark)
             .map_err(|cause| wrong(ErrorKind::Backend).with_cause(cause))?;
         let text = Bytes::from(text);
-        if objects.get(OPEN, &key).await?.is_none()
-            && objects.create(OPEN, &key, &text).await?
-            && objects.create(OPEN, &key, &text).await?
-        {
-            return Err(wrong(ErrorKind::Unsupported).with_message(
-                "the server lets an object be made twice; conditional puts are needed",
-            ));
+        if objects.get(OPEN, &key).await?.is_none() {
+            if !objects.names(OPEN, DELTA_LOG, None).await?.is_empty() {
+                return Err(wrong(ErrorKind::InvalidArgument)
+                    .with_subject(objects.place())
+                    .with_message(
+                        "a Delta Lake table is there; documents need a place of their own",
+                    ));
+            }
+            if objects.create(OPEN, &key, &text).await? && objects.create(OPEN, &key, &text).await?
+            {
+                return Err(wrong(ErrorKind::Unsupported).with_message(
+                    "the server lets an object be made twice; conditional puts are needed",
+                ));
+            }
         }
     }
     let Some(found) = objects.get(OPEN, &key).await? else {

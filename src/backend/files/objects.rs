@@ -14,6 +14,7 @@ use object_store::{
     UpdateVersion,
 };
 
+use crate::backend::answer::is_not_found;
 use crate::backend::runtime::retrying;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
@@ -68,6 +69,11 @@ impl Objects {
             policy,
             is_server,
         }
+    }
+
+    /// How the place is told to users.
+    pub(super) fn place(&self) -> Arc<str> {
+        Arc::clone(&self.shown)
     }
 
     /// How an object is told to users.
@@ -237,6 +243,10 @@ impl Objects {
                 .with_message("there is no such bucket, or the object went away"),
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
                 of_kind(ErrorKind::Backend).with_message("the server does not allow it")
+            }
+            // When it lists objects, the client has no error of its own for it.
+            StoreError::Generic { .. } if is_not_found(&error) => {
+                of_kind(ErrorKind::NotFound).with_message("there is no such bucket")
             }
             // A server that cannot be reached, is too busy or has a fault of its own, for the most part;
             // of what else is in there, trying again costs little.

@@ -86,7 +86,7 @@ impl Places {
                 async move { read(&objects, operation, name).await }
             }
         };
-        let mut entries = std::pin::pin!(each(operation, REQUESTS, names, read));
+        let mut entries = std::pin::pin!(each(operation, objects.place(), REQUESTS, names, read));
         while let Some((number, entry)) = entries.try_next().await? {
             if number != self.last + 1 {
                 let key = Key::new(FOLDER, name(self.last + 1));

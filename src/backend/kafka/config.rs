@@ -57,7 +57,7 @@ const PROPERTIES: [(&str, Option<&str>); 18] = [
     ("sasl.mechanism", None),
     (PASSWORD, None),
     (USERNAME, None),
-    ("security.protocol", None),
+    (PROTOCOL, None),
     (CONNECT_TIMEOUT, Some("10000")),
     ("ssl.ca.location", None),
     ("ssl.certificate.location", None),
@@ -69,6 +69,7 @@ const PROPERTIES: [(&str, Option<&str>); 18] = [
 const DELIVERY_TIMEOUT: &str = "delivery.timeout.ms";
 const CONNECT_TIMEOUT: &str = "socket.connection.setup.timeout.ms";
 const MESSAGE_BYTES_MAX: &str = "message.max.bytes";
+const PROTOCOL: &str = "security.protocol";
 const USERNAME: &str = "sasl.username";
 const PASSWORD: &str = "sasl.password";
 
@@ -164,10 +165,29 @@ impl Settings {
             shown: format!("kafka://{}/{}", place.servers, place.topic),
             topic: place.topic,
         };
+        check_login(location, &properties)?;
         settings.client.extend(properties);
         // What is too much is left to whoever reads the log.
         settings.client.set_log_level(RDKafkaLogLevel::Info);
         Ok(settings)
+    }
+}
+
+/// A login that the client would leave aside without a word, as it does where the protocol has none.
+fn check_login(location: &Location, properties: &Properties) -> Result<()> {
+    let has_login = [USERNAME, PASSWORD]
+        .iter()
+        .any(|name| properties.contains_key(*name));
+    let protocol = properties
+        .get(PROTOCOL)
+        .map(|protocol| protocol.to_ascii_lowercase());
+    // What is none of the client's words, the client says.
+    let has_none = matches!(protocol.as_deref(), None | Some("plaintext" | "ssl"));
+    match has_login && has_none {
+        true => Err(location.invalid(
+            "a user or a password needs the option security.protocol to be sasl_ssl or sasl_plaintext, and sasl.mechanism",
+        )),
+        false => Ok(()),
     }
 }
 
@@ -333,7 +353,7 @@ mod tests {
         assert!(settings.create && settings.tombstones);
 
         let url = format!(
-            "kafka://me:a%40b@one/t?config_file={}&partitions=3&message.max.bytes=2000000",
+            "kafka://me:a%40b@one/t?config_file={}&security.protocol=SASL_SSL&partitions=3&message.max.bytes=2000000",
             file.display()
         );
         let settings = read(&url, &[]).unwrap();
@@ -367,6 +387,15 @@ mod tests {
             (
                 "kafka://one/t?sasl.password=sesame&delivery.timeout.ms=x",
                 "a whole number",
+            ),
+            ("kafka://u:sesame@one/t", "sasl_ssl or sasl_plaintext"),
+            (
+                "kafka://u@one/t?security.protocol=ssl",
+                "sasl_ssl or sasl_plaintext",
+            ),
+            (
+                "kafka://one/t?sasl.username=u&sasl.password=sesame&security.protocol=PLAINTEXT",
+                "sasl_ssl or sasl_plaintext",
             ),
             (
                 "kafka://one/t?sasl.password=sesame&config_file=/nowhere/at/all",

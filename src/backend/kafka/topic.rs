@@ -46,7 +46,7 @@ fn make(stream: &Stream, settings: &Settings) -> Result<()> {
         .map_err(|cause| failure::of_settings(cause, settings))?;
     let (topic, timeout) = (settings.topic.clone(), settings.connect_timeout);
     let (partitions, replicas) = (settings.partitions, settings.replication_factor);
-    let answers = wait(OPEN, async move {
+    let answers = wait(OPEN, &settings.shown, async move {
         let replication = TopicReplication::Fixed(replicas);
         let topic = NewTopic::new(&topic, partitions, replication);
         let options = AdminOptions::new()

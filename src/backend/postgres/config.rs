@@ -1,6 +1,6 @@
 //! [`Settings`]: what a `postgres:` URL and the environment say, put together.
 //!
-//! Everything that libpq has is spelled as there: the URL, its parameters, the variables `PG…`, the service
+//! What libpq has is spelled as there: the URL, the parameters of [`OPTIONS`], their variables `PG…`, the service
 //! file (`service_file.rs`), the password file (`password_file.rs`). The URL goes before a service, and that
 //! before the environment. Three options are our own: `schema`, `migrate` and `connections_max`. Source: <https://www.postgresql.org/docs/current/libpq-connect.html>.
 
@@ -97,6 +97,8 @@ type Parameters = BTreeMap<&'static str, String>;
 pub(super) struct Settings {
     pub(super) client: tokio_postgres::Config,
     pub(super) tls: Tls,
+    /// Why there is no password, where a file that may have it was passed over.
+    pub(super) password_missing: Option<String>,
     pub(super) schema: String,
     /// Whether an older schema is brought up to date.
     pub(super) migrate: bool,
@@ -141,7 +143,7 @@ impl Settings {
 
         let home = variable("HOME").map(PathBuf::from);
         let tls = tls::settings(location, &mut parameters, home.as_deref())?;
-        look_up_password(&mut parameters, home.as_deref());
+        let password_missing = look_up_password(&mut parameters, home.as_deref());
         let mut client = to_client(location, &parameters)?;
         client.ssl_mode(tls.mode());
         let timeout = client.get_connect_timeout().copied();
@@ -149,6 +151,7 @@ impl Settings {
             shown: shown(&client),
             client,
             tls,
+            password_missing,
             schema: schema(location)?,
             migrate: location.flag("migrate")?.unwrap_or(false),
             create: location.creates(),
@@ -230,14 +233,13 @@ fn fill(parameters: &mut Parameters, variable: impl Fn(&str) -> Option<String>) 
     }
 }
 
-fn look_up_password(parameters: &mut Parameters, home: Option<&Path>) {
+/// Looks for a password that nothing else says, and gives the reason why a file was not asked.
+fn look_up_password(parameters: &mut Parameters, home: Option<&Path>) -> Option<String> {
     if parameters.contains_key("password") {
-        return;
+        return None;
     }
     let file = parameters.get("passfile").map(PathBuf::from);
-    let Some(file) = file.or_else(|| Some(home?.join(".pgpass"))) else {
-        return;
-    };
+    let file = file.or_else(|| Some(home?.join(".pgpass")))?;
     let first = |name: &str| {
         parameters
             .get(name)
@@ -257,8 +259,13 @@ fn look_up_password(parameters: &mut Parameters, home: Option<&Path>) {
         database: first("dbname").unwrap_or(user),
         user,
     };
-    if let Some(password) = password_file::look_up(&file, &login) {
-        parameters.insert("password", password);
+    match password_file::look_up(&file, &login) {
+        password_file::Found::Password(password) => {
+            parameters.insert("password", password);
+            None
+        }
+        password_file::Found::Nothing => None,
+        password_file::Found::PassedOver(why) => Some(why),
     }
 }
 

@@ -86,6 +86,25 @@ impl Failure {
         matches!(self.state().map(SqlState::code), Some("42P01" | "3F000"))
     }
 
+    /// Whether a column is not there, as in a table of somebody else's.
+    pub(super) fn is_missing_column(&self) -> bool {
+        matches!(self.state().map(SqlState::code), Some("42703"))
+    }
+
+    /// Whether the server let nobody in by this name and password, or the password is missing.
+    pub(super) fn is_of_login(&self) -> bool {
+        match self {
+            Self::Server(error) => match error.code() {
+                Some(state) => state.code().starts_with("28"),
+                // The client has no code for it.
+                None => error
+                    .source()
+                    .is_some_and(|cause| cause.to_string() == "password missing"),
+            },
+            Self::Pool(_) | Self::Own(_) => false,
+        }
+    }
+
     /// Whether the connection is lost, so that nobody knows what became of what was asked for.
     pub(super) fn is_lost(&self) -> bool {
         match self {

@@ -13,25 +13,42 @@ pub(super) struct Login<'a> {
     pub(super) user: &'a str,
 }
 
-/// The password in this file, if there is one.
-pub(super) fn look_up(file: &Path, login: &Login<'_>) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    if is_open_to_others(file) {
-        tracing::warn!(name: "password_file", file = %file.display(), "the password file is passed over: others may read it; set its mode to 0600");
-        return None;
-    }
-    find(&text, login)
+/// What a password file has for a login.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Password(String),
+    /// It is not there, or has no line that fits.
+    Nothing,
+    /// It was not asked, and why.
+    PassedOver(String),
 }
 
+/// Looks for the password in this file.
+pub(super) fn look_up(file: &Path, login: &Login<'_>) -> Found {
+    let Ok(text) = std::fs::read_to_string(file) else {
+        return Found::Nothing;
+    };
+    if let Some(mode) = mode_for_others(file) {
+        tracing::warn!(name: "password_file", file = %file.display(), "the password file is passed over: others may read it; set its mode to 0600");
+        return Found::PassedOver(format!(
+            "the password file {} is passed over: its mode {mode:04o} lets others read it; set it to 0600",
+            file.display()
+        ));
+    }
+    find(&text, login).map_or(Found::Nothing, Found::Password)
+}
+
+/// The mode of a file that others than its owner may read or write.
 #[cfg(unix)]
-fn is_open_to_others(file: &Path) -> bool {
+fn mode_for_others(file: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o7777;
+    (mode & 0o077 != 0).then_some(mode)
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &Path) -> bool {
-    false
+fn mode_for_others(_: &Path) -> Option<u32> {
+    None
 }
 
 fn find(text: &str, login: &Login<'_>) -> Option<String> {
@@ -136,10 +153,15 @@ short:line
             database: "d",
             user: "u",
         };
-        for (mode, found) in [(0o600, Some("word")), (0o640, None), (0o604, None)] {
+        for (mode, told) in [(0o600, None), (0o640, Some("0640")), (0o604, Some("0604"))] {
             std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
-            assert_eq!(look_up(&file, &login).as_deref(), found, "{mode:o}");
+            match (look_up(&file, &login), told) {
+                (Found::Password(word), None) => assert_eq!(word, "word"),
+                (Found::PassedOver(why), Some(mode)) => assert!(why.contains(mode), "{why}"),
+                other => panic!("{mode:o}: {other:?}"),
+            }
         }
-        assert_eq!(look_up(&folder.path().join("none"), &login), None);
+        let none = folder.path().join("none");
+        assert_eq!(look_up(&none, &login), Found::Nothing);
     }
 }

@@ -1,9 +1,9 @@
 //! The tables and indexes, how they come about, and what version they are.
 //!
 //! Each step makes the next version of the schema in one transaction, which ends with the version in the
-//! table `meta`. A new schema goes through all of them, so that there is one way to come to be. Tables and
-//! indexes are steps apart, since engines like CockroachDB do not make both in one transaction. While a schema
-//! is made the version is 0 or negative, so that whoever opens it meanwhile, or after a crash, makes the rest.
+//! table `meta`. A new schema goes through all of them in one transaction, so that nothing is left where that fails; where
+//! somebody else has a table of such a name, none is made. Earlier programs made a schema step by step, with a version
+//! of 0 or negative meanwhile: whoever opens one that was left so makes the rest.
 //!
 //! | column of `samples` | |
 //! |---|---|
@@ -43,7 +43,17 @@ const STEPS: &[&[&str]] = &[
     ],
 ];
 
-const META: &str = "CREATE TABLE IF NOT EXISTS {schema}.meta (
+/// All that is made, by its name.
+const NAMES: [&str; 6] = [
+    "meta",
+    "samples",
+    "samples_created",
+    "samples_pipeline",
+    "samples_rank",
+    "samples_status",
+];
+
+const META: &str = "CREATE TABLE {schema}.meta (
     one smallint PRIMARY KEY CHECK (one = 1),
     version integer NOT NULL,
     identity bigint NOT NULL
@@ -110,20 +120,29 @@ async fn open_once(
         None | Some((..=0, _)) if !allowed.create => {
             refused(ErrorKind::NotFound, "it has no samples".to_owned())
         }
-        Some((version, identity)) => {
-            migrate(client, schema, version).await?;
-            Ok(identity)
-        }
-        None => {
-            begin(client, name).await?;
-            migrate(client, schema, 0).await?;
-            // Somebody else's, if they were first.
-            match read_meta(client, schema).await? {
-                Some((_, identity)) => Ok(identity),
-                None => refused(ErrorKind::Backend, "it was dropped meanwhile".to_owned()),
+        Some((version, identity)) => match migrate(client, schema, version).await {
+            Ok(()) => Ok(identity),
+            // Earlier programs took the table of somebody else for their own.
+            Err(failure) if version <= 0 && failure.is_missing_column() => {
+                refused(ErrorKind::NotADatabase, not_ours("samples"))
             }
-        }
+            Err(failure) => Err(failure),
+        },
+        None => match make(client, name).await? {
+            Made::Schema(identity) => Ok(identity),
+            Made::Nothing(found) => match read_meta(client, schema).await? {
+                // Somebody made the whole of it meanwhile.
+                Some(_) => Box::pin(open_once(client, server, name, allowed)).await,
+                None => refused(ErrorKind::NotADatabase, not_ours(&found)),
+            },
+        },
     }
+}
+
+fn not_ours(found: &str) -> String {
+    format!(
+        "{found:?} is there and was not made by samplestore; the option schema names another schema"
+    )
 }
 
 async fn read_meta(client: &Object, schema: &str) -> Result<Option<(i32, u64)>, Failure> {
@@ -134,31 +153,55 @@ async fn read_meta(client: &Object, schema: &str) -> Result<Option<(i32, u64)>, 
             Ok(Some((row.try_get(0)?, identity as u64)))
         }
         Ok(None) => Ok(None),
-        Err(failure) if failure.is_missing() => Ok(None),
+        Err(failure) if failure.is_missing() || failure.is_missing_column() => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
-/// Makes the schema and its table `meta`, at version 0.
-async fn begin(client: &mut Object, name: &str) -> Result<(), Failure> {
+/// What makes a whole schema.
+fn all_statements(schema: &str) -> Vec<String> {
+    let statements = [META]
+        .into_iter()
+        .chain(STEPS.iter().copied().flatten().copied());
+    let statements = statements.map(|statement| statement.replace("{schema}", schema));
+    statements.collect()
+}
+
+/// What making a schema came to.
+enum Made {
+    /// It has this identity.
+    Schema(u64),
+    /// Something of this name is in the way.
+    Nothing(String),
+}
+
+/// Makes the schema with all that is in it, or nothing.
+async fn make(client: &mut Object, name: &str) -> Result<Made, Failure> {
     let schema = &quoted(name);
+    let in_the_way = "SELECT relname::text FROM pg_catalog.pg_class AS found
+        JOIN pg_catalog.pg_namespace AS place ON place.oid = found.relnamespace
+        WHERE nspname = $1::text AND relname = ANY ($2::text[]) ORDER BY relname LIMIT 1";
     // Looked for first: a role that may not create schemas may use one that is there.
     let is_there = "SELECT 1 FROM information_schema.schemata WHERE schema_name = $1";
     let transaction = client.transaction().await?;
+    let names = NAMES.to_vec();
+    if let Some(found) = transaction.query_opt(in_the_way, &[&name, &names]).await? {
+        return Ok(Made::Nothing(found.try_get(0)?));
+    }
     if transaction.query_opt(is_there, &[&name]).await?.is_none() {
         transaction
             .batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))
             .await?;
     }
-    transaction
-        .batch_execute(&META.replace("{schema}", schema))
-        .await?;
+    for statement in all_statements(schema) {
+        transaction.batch_execute(&statement).await?;
+    }
     let identity = uuid::Uuid::new_v4().as_u64_pair().1 as i64;
-    let first = format!(
-        "INSERT INTO {schema}.meta (one, version, identity) VALUES (1, 0, $1) ON CONFLICT (one) DO NOTHING"
-    );
-    transaction.execute(&first, &[&identity]).await?;
-    Ok(transaction.commit().await?)
+    let newest = STEPS.len() as i32;
+    let first = format!("INSERT INTO {schema}.meta (one, version, identity) VALUES (1, $1, $2)");
+    transaction.execute(&first, &[&newest, &identity]).await?;
+    transaction.commit().await?;
+    Ok(Made::Schema(identity as u64))
 }
 
 /// Does the steps behind `version`, each by whoever comes first.

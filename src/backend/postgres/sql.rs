@@ -47,6 +47,44 @@ impl Statement {
     }
 }
 
+/// What is done to rows.
+#[derive(Clone, Copy)]
+pub(super) enum Change {
+    To(Status),
+    Removal,
+}
+
+impl Change {
+    /// Does it to the rows of these ids.
+    pub(super) fn of_ids<'a>(self, schema: &str, ids: impl Iterator<Item = &'a str>) -> Statement {
+        let mut statement = self.begin(schema);
+        statement.write(" WHERE id = ANY (");
+        let ids = ids.map(|id| escape(id).into_owned());
+        statement.bind(ids.collect::<Vec<_>>());
+        statement.write(")");
+        statement
+    }
+
+    /// The statement without its condition.
+    fn begin(self, schema: &str) -> Statement {
+        let mut statement = Statement::default();
+        match self {
+            Self::To(status) => {
+                statement.write("UPDATE ");
+                statement.write(schema);
+                statement.write(".samples SET status = ");
+                statement.bind(status.as_str());
+            }
+            Self::Removal => {
+                statement.write("DELETE FROM ");
+                statement.write(schema);
+                statement.write(".samples");
+            }
+        }
+        statement
+    }
+}
+
 /// A query on the samples of one schema.
 pub(super) struct Selected<'a> {
     /// Quoted.
@@ -108,21 +146,22 @@ impl<'a> Selected<'a> {
         statement
     }
 
-    pub(super) fn set_status(&self, to: Status) -> Statement {
-        let mut statement = Statement::default();
-        statement.write("UPDATE ");
-        self.table(&mut statement);
-        statement.write(" SET status = ");
-        statement.bind(to.as_str());
+    /// Does a change to all that is selected.
+    pub(super) fn change(&self, change: Change) -> Statement {
+        let mut statement = change.begin(self.schema);
         self.whole_selection(&mut statement);
         statement
     }
 
-    pub(super) fn delete(&self) -> Statement {
+    /// The rows of which conditions are asked before they are changed: in the query's order where a limit counts, and else
+    /// in the order of ids, in which stores take rows too.
+    pub(super) fn candidates(&self) -> Statement {
+        if self.query.limit_max().is_some() {
+            return self.rows(None);
+        }
         let mut statement = Statement::default();
-        statement.write("DELETE FROM ");
-        self.table(&mut statement);
-        self.whole_selection(&mut statement);
+        self.select(&mut statement, COLUMNS, None, false);
+        statement.write(" ORDER BY id");
         statement
     }
 

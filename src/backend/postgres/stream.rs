@@ -20,7 +20,7 @@ use crate::backend::runtime::wait;
 use crate::error::Result;
 
 /// Rows of the first piece, of which nobody knows how large they are, for a caller that may stop early.
-const FIRST_ROWS: i32 = 4;
+pub(super) const FIRST_ROWS: i32 = 4;
 /// No piece has more than so many times the rows of the one before, which may have been small ones.
 const GROWTH: i32 = 8;
 const ROWS_MAX: i32 = 4_096;
@@ -52,7 +52,7 @@ impl Stream {
             samples: Vec::new().into_iter(),
             pieces: None,
         };
-        let (first, pieces) = wait(operation, async move {
+        let (first, pieces) = wait(operation, &shared.shown, async move {
             tokio::spawn(feed(operation, feeder, statement, send));
             Ok(next_piece(pieces).await)
         })?;
@@ -69,7 +69,9 @@ impl Stream {
         if let Err(closed) = self.shared.check_open(self.operation) {
             return Some(Err(closed));
         }
-        match wait(self.operation, async move { Ok(next_piece(pieces).await) }) {
+        match wait(self.operation, &self.shared.shown, async move {
+            Ok(next_piece(pieces).await)
+        }) {
             Ok((Some(Ok(samples)), pieces)) => {
                 self.samples = samples.into_iter();
                 self.pieces = Some(pieces);
@@ -149,7 +151,7 @@ async fn read_all(
 }
 
 /// How many rows the next piece has at the most, after one of so many rows and so much JSON.
-fn next_rows_max(rows_max: i32, rows: usize, bytes: usize) -> i32 {
+pub(super) fn next_rows_max(rows_max: i32, rows: usize, bytes: usize) -> i32 {
     let Some(bytes_per_row) = bytes.checked_div(rows) else {
         return rows_max;
     };

@@ -1,6 +1,30 @@
 //! What keeps a table quick: small files are merged, old ones removed, and it goes on behind checkpoints.
 
+use std::time::SystemTime;
+
 use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A name as the writers of a table give them.
+fn uuid(number: u64) -> String {
+    format!("01970000-0000-7000-8000-{number:012x}")
+}
+
+/// All files below a folder, in order.
+fn all_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let below = entries.flat_map(|entry| {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => all_below(&path),
+            false => vec![path],
+        }
+    });
+    let mut below: Vec<_> = below.collect();
+    below.sort();
+    below
+}
 
 #[test]
 fn optimize_merges_small_files_and_vacuum_removes_old_ones() {
@@ -26,10 +50,92 @@ fn optimize_merges_small_files_and_vacuum_removes_old_ones() {
     assert_eq!(kept.next().unwrap().unwrap(), before.samples[0]);
     assert_eq!(folder.files().len(), 5);
     // One that a writer left which was killed before its commit.
-    fs::write(folder.path().join("pipeline=JFK/left.parquet"), "half").unwrap();
+    let left = format!("pipeline=JFK/date=2013-06-01/{}.parquet", uuid(1));
+    fs::write(folder.path().join(left), "half").unwrap();
     assert_eq!(table.vacuum(Duration::ZERO).unwrap(), 3);
     assert_eq!(folder.files().len(), 3);
     assert_eq!(folder.open().list(&Query::new()).unwrap(), before);
+}
+
+/// Whatever lies in the folder of a table, the table's own files of rows alone are removed.
+#[test]
+fn vacuum_leaves_what_is_not_the_tables_own() {
+    let folder = Folder::new();
+    let root = folder.path();
+    let table = folder.open();
+    table.store(&weather()).unwrap();
+    let in_order = table.list(&Query::new()).unwrap().samples;
+    let used = all_below(root);
+    // A table below, one in the folder of a partition, a place of documents, a database, and what looks nearly like ours.
+    let below = root.display();
+    let others = [
+        format!("delta+file:{below}/inner"),
+        format!("delta+file:{below}/pipeline=JFK?partition_by=date"),
+        format!("file:{below}/documents"),
+        format!("redb:{below}/other.redb"),
+    ];
+    for url in &others {
+        connect(url).unwrap().store(&weather()).unwrap();
+    }
+    for name in [
+        "notes.txt",
+        "report.parquet",
+        "pipeline=LGA%2FLa%20Guardia/notes.parquet",
+        "pipeline=LGA%2FLa%20Guardia/date=2013-06-01/part-00000-c000.snappy.parquet",
+        "pipeline=LGA%2FLa%20Guardia/date=2013-06-01/01970000-0000-4000-8000-000000000000.parquet",
+        &format!("{}.parquet", uuid(1)),
+        &format!("pipeline=LGA%2FLa%20Guardia/{}.parquet", uuid(2)),
+        &format!(
+            "pipeline=LGA%2FLa%20Guardia/date=2013-06-01/{}.csv",
+            uuid(3)
+        ),
+        &format!("copies/pipeline=p/date=2013-06-01/{}.parquet", uuid(4)),
+        &format!("pipeline=p/date=today/{}.parquet", uuid(5)),
+    ] {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "of somebody").unwrap();
+    }
+    let foreign = all_below(root);
+    // Of writers that were killed.
+    for name in [
+        &format!(
+            "pipeline=LGA%2FLa%20Guardia/date=2013-06-01/{}.parquet",
+            uuid(6)
+        ),
+        &format!("pipeline=p/date=2013-06-01/{}.parquet", uuid(7)),
+        &format!("long/{}.parquet", uuid(8)),
+    ] {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "half").unwrap();
+    }
+    let old = SystemTime::now() - 20 * DAY;
+    for path in all_below(root) {
+        if !path.starts_with(root.join("_delta_log")) {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(old).unwrap();
+        }
+    }
+    let young = format!("pipeline=p/date=2013-06-01/{}.parquet", uuid(9));
+    fs::write(root.join(&young), "of a writer at work").unwrap();
+    // What it replaces was in the table until now, however old it is.
+    table.store(&weather()).unwrap();
+    assert_eq!(table.vacuum(DAY).unwrap(), 3);
+    let is_log = |path: &PathBuf| path.starts_with(root.join("_delta_log"));
+    let is_left = |path: &PathBuf| path.exists() || is_log(path);
+    assert!(foreign.iter().all(is_left), "{foreign:?}");
+    assert!(root.join(&young).exists());
+    // The three that were replaced, and the young one.
+    assert_eq!(table.vacuum(Duration::ZERO).unwrap(), 4);
+    let gone: Vec<_> = foreign.iter().filter(|path| !is_left(path)).collect();
+    let replaced: Vec<_> = used.iter().filter(|path| !is_log(path)).collect();
+    assert_eq!(gone, replaced);
+    let all = |storage: &dyn Storage| storage.list(&Query::new()).unwrap().samples;
+    assert_eq!(all(&folder.open()), in_order);
+    for url in &others {
+        assert_eq!(all(&*connect(url).unwrap()), in_order, "{url}");
+    }
 }
 
 #[test]

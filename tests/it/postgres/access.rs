@@ -140,6 +140,11 @@ fn passwords(server: &Server, port: u16, folder: &Path) {
     std::fs::set_permissions(&file, mode(0o644)).unwrap();
     let error = connect(&url).unwrap_err();
     assert!(!error.is_retryable(), "{}", shown(&error));
+    let told = format!(
+        "{} is passed over: its mode 0644 lets others read it",
+        file.display()
+    );
+    assert!(error.to_string().contains(&told), "{error}");
     assert!(server.folder().is_dir());
 }
 

@@ -73,6 +73,54 @@ fn a_schema_that_somebody_began_to_make_is_finished() {
 }
 
 #[test]
+fn a_schema_of_somebody_else_is_left_as_it_is() {
+    let Some(server) = shared() else { return };
+    for (name, made) in [
+        ("samples", "CREATE TABLE {}.samples (id int)"),
+        ("meta", "CREATE TABLE {}.meta (version text)"),
+        ("samples_rank", "CREATE SEQUENCE {}.samples_rank"),
+        ("samples", "CREATE VIEW {}.samples AS SELECT 1 AS one"),
+    ] {
+        let schema = server.schema();
+        let quoted = format!("\"{}\"", schema.replace('"', "\"\""));
+        server.sql(&format!(
+            "CREATE SCHEMA {quoted}; {}",
+            made.replace("{}", &quoted)
+        ));
+        let error = connect(&server.url(&schema)).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::NotADatabase, false),
+            "{error:?}"
+        );
+        let words = format!("{name:?} is there and was not made by samplestore");
+        assert!(error.to_string().contains(&words), "{error}");
+        let there = server.sql(&format!(
+            "SELECT string_agg(relname, ',') FROM pg_class
+            JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = '{schema}'"
+        ));
+        assert_eq!(there, name);
+    }
+}
+
+/// As earlier programs left one in which somebody else has a table of that name.
+#[test]
+fn a_table_of_somebody_else_that_was_taken_for_ours_is_told() {
+    let Some(server) = shared() else { return };
+    let schema = server.schema();
+    let url = server.url(&schema);
+    connect(&url).unwrap();
+    let quoted = format!("\"{}\"", schema.replace('"', "\"\""));
+    server.sql(&format!(
+        "DROP TABLE {quoted}.samples; CREATE TABLE {quoted}.samples (id int);
+        UPDATE {quoted}.meta SET version = -1"
+    ));
+    let error = connect(&url).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotADatabase, "{error:?}");
+    assert!(error.to_string().contains("was not made by"), "{error}");
+}
+
+#[test]
 fn an_older_schema_is_brought_up_to_date_when_asked() {
     let Some(server) = shared() else { return };
     let schema = server.schema();

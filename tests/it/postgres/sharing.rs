@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use samplestore::{ErrorKind, Query, Selection, Status, Storage, connect};
+use samplestore::{ErrorKind, Query, Sample, Selection, Status, Storage, connect, data};
 
-use super::{numbered, sample, shared};
+use super::{all, numbered, sample, shared};
 
 #[test]
 fn writers_of_the_same_ids_in_any_order_queue_without_error() {
@@ -96,4 +96,83 @@ fn an_iterator_ends_when_the_storage_is_closed() {
     let error = reading.find_map(Result::err).unwrap();
     assert_eq!(error.kind(), ErrorKind::Closed);
     assert!(reading.next().is_none());
+}
+
+/// Of a selection by a condition on fields, what no longer meets it when it is changed is left alone, and others take its
+/// place in the limit.
+#[test]
+fn conditions_are_asked_in_the_transaction_that_changes() {
+    let Some(server) = shared() else { return };
+    let schema = server.schema();
+    let storage = connect(&server.url(&schema)).unwrap();
+    let quoted = format!("\"{}\"", schema.replace('"', "\"\""));
+    let ones = ["x", "y", "z", "w"].map(|id| {
+        let sample = Sample::builder("p").id(id).data(data! { "a" => 1 });
+        sample
+            .created_at(chrono::DateTime::UNIX_EPOCH)
+            .build()
+            .unwrap()
+    });
+    let is_one = || Query::new().condition("data.a = 1".parse().unwrap());
+    // While somebody else changes `x`, and commits a second later.
+    let meanwhile = |mark: &str, work: &(dyn Fn() -> u64 + Sync)| {
+        thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                server.sql(&format!(
+                    "BEGIN; UPDATE {quoted}.samples SET data = '{{\"a\": 2}}' WHERE id = 'x';
+                    SELECT pg_sleep(1) /* {mark} */; COMMIT"
+                ))
+            });
+            server.wait_for_sleep(mark);
+            let changed = work();
+            other.join().unwrap();
+            changed
+        })
+    };
+    storage.store(&ones[..1]).unwrap();
+    let delete = || storage.delete(&is_one().into()).unwrap();
+    assert_eq!(meanwhile("conditions of delete", &delete), 0);
+    assert_eq!(all(&*storage).len(), 1);
+
+    storage.store(&ones).unwrap();
+    let two = Selection::from(is_one().limit(2));
+    let claim = || {
+        let claimed = storage.set_status(&two, Some(Status::Pending), Status::Ready);
+        claimed.unwrap()
+    };
+    assert_eq!(meanwhile("conditions of claim", &claim), 2);
+    let ready = storage.list(&Query::new().status(Status::Ready)).unwrap();
+    let ready: Vec<_> = ready.samples.iter().map(Sample::id).collect();
+    assert_eq!(ready, ["y", "z"]);
+    assert_eq!(claim(), 1);
+    assert_eq!(claim(), 0);
+}
+
+/// More than a piece of what is read at a time.
+#[test]
+fn conditions_choose_among_many() {
+    let Some(server) = shared() else { return };
+    let storage = connect(&server.url(&server.schema())).unwrap();
+    let samples: Vec<_> = (0..10_000)
+        .map(|n| {
+            let sample = Sample::builder("p").id(format!("{n:05}"));
+            sample.data(data! { "odd" => n % 2 }).build().unwrap()
+        })
+        .collect();
+    storage.store(&samples).unwrap();
+    let odd = || Query::new().condition("data.odd = 1".parse().unwrap());
+    let newest = Selection::from(odd().newest_first().limit(3_000));
+    assert_eq!(
+        storage.set_status(&newest, None, Status::Dlq).unwrap(),
+        3_000
+    );
+    let moved = storage
+        .list(&Query::new().status(Status::Dlq).limit(1))
+        .unwrap();
+    assert_eq!(moved.samples[0].id(), "04001");
+    let pending = Selection::from(odd().status(Status::Pending));
+    assert_eq!(storage.delete(&pending).unwrap(), 2_000);
+    assert_eq!(storage.delete(&odd().limit(0).into()).unwrap(), 0);
+    assert_eq!(storage.delete(&odd().into()).unwrap(), 3_000);
+    assert_eq!(storage.count(&Query::new()).unwrap(), 5_000);
 }

@@ -1,0 +1,168 @@
+//! What is refused before anything is made: places of others, and settings of which no request can be made.
+
+#[cfg(feature = "delta")]
+use samplestore::Query;
+use samplestore::{Error, ErrorKind, connect};
+
+#[cfg(feature = "delta")]
+use super::{Folder, at_once};
+
+/// The error for what should not open.
+fn refused(url: &str) -> Error {
+    match connect(url) {
+        Ok(_) => panic!("{url} opens"),
+        Err(error) => {
+            let kind = ErrorKind::InvalidArgument;
+            assert_eq!(
+                (error.kind(), error.is_retryable()),
+                (kind, false),
+                "{error:?}"
+            );
+            error
+        }
+    }
+}
+
+/// Documents and a table do not share a place: whoever keeps one of them in order would meet the other.
+#[cfg(feature = "delta")]
+fn a_place_is_for_one(documents: &str, table: &str) {
+    connect(documents).unwrap().store(&at_once(["a"])).unwrap();
+    let error = refused(table);
+    assert!(
+        error.to_string().contains("kept as documents there"),
+        "{error}"
+    );
+    assert!(error.subject().unwrap().starts_with("delta+"), "{error}");
+    // Nothing was left behind that would open.
+    refused(table);
+    assert_eq!(connect(documents).unwrap().count(&Query::new()).unwrap(), 1);
+
+    let (documents, table) = (inner(documents), inner(table));
+    connect(&table).unwrap().store(&at_once(["a"])).unwrap();
+    let error = refused(&documents);
+    assert!(
+        error.to_string().contains("a Delta Lake table is there"),
+        "{error}"
+    );
+    refused(&documents);
+    assert_eq!(connect(&table).unwrap().count(&Query::new()).unwrap(), 1);
+}
+
+/// A place in the folder `other` of a place.
+#[cfg(feature = "delta")]
+fn inner(url: &str) -> String {
+    match url.split_once('?') {
+        Some((place, options)) => format!("{place}/other?{options}"),
+        None => format!("{url}/other"),
+    }
+}
+
+#[cfg(feature = "delta")]
+#[test]
+fn a_folder_is_for_documents_or_for_a_table() {
+    let folder = Folder::new();
+    a_place_is_for_one(&folder.url(), &format!("delta+{}", folder.url()));
+}
+
+#[cfg(all(feature = "delta", feature = "s3"))]
+#[test]
+fn a_prefix_is_for_documents_or_for_a_table() {
+    let Some(server) = crate::servers::s3::shared() else {
+        return;
+    };
+    let url = server.url();
+    a_place_is_for_one(&url, &format!("delta+{url}"));
+}
+
+#[cfg(all(feature = "delta", feature = "s3"))]
+#[test]
+fn a_table_in_a_bucket_that_is_not_there_is_not_found() {
+    let Some(server) = crate::servers::s3::shared() else {
+        return;
+    };
+    let url = server.url().replace("s3://bucket-", "delta+s3://nowhere-");
+    for url in [url.clone(), format!("{url}&create=false")] {
+        let error = connect(&url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(!error.is_retryable(), "{error:?}");
+    }
+}
+
+/// Nobody has such an endpoint, but it would be in every error of the client.
+#[cfg(feature = "s3")]
+#[test]
+fn an_endpoint_with_a_password_in_it_is_refused_without_it() {
+    let error = refused("s3://bucket/prefix?endpoint=http://user:of-no-value@127.0.0.1:1");
+    assert!(error.to_string().contains("the endpoint has"), "{error}");
+    assert!(!format!("{error:?}").contains("of-no-value"), "{error:?}");
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn what_fits_into_no_request_is_named() {
+    let schemes: &[&str] = match cfg!(feature = "delta") {
+        true => &["s3", "delta+s3"],
+        false => &["s3"],
+    };
+    for scheme in schemes {
+        for (rest, told) in [
+            (
+                "b/p?endpoint=127.0.0.1:19099",
+                "the option endpoint must be the URL",
+            ),
+            ("b/p?endpoint=", "the option endpoint must be the URL"),
+            (
+                "b/p?endpoint=http://",
+                "the option endpoint must be the URL",
+            ),
+            (
+                "b/p?endpoint=http://h:99999",
+                "the option endpoint must be the URL",
+            ),
+            (
+                "b/p?endpoint=http://%5B",
+                "the option endpoint must be the URL",
+            ),
+            (
+                "b/p?endpoint=http://%255B",
+                "the option endpoint must be the URL",
+            ),
+            ("b/p?region=a%0Ab", "the option region must be"),
+            ("b/p?region=", "the option region must be"),
+            ("Buck et/p", "BUCKET must be a name"),
+            ("a[b/p", "BUCKET must be a name"),
+            ("../p", "BUCKET must be a name"),
+        ] {
+            let error = refused(&format!("{scheme}://{rest}"));
+            assert!(error.to_string().contains(told), "{rest}: {error}");
+        }
+    }
+}
+
+#[cfg(feature = "gcs")]
+#[test]
+fn what_fits_into_no_request_to_google_is_named() {
+    for (url, told) in [
+        ("gs://b/p?endpoint=x", "the option endpoint must be the URL"),
+        ("gs://b[/p", "BUCKET must be a name"),
+    ] {
+        let error = refused(url);
+        assert!(error.to_string().contains(told), "{url}: {error}");
+    }
+}
+
+#[cfg(feature = "azure")]
+#[test]
+fn what_fits_into_no_request_to_azure_is_named() {
+    for (url, told) in [
+        (
+            "az://c/p?account=a&endpoint=x",
+            "the option endpoint must be the URL",
+        ),
+        ("az://c/p?account=a%20b", "the storage account must be"),
+        ("az://c d/p?account=a", "CONTAINER must be a name"),
+    ] {
+        let error = refused(url);
+        assert!(error.to_string().contains(told), "{url}: {error}");
+    }
+}
