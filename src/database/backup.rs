@@ -20,7 +20,7 @@ use redb::Builder;
 
 use super::Database;
 use super::disk::{Access, Disk, FileDisk};
-use super::failure::{Context, commit_failure, damaged, disk_failure, guard, wrap};
+use super::failure::{Context, commit_failure, damaged, disk_failure, guard, of_draft, wrap};
 use super::fresh::{take_new_name, take_rights};
 use super::header::HALF_BYTES;
 use super::options::sync_folder;
@@ -126,6 +126,7 @@ impl Database {
             told.end();
             Ok(view.state.samples())
         })
+        .map_err(|error| of_draft(error, path))
         .map_err(|error| match error.subject() {
             Some(_) => error,
             None => error.with_subject(path.display()),

@@ -80,9 +80,23 @@ pub(super) fn commit_failure(error: redb::CommitError) -> Error {
         other => {
             let cause = wrap(other.into(), OPERATION);
             Error::new(ErrorKind::OutcomeUnknown, OPERATION)
-                .with_message("the batch may or may not be stored; open the file again to see")
+                .with_message(
+                    "what was committed may or may not be there; open the file again to see",
+                )
                 .with_cause(cause)
         }
+    }
+}
+
+/// A failure while a file was made that is to be called `path`, and is thrown away now: nothing about it is unknown.
+pub(super) fn of_draft(error: Error, path: &Path) -> Error {
+    let cause = match error.kind() {
+        ErrorKind::OutcomeUnknown => std::error::Error::source(&error),
+        _ => None,
+    };
+    match cause.and_then(|cause| cause.downcast_ref::<Error>()) {
+        Some(cause) => cause.clone().with_subject(path.display()),
+        None => error,
     }
 }
 

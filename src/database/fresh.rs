@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::failure::of_draft;
 use super::options::sync_folder;
 use super::{Database, Durability, Snapshot};
 use crate::error::{Error, ErrorKind, Result};
@@ -90,11 +91,15 @@ impl Fresh {
         Ok(self.samples)
     }
 
+    /// The error by the name that the file is to have.
+    fn named(&self, error: Error) -> Error {
+        of_draft(error, &self.path).with_subject(self.path.display())
+    }
+
     fn store(&mut self) -> Result<()> {
         if let Some(database) = &self.database {
             let stored = database.store(&self.batch);
-            let named = |error: Error| error.with_subject(self.path.display());
-            self.samples += stored.map_err(named)?.inserted;
+            self.samples += stored.map_err(|error| self.named(error))?.inserted;
         }
         self.batch.clear();
         self.batch_bytes = 0;
@@ -106,9 +111,10 @@ impl Fresh {
         self.store()?;
         if let Some(database) = self.database.take() {
             for field in &self.fields {
-                database.create_index(field, |_| ())?;
+                let made = database.create_index(field, |_| ());
+                made.map_err(|error| self.named(error))?;
             }
-            database.close()?;
+            database.close().map_err(|error| self.named(error))?;
         }
         let failed = |cause| Error::io(operation, self.path.display(), cause);
         File::open(&self.temporary)

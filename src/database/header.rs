@@ -18,6 +18,8 @@ pub(super) const PAGE_BYTES: u64 = 4_096;
 
 const OPERATION: &str = "open the database";
 const MAGIC: [u8; 12] = *b"samplestore\0";
+/// What redb's own files begin with.
+const REDB_MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 const MADE: [u8; 12] = *b"made\0\0\0\0\0\0\0\0";
 /// What a disk writes whole or not at all: the header is one, the mark that the file is made another.
 const SECTOR_BYTES: usize = 512;
@@ -162,6 +164,13 @@ pub(super) fn rescue(disk: &dyn Disk) -> Option<Layout> {
         salt: word(mark, 32),
         ..Layout::new(HALF_BYTES)
     })
+}
+
+/// Whether redb's part of the file begins where most files have it: what the first page says is not needed to know that it is one.
+pub(super) fn has_tables(disk: &dyn Disk) -> bool {
+    let mut magic = [0; REDB_MAGIC.len()];
+    let base = Layout::new(HALF_BYTES).base;
+    disk.read(base, &mut magic).is_ok() && magic == REDB_MAGIC
 }
 
 /// Whether a half of the log begins with a record, so that the file was finished, whatever else it says.

@@ -111,6 +111,12 @@ impl Options {
         self
     }
 
+    /// Whether the handle is to read alone; see [`read_only`](Self::read_only).
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// Whether other processes may read while one writes. Off by default: a handle that writes then
     /// keeps every other process out, and readers share the file with readers only. The writer and
     /// its readers must agree on it; readers follow the writer's commits. It costs the writer the

@@ -81,6 +81,13 @@ impl Snapshot {
         Stream::open(Arc::clone(&self.view), filter, self.forced)
     }
 
+    /// The number of the last commit that this state has. Where two snapshots of one file have the same, nothing was stored, changed
+    /// or removed between them; of a later commit it is greater.
+    #[must_use]
+    pub fn commit_number(&self) -> u64 {
+        self.view.state.mark.number
+    }
+
     /// As [`Storage::retrieve`](crate::Storage::retrieve).
     ///
     /// # Errors

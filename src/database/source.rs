@@ -150,7 +150,10 @@ impl Source {
                     notes.push(format!("a part of the header: {error}"));
                     Some(layout)
                 }
-                (None, ErrorKind::Damaged) => {
+                (None, kind)
+                    if kind == ErrorKind::Damaged
+                        || kind == ErrorKind::NotADatabase && header::has_tables(&*disk) =>
+                {
                     notes.push(format!("the header, and so what only the log has: {error}"));
                     None
                 }

@@ -261,13 +261,18 @@ impl FromStr for Query {
     }
 }
 
-/// The known word most like `word`, if one is like it at all (Damerau–Levenshtein distance of at
-/// most a third of its length, and 1 at least).
+/// The known word most like `word`, which is of either case, if one is like it at all (Damerau–Levenshtein distance of at
+/// most a third of its length, and 1 at least), or begins so.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
     let distance_max = (word.chars().count() / 3).max(1);
+    let distance = |candidate: &str| match word.len() > 2 && candidate.starts_with(&word) {
+        true => 1,
+        false => strsim::damerau_levenshtein(&word, candidate),
+    };
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .map(|candidate| (distance(candidate), candidate))
         .filter(|(distance, _)| *distance <= distance_max)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

@@ -12,7 +12,7 @@ pub use span::parse_span;
 
 use super::text::{invalid, nearest};
 use crate::error::Result;
-use span::Span;
+use span::{Span, refuse_capital_m};
 
 /// Longer texts are no instants.
 const WORDS_BYTES_MAX: usize = 64;
@@ -54,6 +54,7 @@ pub fn parse_instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
         return Ok(now);
     }
     if let Some(span) = Span::read(words.strip_suffix("ago").unwrap_or(&words)) {
+        refuse_capital_m(text)?;
         return span
             .and_then(|span| span.before(now))
             .ok_or_else(|| invalid(format!("{text:?} is too long ago")));

@@ -268,6 +268,26 @@ fn one_good_sector_of_the_head_is_enough() {
     }
 }
 
+/// Nothing that is on it is needed, but for the records of the log.
+#[test]
+fn a_file_without_its_first_page_is_saved() {
+    let closed = file();
+    let whole = all(&open(&closed));
+    for bytes in [1024, PAGE_BYTES] {
+        for filler in [0, 0xa5] {
+            let mut spoiled = closed.clone();
+            spoiled[..bytes].fill(filler);
+            let (report, saved) = salvaged(&spoiled).unwrap();
+            assert_eq!((report.lost, report.notes.len()), (0, 1), "{report:?}");
+            assert_eq!(saved, whole);
+        }
+    }
+    // One that never was a database is none.
+    let other = vec![0xa5; closed.len()];
+    let error = salvaged(&other).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotADatabase);
+}
+
 /// What a sample holds is no page, whatever it looks like.
 #[test]
 fn pages_within_a_sample_are_not_looked_at() {

@@ -92,7 +92,8 @@ fn read<'a, T>(
             .chars()
             .take_while(|char| char.is_alphanumeric() || *char == '_')
             .collect();
-        let word = word.to_lowercase();
+        let as_written = word;
+        let word = as_written.to_lowercase();
         let near = nearest(&word, WORDS.iter().copied()).filter(|near| *near != word);
         let other = OTHERS
             .iter()
@@ -100,10 +101,22 @@ fn read<'a, T>(
         let near = match (other, near) {
             (Some((_, filters)), _) => format!(" ({filters})"),
             (None, Some(near)) => format!(" (did you mean {near}?)"),
+            (None, None) if what != ROOT => String::new(),
+            (None, None) if ["data", "measurements"].contains(&&*word) => {
+                format!(" (did you mean {word}?)")
+            }
+            (None, None) if may_be_field(&word) => {
+                format!(" (did you mean measurements.{as_written} or data.{as_written}?)")
+            }
             (None, None) => String::new(),
         };
         invalid(format!("{what} at character {at}: {before}»{behind}{near}"))
     })
+}
+
+/// Whether a word may be meant as the name of a field whose root was left out.
+fn may_be_field(word: &str) -> bool {
+    word.starts_with(char::is_alphabetic) && !WORDS.contains(&word)
 }
 
 fn invalid(message: String) -> Error {

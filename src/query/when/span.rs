@@ -68,9 +68,14 @@ impl Span {
 /// like.
 ///
 /// # Errors
-/// [`InvalidQuery`](crate::ErrorKind::InvalidQuery) for anything else; for months and years, too, which have no fixed length.
+/// [`InvalidQuery`](crate::ErrorKind::InvalidQuery) for anything else; for months and years, too, which have no fixed length, and for `M`,
+/// which may mean either.
 pub fn parse_span(text: &str) -> Result<Duration> {
-    match Span::read(text) {
+    let span = Span::read(text);
+    if span.is_some() {
+        refuse_capital_m(text)?;
+    }
+    match span {
         Some(Some(span)) if span.months > 0 => Err(invalid(format!(
             "{text:?} has no fixed length; write it in days: 30d, 365d"
         ))),
@@ -79,6 +84,17 @@ pub fn parse_span(text: &str) -> Result<Duration> {
         None => Err(invalid(format!(
             "{text:?} is no span of time; write 30s, 15m, 1h30m, 2h, 3d or 1w"
         ))),
+    }
+}
+
+/// Refuses a unit `M`: months to some, and with the case of letters left aside it would be minutes.
+pub(super) fn refuse_capital_m(text: &str) -> Result<()> {
+    let mut words = text.split(|char: char| !char.is_ascii_alphabetic());
+    match words.any(|word| word == "M") {
+        true => Err(invalid(format!(
+            "{text:?} may mean minutes or months; write them m or mo"
+        ))),
+        false => Ok(()),
     }
 }
 
@@ -137,6 +153,8 @@ mod tests {
             "1h,30m",
             "1mo",
             "1 year",
+            "1M",
+            "1h 30M",
             "99999999999999999999s",
             "9999999999999999999w",
             "9999999999999999w 9999999999999999w",
