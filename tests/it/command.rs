@@ -15,6 +15,8 @@ mod import;
 mod index;
 mod keeping;
 mod manners;
+#[cfg(unix)]
+mod meanwhile;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(unix)]
@@ -25,6 +27,8 @@ mod reading;
 mod records;
 mod rejects;
 mod repairing;
+#[cfg(feature = "arrow")]
+mod tables;
 mod tail;
 #[cfg(unix)]
 mod terminal;

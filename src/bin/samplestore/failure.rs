@@ -31,7 +31,7 @@ pub(crate) type Outcome = Result<Code, Failure>;
 pub(crate) enum Code {
     /// All is done.
     Fine = 0,
-    /// An error, or an id that was not found.
+    /// An error, or an id that `get` did not find.
     Error = 1,
     /// The command line cannot be understood.
     Usage = 2,
@@ -51,7 +51,7 @@ pub(crate) enum Code {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  an error, or an id that was not found
+  1  an error, or an id that get did not find
   2  a command line that cannot be understood
   3  partly done: some records were rejected, or could not be saved, or a copy is not equal
   4  the database is locked by another process
@@ -156,6 +156,14 @@ impl Failure {
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+/// Names the new file where there was no room for it; which of its files it was the library does not tell.
+pub(crate) fn full_at(path: &Path, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Full => error.with_subject(path.display()),
+        _ => error,
     }
 }
 

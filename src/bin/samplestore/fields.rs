@@ -114,10 +114,16 @@ pub(crate) fn tell_unknown_fields<'a>(
     Ok(())
 }
 
-/// The name that is most like this one, if any is much like it.
+/// The name that is most like this one, if any is much like it. Of a short one a single slip is much, and so it is asked for
+/// by itself.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
     let likeness = |known: &&str| {
-        let likeness = strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
+        let known = known.to_lowercase();
+        let likeness = match strsim::damerau_levenshtein(&name, &known) {
+            1 if name.chars().count() > 2 => 1.0,
+            _ => strsim::jaro_winkler(&name, &known),
+        };
         (likeness * 1e6) as u64
     };
     let near = known.max_by_key(likeness)?;

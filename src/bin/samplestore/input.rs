@@ -245,6 +245,15 @@ impl Records {
         }
     }
 
+    /// Whether the columns of a table are those of samples, if it has columns that tell.
+    pub(crate) fn has_samples(&self) -> Option<bool> {
+        match &self.split {
+            #[cfg(feature = "arrow")]
+            Split::Batches(batches) => Some(batches.has_samples()),
+            _ => None,
+        }
+    }
+
     /// From here on this is done when input from a pipe or a terminal pauses, within [`next`](Self::next).
     pub(crate) fn on_pause(&self, work: impl FnMut() -> io::Result<()> + 'static) {
         self.on_pause.set(work);

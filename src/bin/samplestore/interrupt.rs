@@ -3,8 +3,10 @@
 //! Verbs that only read end at once, as programs do that know nothing of it.
 
 use std::ops::ControlFlow;
-use std::process;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+use std::{fs, process};
 
 use samplestore::{Error, ErrorKind};
 
@@ -14,6 +16,8 @@ use crate::failure::{Code, Failure, words};
 pub(crate) const UNCHANGED: &str = "the file is as it was";
 
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
+/// A file that is not whole yet.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// From here on Ctrl-C, or being told to terminate, ends the work after the step that is under way. Asked a second time, the
 /// process ends at once, which is as safe as the loss of power.
@@ -23,6 +27,26 @@ pub(crate) fn watch() -> Result<(), Failure> {
             exit();
         }
     })
+}
+
+/// The same for work of the library that makes a file, hidden beside `target` until it is whole: should the process end at once, that
+/// is told.
+pub(crate) fn watch_making(target: &Path) -> Result<(), Failure> {
+    let target = target.display().to_string();
+    handle(move || {
+        if IS_ASKED.swap(true, SeqCst) {
+            words(&format!(
+                "ended at once; what is not whole is left beside {target}, hidden by a dot before its name"
+            ));
+            exit();
+        }
+    })
+}
+
+/// Has this file removed should the process end at once. Once it has another name nothing is there to remove.
+pub(crate) fn remove_at_end(unfinished: &Path) {
+    let mut slot = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    *slot = Some(unfinished.to_owned());
 }
 
 /// From here on Ctrl-C, or being told to terminate, ends the process at once, with these words. For work that cannot be ended
@@ -40,6 +64,11 @@ fn handle(work: impl FnMut() + Send + 'static) -> Result<(), Failure> {
 }
 
 fn exit() {
+    let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = unfinished.as_deref() {
+        // It may have its name by now.
+        let _ = fs::remove_file(path);
+    }
     process::exit(i32::from(Code::Interrupted as u8));
 }
 

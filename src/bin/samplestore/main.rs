@@ -11,6 +11,7 @@ pub(crate) mod failure;
 pub(crate) mod fields;
 pub(crate) mod input;
 pub(crate) mod interrupt;
+pub(crate) mod listing;
 pub(crate) mod opening;
 pub(crate) mod output;
 pub(crate) mod progress;

@@ -20,6 +20,11 @@ use crate::progress::FractionProgress;
 pub(crate) const FILE_ALONE: &str =
     "It is for a database file, and takes no URL of another storage.";
 
+/// How long to wait before another look at a file that others have.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long at least to wait for another reader that repairs what a writer left that was killed.
+const REPAIR_WAIT: Duration = Duration::from_secs(5);
+
 /// A storage that may be there.
 pub(crate) struct Db {
     location: Location,
@@ -87,17 +92,29 @@ impl Db {
             Ok(database) => return Ok(database),
             Err(error) => error,
         };
-        match error.kind() {
-            ErrorKind::NeedsRepair => {
-                match with_progress(options.clone().create(false)).open(path) {
-                    Ok(repaired) => repaired.close()?,
-                    // It may only be read, so that it needs repair is all there is to say.
-                    Err(cause) if cause.kind() == ErrorKind::ReadOnly => return Err(error.into()),
-                    Err(cause) => return Err(cause.into()),
-                }
-                Ok(reading().open(path)?)
+        if error.kind() != ErrorKind::NeedsRepair {
+            return Err(self.refused(error));
+        }
+        let began = Instant::now();
+        loop {
+            match with_progress(options.clone().create(false)).open(path) {
+                Ok(repaired) => repaired.close()?,
+                // It may only be read, so that it needs repair is all there is to say.
+                Err(cause) if cause.kind() == ErrorKind::ReadOnly => return Err(error.into()),
+                // Another reader may be at it.
+                Err(cause) if cause.kind() == ErrorKind::Locked => {}
+                Err(cause) => return Err(cause.into()),
             }
-            _ => Err(self.refused(error)),
+            match reading().open(path) {
+                Ok(database) => return Ok(database),
+                Err(cause)
+                    if matches!(cause.kind(), ErrorKind::NeedsRepair | ErrorKind::Locked)
+                        && began.elapsed() < self.wait.max(REPAIR_WAIT) =>
+                {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(cause) => return Err(self.refused(cause)),
+            }
         }
     }
 
@@ -131,7 +148,6 @@ impl Db {
         is_busy: impl Fn(&Error) -> bool,
         mut work: impl FnMut() -> Result<T>,
     ) -> Result<T> {
-        const PAUSE: Duration = Duration::from_millis(20);
         let began = Instant::now();
         loop {
             match work() {
@@ -148,6 +164,18 @@ impl Db {
     /// The path of the database file, for a verb that opens it itself.
     pub(crate) fn path(&self) -> Result<&Path, Failure> {
         Ok(self.file()?.0)
+    }
+
+    /// The same, for a verb that writes it.
+    pub(crate) fn path_to_write(&self) -> Result<&Path, Failure> {
+        let (path, options) = self.file()?;
+        match options.is_read_only() {
+            true => Err(Error::new(ErrorKind::ReadOnly, "open the database")
+                .with_subject(path.display())
+                .with_message("it was opened for reading only")
+                .into()),
+            false => Ok(path),
+        }
     }
 
     /// Opens a database file that must be there, to read it and change nothing, alone if possible: beside a writer that
@@ -187,12 +215,12 @@ impl Db {
     }
 
     /// Opens a storage that must be there, to change what is in it.
-    pub(crate) fn change(&self) -> Result<Box<dyn Storage>, Failure> {
+    pub(crate) fn change(&self) -> Result<Source, Failure> {
         match self.location.database()? {
-            Some(_) => Ok(Box::new(self.write_existing()?)),
+            Some(_) => Ok(Source::File(self.write_existing()?)),
             None => {
                 let opened = self.location.clone().create(false).connect();
-                opened.map_err(|error| self.refused(error))
+                Ok(Source::Other(opened.map_err(|error| self.refused(error))?))
             }
         }
     }

@@ -25,7 +25,7 @@ use tempfile::NamedTempFile;
 pub(crate) use chart::{Bars, Chart, Series};
 #[cfg(feature = "arrow")]
 pub(crate) use columnar::{Columnar, ColumnarWriter, number};
-pub(crate) use facets::{facets_json, facets_table};
+pub(crate) use facets::{facets_json, facets_table, facets_words};
 pub(crate) use samples::{
     CSV_FIXED, CSV_GROUPS, Columns, SampleWriter, csv_record, field_of, plain, write_details,
 };
@@ -35,6 +35,7 @@ use text::escape_json;
 pub(crate) use text::{counted, escape, instant, shorten};
 
 use crate::failure::{Failure, InFile};
+use crate::interrupt;
 
 /// How many bytes are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -206,6 +207,7 @@ impl Output {
             Ok(file)
         });
         let file = file.map_err(|cause| InFile::wrap(path, without_path(cause)))?;
+        interrupt::remove_at_end(file.path());
         let path = path.to_owned();
         let sink = Sink::File {
             file,

@@ -166,3 +166,33 @@ fn samples_that_did_not_fail_are_left_alone() {
     let skipped = shell.data(["dlq", "retry", "--all", "--status", "skipped,dlq", "-n"]);
     assert!(skipped.contains("\"matched\":62"), "{skipped}");
 }
+
+#[test]
+fn a_page_says_where_the_next_one_begins() {
+    let shell = failed();
+    let group = groups(&shell)[1]["group"].as_str().unwrap().to_owned();
+    for (words, total) in [(&["dlq", "list"][..], 61), (&["dlq", "show", &group], 20)] {
+        let (mut ids, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let mut page = [words, &["--limit", "7", "-f", "json"]].concat();
+            if let Some(cursor) = &cursor {
+                page.extend(["--cursor", cursor]);
+            }
+            let answer = shell.run(page);
+            assert_eq!(answer.code, 0, "{answer:?}");
+            let page: serde_json::Value = serde_json::from_str(&answer.data).unwrap();
+            let samples = page["samples"].as_array().unwrap().iter();
+            ids.extend(samples.map(|sample| sample["id"].clone()));
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            let said = format!("next page: --cursor {next}");
+            assert!(answer.words.contains(&said), "{answer:?}");
+            cursor = Some(next.to_owned());
+        }
+        assert_eq!(ids.len(), total, "{words:?} {ids:?}");
+        ids.sort_by_key(ToString::to_string);
+        ids.dedup();
+        assert_eq!(ids.len(), total, "{words:?}");
+    }
+}

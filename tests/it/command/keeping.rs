@@ -104,19 +104,31 @@ fn compact_merges_the_files_of_a_table_and_removes_old_ones() {
         let answer = shell.run_with(["-d", &url, "import", "-"], line);
         assert_eq!(answer.code, 0, "{answer:?}");
     }
-    // What killed writers left, long ago and just now.
-    let (old, new) = (folder.join("old.parquet"), folder.join("new.parquet"));
+    // The folder of a partition.
+    let mut partition = folder.clone();
+    while let Some(below) = fs::read_dir(&partition)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.is_dir() && !path.ends_with("_delta_log"))
+    {
+        partition = below;
+    }
+    // What killed writers left, long ago and just now, and what is somebody's.
+    let left = |number| partition.join(format!("01923f8e-0000-7000-8000-{number:012}.parquet"));
+    let (old, new, notes) = (left(1), left(2), folder.join("notes.parquet"));
     fs::write(&new, "half").unwrap();
-    fs::write(&old, "half").unwrap();
-    let file = fs::File::options().write(true).open(&old).unwrap();
-    file.set_modified(std::time::SystemTime::now() - 8 * DAY)
-        .unwrap();
+    for path in [&old, &notes] {
+        fs::write(path, "half").unwrap();
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - 8 * DAY)
+            .unwrap();
+    }
     // Of two pipelines on one day.
     assert_eq!(
         shell.data(["-d", &url, "compact"]),
         "{\"files_after\":2,\"files_before\":6,\"files_removed\":1}\n"
     );
-    assert!(!old.exists() && new.exists());
+    assert!(!old.exists() && new.exists() && notes.exists());
     assert_eq!(
         shell.data(["-d", &url, "compact", "-f", "table"]),
         "files before   2\nfiles after    2\nfiles removed  0\n"

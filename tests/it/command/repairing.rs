@@ -1,11 +1,14 @@
 //! `check`, `repair`, `reindex` and `salvage`: what they say of damage, and their exit codes.
 
 use std::fs;
+use std::io::Write as _;
+use std::thread;
 
 use samplestore::{Database, Sample, Storage};
 use serde_json::Value;
 
 use super::Shell;
+use crate::files::with_file_system;
 
 /// `created_at` of the fourth sample, as the columns have it.
 const COLUMN: [u8; 8] = 1_370_055_600_000_000_i64.to_le_bytes();
@@ -107,16 +110,104 @@ fn a_damaged_record_is_5_and_salvage_saves_the_others() {
     assert_eq!(fs::read(shell.db()).unwrap().len(), before.len());
 }
 
-#[test]
-fn a_file_that_was_not_closed_is_1_for_check_and_repair_finishes_it() {
+/// The six and one more, as a writer leaves them that is killed then.
+fn not_closed() -> (Shell, Vec<u8>) {
     let shell = Shell::with_six();
     let writer = Database::open(shell.db()).unwrap();
     let sample = Sample::builder("late").id("late").build().unwrap();
     writer.store(&[sample]).unwrap();
-    // What a killed writer leaves.
     let left = fs::read(shell.db()).unwrap();
     drop(writer);
-    fs::write(shell.db(), left).unwrap();
+    fs::write(shell.db(), &left).unwrap();
+    (shell, left)
+}
+
+#[test]
+fn readers_that_come_together_repair_what_a_killed_writer_left() {
+    let (shell, left) = not_closed();
+    for round in 0..10 {
+        fs::write(shell.db(), &left).unwrap();
+        let count = || shell.run(["count"]);
+        let answers = thread::scope(|scope| {
+            let counting: Vec<_> = (0..6).map(|_| scope.spawn(count)).collect();
+            let answers = counting.into_iter().map(|count| count.join().unwrap());
+            answers.collect::<Vec<_>>()
+        });
+        for answer in answers {
+            assert_eq!(answer.code, 0, "{round}: {answer:?}");
+            assert_eq!(answer.data, "7\n");
+        }
+    }
+}
+
+#[test]
+fn what_is_to_be_read_alone_is_not_written() {
+    let (shell, left) = not_closed();
+    let closed = Shell::with_six();
+    let whole = fs::read(closed.db()).unwrap();
+    for (shell, bytes) in [(shell, left), (closed, whole)] {
+        let url = format!("redb:{}?read_only=true", shell.db().display());
+        for words in [
+            &["repair"][..],
+            &["reindex"],
+            &["compact"],
+            &["rm", "--all", "--yes"],
+        ] {
+            let answer = shell.run([&["-d", &url], words].concat());
+            assert_eq!(answer.code, 1, "{words:?} {answer:?}");
+            assert!(fs::read(shell.db()).unwrap() == bytes, "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn of_a_disk_that_gets_full_the_new_file_is_told() {
+    let shell = Shell::new();
+    let text = "x".repeat(1_000);
+    let line =
+        |id| format!("{{\"id\":\"{id}\",\"pipeline\":\"p\",\"data\":{{\"x\":\"{text}\"}}}}\n");
+    let input: String = (0..4_000).map(line).collect();
+    assert_eq!(shell.run_with(["import", "-"], &input).code, 0);
+    for size in ["200k", "1m", "3m"] {
+        with_file_system(&format!("size={size}"), |folder| {
+            let to = folder.join("to.db");
+            let to = to.to_str().unwrap();
+            for verb in ["backup", "salvage"] {
+                let answer = shell.run([verb, to]);
+                assert_eq!(answer.code, 1, "{verb}: {answer:?}");
+                let is_told = ["no space left", to];
+                let is_told = is_told.iter().all(|words| answer.words.contains(words));
+                assert!(is_told && !answer.words.contains("unknown"), "{answer:?}");
+                assert_eq!(fs::read_dir(folder).unwrap().count(), 0, "{verb}");
+            }
+        });
+    }
+    with_file_system("size=6m", |folder| {
+        let db = folder.join("samples.db");
+        let db = db.to_str().unwrap();
+        let line = |id| format!("{{\"id\":\"{id}\",\"pipeline\":\"p\"}}\n");
+        let input: String = (0..30_000).map(line).collect();
+        let answer = shell.run_with(["-d", db, "import", "-"], &input);
+        assert_eq!(answer.code, 0, "{answer:?}");
+        let mut filler = fs::File::create(folder.join("filler")).unwrap();
+        while filler.write_all(&[1; 4096]).is_ok() {}
+        for words in [
+            &["prune", "--keep-newest", "100", "--yes"][..],
+            &["reindex"],
+        ] {
+            let answer = shell.run([&["-d", db], words].concat());
+            assert_eq!(answer.code, 1, "{words:?}: {answer:?}");
+            assert!(
+                answer.words.contains("no space left"),
+                "{words:?}: {answer:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_file_that_was_not_closed_is_1_for_check_and_repair_finishes_it() {
+    let (shell, _) = not_closed();
     let checked = shell.run(["check"]);
     assert_eq!(checked.code, 1, "{checked:?}");
     assert!(checked.words.contains("samplestore repair"), "{checked:?}");

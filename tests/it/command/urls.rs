@@ -94,6 +94,25 @@ fn nothing_is_read_from_a_stream() {
     }
 }
 
+#[cfg(feature = "kafka")]
+#[test]
+fn a_stream_cannot_be_verified() {
+    let Some(broker) = crate::servers::kafka::shared() else {
+        return;
+    };
+    let shell = Shell::with_six();
+    let url = format!("kafka://{}/{}", broker.servers(), broker.topic());
+    let db = shell.db();
+    let answer = shell.run(["copy", db.to_str().unwrap(), &url, "--verify"]);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    assert!(
+        answer.words.contains("--verify reads the target"),
+        "{answer:?}"
+    );
+    let copied = shell.run(["copy", db.to_str().unwrap(), &url]);
+    assert_eq!(copied.code, 0, "{copied:?}");
+}
+
 #[test]
 fn passwords_are_not_told() {
     let shell = Shell::new();

@@ -193,7 +193,7 @@ fn waiting_takes_seconds_and_less() {
     for wait in ["60", "0", "200ms", "1m30s", "5 min"] {
         assert_eq!(shell.data(["count", "--wait", wait]), "6\n", "{wait}");
     }
-    for wait in ["", "-1", "1.5", "1mo", "99999999999999999999"] {
+    for wait in ["", "-1", "1.5", "1mo", "1M", "99999999999999999999"] {
         let wait = format!("--wait={wait}");
         assert_eq!(shell.run(["count", &wait]).code, 2, "{wait}");
     }

@@ -1,5 +1,6 @@
 //! Parquet and Arrow IPC files (feature `arrow`), read as `output/columnar.rs` writes them, and as other tools write them again:
-//! each row becomes the JSON text of its sample.
+//! each row becomes the JSON text of its sample. Where there are no columns `id` and `pipeline` it is a table of something else,
+//! and each row becomes a JSON object of its columns, without those that are null in it.
 //!
 //! Texts and instants may have any of the types that stand for them. A column `data.label` or `measurements.temp` is a field
 //! of that map, as in a CSV: what it says counts, unless it is the same number as in the JSON text of the map, which has
@@ -17,6 +18,7 @@ use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt6
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::cast;
 use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_json::LineDelimitedWriter;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use chrono::DateTime;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -42,11 +44,17 @@ type Batches = Box<dyn Iterator<Item = io::Result<RecordBatch>>>;
 /// Reads rows.
 pub(super) struct BatchReader {
     batches: Batches,
-    columns: Columns,
-    /// The next row of the batch.
-    row: usize,
+    rows: Rows,
     number: u64,
     text: Vec<u8>,
+}
+
+/// The rows of a batch that were not read yet.
+enum Rows {
+    /// Samples, from this row on.
+    Samples(Columns, usize),
+    /// Others, as JSON texts.
+    Plain(std::vec::IntoIter<Vec<u8>>),
 }
 
 /// The columns of a batch, each of the type that it is read as.
@@ -78,8 +86,7 @@ impl BatchReader {
         };
         let mut reader = Self {
             batches,
-            columns: Columns::default(),
-            row: 0,
+            rows: Rows::Samples(Columns::default(), 0),
             number: 0,
             text: Vec::new(),
         };
@@ -90,21 +97,25 @@ impl BatchReader {
 
     /// Goes on to the next batch that has rows, and says whether there is one.
     fn turn(&mut self) -> io::Result<bool> {
-        while self.row == self.columns.rows {
+        while self.rows.are_read() {
             let Some(batch) = self.batches.next().transpose()? else {
                 return Ok(false);
             };
-            (self.columns, self.row) = (Columns::of(&batch)?, 0);
+            self.rows = Rows::of(&batch)?;
         }
         Ok(true)
+    }
+
+    /// Whether the rows are samples as export writes them.
+    pub(super) fn has_samples(&self) -> bool {
+        matches!(self.rows, Rows::Samples(..))
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<(Place, Record<'_>)>> {
         if !self.turn()? {
             return Ok(None);
         }
-        self.text = self.columns.text(self.row)?;
-        self.row += 1;
+        self.text = self.rows.text()?;
         self.number += 1;
         Ok(Some((Place::Record(self.number), Record::Json(&self.text))))
     }
@@ -131,8 +142,55 @@ fn open_arrow(mut file: File) -> io::Result<Batches> {
     Ok(decoded(reader.map_err(unreadable)?))
 }
 
+/// The batches, in parts of so many rows as are read at once.
 fn decoded(reader: impl Iterator<Item = Result<RecordBatch, ArrowError>> + 'static) -> Batches {
-    Box::new(reader.map(|batch| batch.map_err(unreadable)))
+    Box::new(reader.flat_map(|batch| {
+        let (batch, failed) = match batch {
+            Ok(batch) => (Some(batch), None),
+            Err(error) => (None, Some(Err(unreadable(error)))),
+        };
+        let parts = batch.into_iter().flat_map(|batch| {
+            let rows = batch.num_rows();
+            let starts = (0..rows).step_by(ROWS_MAX);
+            starts.map(move |start| Ok(batch.slice(start, ROWS_MAX.min(rows - start))))
+        });
+        parts.chain(failed)
+    }))
+}
+
+impl Rows {
+    fn of(batch: &RecordBatch) -> io::Result<Self> {
+        let schema = batch.schema();
+        let has = |name| schema.column_with_name(name).is_some();
+        if has("id") && has("pipeline") {
+            return Ok(Self::Samples(Columns::of(batch)?, 0));
+        }
+        let mut writer = LineDelimitedWriter::new(Vec::new());
+        let written = writer.write(batch).and_then(|()| writer.finish());
+        written.map_err(unreadable)?;
+        let texts = writer.into_inner();
+        let lines = texts.split(|byte| *byte == b'\n');
+        let lines = lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec);
+        Ok(Self::Plain(lines.collect::<Vec<_>>().into_iter()))
+    }
+
+    fn are_read(&self) -> bool {
+        match self {
+            Self::Samples(columns, row) => *row == columns.rows,
+            Self::Plain(lines) => lines.as_slice().is_empty(),
+        }
+    }
+
+    /// The next row.
+    fn text(&mut self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Samples(columns, row) => {
+                *row += 1;
+                columns.text(*row - 1)
+            }
+            Self::Plain(lines) => Ok(lines.next().unwrap_or_default()),
+        }
+    }
 }
 
 impl Columns {
@@ -169,13 +227,6 @@ impl Columns {
             } else {
                 return Err(malformed(format!(
                     "the column {name:?} is none of a sample; it must be called data.{name}"
-                )));
-            }
-        }
-        for name in ["id", "pipeline"] {
-            if !columns.words.iter().any(|(known, _)| *known == name) {
-                return Err(malformed(format!(
-                    "there is no column {name:?}; is it an export of samplestore?"
                 )));
             }
         }

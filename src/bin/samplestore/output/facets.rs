@@ -1,8 +1,9 @@
-//! Counts per pipeline and status, as a table and as JSON.
+//! Counts per pipeline and status, as a table, as JSON and in words.
 
 use std::io;
 
 use console::Style;
+use indicatif::HumanCount;
 use samplestore::{Facets, Status};
 use serde_json::{Value as Json, json};
 
@@ -10,6 +11,19 @@ use super::{Align, Cell, Column, Output, Shrinks, Table};
 
 /// So much room a pipeline has at least where each status has a column.
 const PIPELINE_WIDTH: usize = 8;
+
+/// `1,000 pending, 20 dlq`.
+pub(crate) fn facets_words(facets: &Facets) -> String {
+    let counts = facets.by_status();
+    let parts: Vec<_> = counts
+        .into_iter()
+        .map(|(status, count)| format!("{} {status}", HumanCount(count)))
+        .collect();
+    match parts.is_empty() {
+        true => "none".to_owned(),
+        false => parts.join(", "),
+    }
+}
 
 /// One line for each pipeline, one column for each status that any sample has, and the sums.
 pub(crate) fn facets_table(output: &mut Output, facets: &Facets) -> io::Result<()> {

@@ -8,7 +8,7 @@ use samplestore::Backup as Copying;
 use serde_json::json;
 
 use crate::arguments::refuse_dash;
-use crate::failure::{Code, Failure, Outcome};
+use crate::failure::{Code, Failure, Outcome, full_at};
 use crate::interrupt;
 use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
@@ -49,9 +49,10 @@ impl Backup {
             .overwrite(self.overwrite)
             .on_progress(move |done| progress.set(done));
         let database = db.read_file()?;
-        interrupt::watch()?;
+        interrupt::watch_making(&self.to)?;
         let samples = database
             .backup(&self.to, &copying)
+            .map_err(|error| full_at(&self.to, error))
             .map_err(|error| interrupt::ended(error, "no copy was made"))?;
         let bytes = std::fs::metadata(&self.to)
             .map_err(|error| Failure::new(Code::Error, format!("the copy is gone: {error}")))?

@@ -25,8 +25,8 @@ const KEPT_UNUSED: std::time::Duration = std::time::Duration::from_secs(7 * 24 *
 
 /// Make the file smaller, without what was deleted or replaced
 ///
-/// Of a Delta Lake table, small files are merged, and those removed that have been unused for a week: until then, readers of
-/// older states of the table may need them.
+/// Of a Delta Lake table, small files are merged, and those of its own removed that have been unused for a week: until then,
+/// readers of older states of the table may need them. Whatever else lies in its folder stays.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Compact {

@@ -60,6 +60,13 @@ impl Copy {
         }
         let source = from.source().map_err(|failure| of(&from, failure))?;
         let target = to.write().map_err(|failure| of(&to, failure))?;
+        if self.verify && !target.capabilities().retrieve {
+            let message = format!(
+                "--verify reads the target, and {}: is written alone",
+                to.location().scheme()
+            );
+            return Err(Failure::usage(message));
+        }
         let progress = SampleProgress::new(total(&source, &query)?);
         let shown = progress.clone();
         let most = Arc::new(AtomicU64::new(0));

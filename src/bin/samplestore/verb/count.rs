@@ -16,7 +16,7 @@ Examples:
   samplestore -d weather.db count --status ready --pipeline JFK
   samplestore -d weather.db count --status skipped,dlq --since 2h";
 
-/// Count samples, exactly and without reading them
+/// Count samples, exactly; from indexes alone unless --id or --where asks for records
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Count {

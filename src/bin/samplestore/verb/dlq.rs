@@ -1,26 +1,28 @@
 //! `dlq`: the dead-letter queue, samples that failed in a pipeline. Why they failed is told in groups, and a group can be
 //! tried again.
 
+use std::cell;
 use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 use console::Style;
 use indicatif::HumanCount;
-use samplestore::{FailureGroup, Failures, Query, Sample, Samples, Selection, Status, Storage};
+use samplestore::{Cursor, FailureGroup, Failures, Query, Sample, Selection, Status, Storage};
 use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
+use crate::listing::Listing;
 use crate::opening::{Db, Reader};
 use crate::output::{
     Align, Cell, Column, Columns, Format, Output, ReportFormat, SampleWriter, Shrinks, Table,
     counted, csv_record, instant,
 };
 use crate::progress::SampleProgress;
-use crate::steps::{Changed, in_steps};
+use crate::steps::{Changed, in_steps_of};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -151,15 +153,17 @@ fn failed(filters: &Filters) -> Result<Query, Failure> {
 
 fn list(db: &Db, query: &Query, format: Option<Format>) -> Outcome {
     let reader = db.read()?;
-    if write(|| reader.iterate(query), format)? == 0 {
+    let listing = || Listing::new(&reader, query);
+    if write(listing, |listing| Ok(listing.into_next()), format)? == 0 {
         tell_unknown(&reader, query)?;
     }
     Ok(Code::Fine)
 }
 
-/// Writes samples, which are asked for twice where a format needs it, and says how many there were.
+/// Writes samples, which are asked for twice where a format needs it, and where to go on behind them. Says how many there were.
 fn write<I: Iterator<Item = samplestore::Result<Sample>>>(
     samples: impl Fn() -> samplestore::Result<I>,
+    next: impl FnOnce(I) -> samplestore::Result<Option<Cursor>>,
     format: Option<Format>,
 ) -> Result<u64, Failure> {
     let mut output = Output::new();
@@ -167,12 +171,17 @@ fn write<I: Iterator<Item = samplestore::Result<Sample>>>(
     let columns = || Columns::of(samples()?);
     let mut writer = SampleWriter::begin(&mut output, format, columns)?;
     let mut count = 0;
-    for sample in samples()? {
+    let mut listing = samples()?;
+    for sample in &mut listing {
         writer.write(&mut output, &sample?)?;
         count += 1;
     }
-    writer.finish(&mut output, None)?;
+    let next = next(listing)?;
+    writer.finish(&mut output, next.as_ref())?;
     output.finish()?;
+    if let Some(next) = next {
+        words(&format!("next page: --cursor {next}"));
+    }
     Ok(count)
 }
 
@@ -287,16 +296,32 @@ impl Show {
                 .clone(),
             false => self.group.clone(),
         };
+        // Samples that were looked at, of this group and of others.
+        let passed = cell::Cell::new(0);
         let of_group = || {
+            passed.set(0);
             let samples = reader.iterate(&query)?;
-            let wanted = group.clone();
-            let is_shown = move |sample: &samplestore::Result<Sample>| match sample {
-                Ok(sample) => is_of(sample, |group| group == wanted),
-                Err(_) => true,
+            let (wanted, passed) = (group.clone(), &passed);
+            let is_shown = move |sample: &samplestore::Result<Sample>| {
+                passed.set(passed.get() + 1);
+                match sample {
+                    Ok(sample) => is_of(sample, |group| group == wanted),
+                    Err(_) => true,
+                }
             };
             Ok(samples.filter(is_shown).take(limit))
         };
-        if write(of_group, self.format)? > 0 || limit == 0 {
+        let next = |_| {
+            if limit == usize::MAX {
+                return Ok(None);
+            }
+            let mut passed = Listing::new(&reader, &query.clone().limit(passed.get()))?;
+            passed.by_ref().try_for_each(|sample| sample.map(drop))?;
+            Ok(passed.into_next())
+        };
+        let shown = write(of_group, next, self.format)?;
+        // Behind the end of a page there may be others alone.
+        if shown > 0 || limit == 0 || query.start().is_some() {
             return Ok(Code::Fine);
         }
         Err(no_group(&self.group))
@@ -338,9 +363,8 @@ impl Retry {
         }
         let (query, limit) = of_groups(&self.filters)?;
         self.consent.check("dlq retry changes samples")?;
-        let (wanted, matched) = self.matched(db, &query)?;
-        let is_wanted = |sample: &Sample| self.all || is_of(sample, |group| wanted.contains(group));
-        let matched = matched.min(limit);
+        let ids = self.matched(&db.read()?, &query, limit)?;
+        let matched = ids.len() as u64;
         if self.consent.is_dry_run() || matched == 0 {
             return self.report(matched, Changed::default());
         }
@@ -350,51 +374,49 @@ impl Retry {
             return Ok(Code::Fine);
         }
         interrupt::watch()?;
-        let storage = db.change()?;
-        let mut failed = storage.iterate(&query)?;
-        let changed = in_steps(matched, |samples_max| {
-            loop {
-                let ids = next_ids(&mut failed, samples_max, is_wanted)?;
-                if ids.is_empty() {
-                    return Ok(0);
-                }
-                // None of them is left where others moved them meanwhile.
-                match put_back(&*storage, ids, &query)? {
-                    0 => {}
-                    moved => return Ok(moved),
-                }
-            }
-        });
-        drop(failed);
+        let source = db.change()?;
+        let storage = source.storage();
+        let changed = in_steps_of(&ids, |ids| put_back(storage, ids, &query));
         let closed = storage.close();
         let changed = changed?;
         closed?;
         self.report(matched, changed)
     }
 
-    /// The groups that are named, and how many samples are of them. Each of them must have some.
-    fn matched(&self, db: &Db, query: &Query) -> Result<(BTreeSet<String>, u64), Failure> {
-        let reader = db.read()?;
-        if self.all {
-            let matched = reader.count(query)?;
-            if matched == 0 {
-                tell_unknown(&reader, query)?;
+    /// The ids of the samples of the groups that are named, each of which must have some; so many at most.
+    fn matched(&self, reader: &Reader, query: &Query, limit: u64) -> Result<Vec<String>, Failure> {
+        let wanted = match self.all {
+            true => None,
+            false => Some(self.wanted(reader, query)?),
+        };
+        let is_wanted = |sample: &Sample| {
+            let wanted = wanted.as_ref();
+            wanted.is_none_or(|wanted| is_of(sample, |group| wanted.contains(group)))
+        };
+        let mut ids = Vec::new();
+        let mut samples = reader.iterate(query)?;
+        while (ids.len() as u64) < limit
+            && let Some(sample) = samples.next().transpose()?
+        {
+            if is_wanted(&sample) {
+                ids.push(sample.id().to_owned());
             }
-            return Ok((BTreeSet::new(), matched));
         }
-        let groups = count(&reader, query)?.into_groups();
+        if ids.is_empty() {
+            tell_unknown(reader, query)?;
+        }
+        Ok(ids)
+    }
+
+    /// The groups that are named.
+    fn wanted(&self, reader: &Reader, query: &Query) -> Result<BTreeSet<String>, Failure> {
+        let groups = count(reader, query)?.into_groups();
         if groups.is_empty() {
-            tell_unknown(&reader, query)?;
+            tell_unknown(reader, query)?;
         }
-        let mut wanted = BTreeSet::new();
-        let mut matched = 0;
-        for name in &self.groups {
-            let group = named(&groups, name)?;
-            if wanted.insert(group.group.clone()) {
-                matched += group.count;
-            }
-        }
-        Ok((wanted, matched))
+        let names = self.groups.iter();
+        let wanted = names.map(|name| Ok(named(&groups, name)?.group.clone()));
+        wanted.collect()
     }
 
     fn report(&self, matched: u64, changed: Changed) -> Outcome {
@@ -423,25 +445,8 @@ impl Retry {
     }
 }
 
-/// The ids of the next samples that are wanted; fewer where Ctrl-C is pressed meanwhile.
-fn next_ids(
-    samples: &mut Samples<'_>,
-    ids_max: u64,
-    is_wanted: impl Fn(&Sample) -> bool,
-) -> samplestore::Result<Vec<String>> {
-    let mut ids = Vec::new();
-    while (ids.len() as u64) < ids_max && !interrupt::is_asked() {
-        let Some(sample) = samples.next() else { break };
-        let sample = sample?;
-        if is_wanted(&sample) {
-            ids.push(sample.id().to_owned());
-        }
-    }
-    Ok(ids)
-}
-
 /// Puts those of these samples back to pending that are still in a status of the query.
-fn put_back(storage: &dyn Storage, ids: Vec<String>, query: &Query) -> samplestore::Result<u64> {
+fn put_back(storage: &dyn Storage, ids: &[String], query: &Query) -> samplestore::Result<u64> {
     let selected = query.statuses().iter().copied();
     let selected = selected.fold(Query::new().ids(ids), Query::status);
     storage.set_status(&Selection::from(selected), None, Status::Pending)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use samplestore::Sample;
+use samplestore::{Cursor, Error, ErrorKind, Query, Sample};
 
 use crate::arguments::{Filters, INSTANTS};
 #[cfg(not(feature = "arrow"))]
@@ -15,6 +15,7 @@ use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::input::delimiter;
 use crate::interrupt;
+use crate::listing::Listing;
 use crate::opening::{Db, Reader};
 #[cfg(feature = "arrow")]
 use crate::output::{Columnar, ColumnarWriter};
@@ -31,8 +32,8 @@ Examples:
 
 JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a \
 column for each field, and tabs between them where the file ends in .tsv; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field \
-that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and measurements that \
-are numbers in columns of their own, too; they need a build with the feature arrow.";
+that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and a column of \
+floats for each measurement, too, null where it is no number; they need a build with the feature arrow.";
 
 /// How often, in samples, progress is told and Ctrl-C is looked for.
 const PROGRESS_SAMPLES: u64 = 256;
@@ -92,9 +93,9 @@ impl Writer {
         }
     }
 
-    fn finish(self, output: &mut Output) -> Result<(), Failure> {
+    fn finish(self, output: &mut Output, next: Option<&Cursor>) -> Result<(), Failure> {
         match self {
-            Self::Plain(writer) => Ok(writer.finish(output, None)?),
+            Self::Plain(writer) => Ok(writer.finish(output, next)?),
             #[cfg(feature = "arrow")]
             Self::Columnar(writer) => writer.finish(output),
         }
@@ -167,22 +168,15 @@ impl Export {
             true => b',',
             false => delimiter(&self.to),
         };
-        let columns = || Ok(Columns::of(reader.iterate(&query)?)?.delimited(delimiter));
-        let mut writer = Writer::begin(&mut output, format, columns)?;
-        let mut count = 0_u64;
-        for sample in reader.iterate(&query)? {
-            writer.write(&mut output, &sample?)?;
-            count += 1;
-            if count.is_multiple_of(PROGRESS_SAMPLES) {
-                progress.samples(count);
-                if interrupt::is_asked() {
-                    progress.finish();
-                    words("interrupted; no file was made");
-                    return Ok(Code::Interrupted);
-                }
+        let written = write(&reader, &query, &mut output, format, delimiter, &progress);
+        let (writer, next, count) = match written {
+            Err(_) if interrupt::is_asked() => {
+                progress.finish();
+                return Err(Failure::interrupted("no file was made"));
             }
-        }
-        writer.finish(&mut output)?;
+            written => written?,
+        };
+        writer.finish(&mut output, next.as_ref())?;
         output.finish()?;
         progress.finish();
         if count == 0 {
@@ -194,6 +188,43 @@ impl Export {
             words(&format!("{} in {to} {pace}", counted(count, "sample")));
         }
         Ok(Code::Fine)
+    }
+}
+
+/// Writes what the query gives; not the end of it. Says where to go on behind it, and how many samples there were.
+fn write(
+    reader: &Reader,
+    query: &Query,
+    output: &mut Output,
+    format: ExportFormat,
+    delimiter: u8,
+    progress: &SampleProgress,
+) -> Result<(Writer, Option<Cursor>, u64), Failure> {
+    // Which columns there are is known when all samples were looked at.
+    let columns = || {
+        let samples = (1..).zip(Listing::new(reader, query)?);
+        let samples = samples.map(|(count, sample)| goes_on(count).and(sample));
+        Ok(Columns::of(samples)?.delimited(delimiter))
+    };
+    let mut writer = Writer::begin(output, format, columns)?;
+    let mut listing = Listing::new(reader, query)?;
+    let mut count = 0_u64;
+    for sample in &mut listing {
+        writer.write(output, &sample?)?;
+        count += 1;
+        if count.is_multiple_of(PROGRESS_SAMPLES) {
+            progress.samples(count);
+        }
+        goes_on(count)?;
+    }
+    Ok((writer, listing.into_next(), count))
+}
+
+/// Fails, now and then, when Ctrl-C was pressed.
+fn goes_on(count: u64) -> samplestore::Result<()> {
+    match count.is_multiple_of(PROGRESS_SAMPLES) && interrupt::is_asked() {
+        true => Err(Error::new(ErrorKind::Interrupted, "export samples")),
+        false => Ok(()),
     }
 }
 

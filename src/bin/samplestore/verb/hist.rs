@@ -34,7 +34,7 @@ pub(crate) enum Split {
     Pipeline,
 }
 
-/// Count samples over time, as bars, exactly and without reading them
+/// Count samples over time, as bars, exactly; from indexes alone unless --id or --where asks for records
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Hist {

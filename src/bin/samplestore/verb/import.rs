@@ -1,4 +1,4 @@
-//! `import`: samples from CSV, JSON Lines and JSON arrays.
+//! `import`: samples from CSV, JSON Lines, JSON arrays, Parquet and Arrow.
 //!
 //! The input is read record by record (`input`), each record becomes a sample or is rejected
 //! (`mapping`, `cell`, `rejects`), and samples are stored in batches (`batch`), so memory is bounded by
@@ -60,7 +60,7 @@ const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
 /// Progress is told each so many records.
 const PROGRESS_RECORDS: u64 = 256;
 
-/// Import samples from CSV, JSON Lines or a JSON array; creates the database if need be
+/// Import samples from CSV, JSON Lines, JSON, Parquet or Arrow; creates the database if need be
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Import {
@@ -106,9 +106,8 @@ impl Import {
         }
         let format = self.format.map_or_else(|| source.format(), Ok)?;
         match format {
-            // Its header tells.
-            InputFormat::Csv => {}
-            InputFormat::Parquet | InputFormat::Arrow => self.mapping.check_exported(&source)?,
+            // Their columns tell.
+            InputFormat::Csv | InputFormat::Parquet | InputFormat::Arrow => {}
             InputFormat::Jsonl | InputFormat::Json => self.mapping.check(false)?,
         }
         if self.delimiter.is_some() && format != InputFormat::Csv {
@@ -133,6 +132,17 @@ impl Import {
                 "--delimiter {:?} splits it, --delimiter , takes it as it is",
                 delimiter.to_string()
             )));
+        }
+        match records.has_samples() {
+            Some(true) => self.mapping.check_exported(&source)?,
+            Some(false) if self.mapping.is_text_form() => {
+                let message = format!("{source} is a table without the columns id and pipeline");
+                return Err(Failure::usage(message).with_hint(
+                    "say what its columns are: --pipeline NAME, --id-field COLUMN, and what else is under Fields",
+                ));
+            }
+            Some(false) => self.mapping.check(false)?,
+            None => {}
         }
         let columns = records
             .header()

@@ -3,17 +3,14 @@
 use std::io::Write;
 
 use clap::Args;
-use indicatif::HumanCount;
-use samplestore::{Facets, Query, Selection, Status};
+use samplestore::{Facets, Query, Status};
 use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS, one_status};
 use crate::failure::{Code, Failure, Outcome};
-use crate::fields::{tell_unknown, tell_unknown_ids};
-use crate::interrupt;
 use crate::opening::Db;
-use crate::output::{Output, ReportFormat, counted};
-use crate::steps::{Changed, in_steps};
+use crate::output::{Output, ReportFormat, counted, facets_words};
+use crate::steps::{Changed, change_matching};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,34 +48,14 @@ impl Mark {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.query()?;
         self.consent.check("mark changes samples")?;
-        let reader = db.read()?;
-        let matched = reader.facets(&query)?;
-        match matched.total() {
-            0 => tell_unknown(&reader, &query)?,
-            _ => tell_unknown_ids(&reader, &query)?,
+        let question = |count: &str, parts: &str| format!("Mark {count} {} ({parts})?", self.to);
+        let done = change_matching(db, &query, self.consent, question, |storage, selection| {
+            storage.set_status(selection, None, self.to)
+        })?;
+        match done {
+            Some((matched, changed)) => self.report(&matched, changed),
+            None => Ok(Code::Fine),
         }
-        drop(reader);
-        if self.consent.is_dry_run() {
-            return self.report(&matched, Changed::default());
-        }
-        if matched.total() == 0 {
-            return self.report(&matched, Changed::default());
-        }
-        let (count, parts) = (counted(matched.total(), "sample"), by_status(&matched));
-        let question = format!("Mark {count} {} ({parts})?", self.to);
-        if !self.consent.ask(&format!("{count} ({parts})"), &question)? {
-            return Ok(Code::Fine);
-        }
-        interrupt::watch()?;
-        let storage = db.change()?;
-        let changed = in_steps(matched.total(), |samples_max| {
-            let selection = Selection::from(query.clone().limit(samples_max));
-            storage.set_status(&selection, None, self.to)
-        });
-        let closed = storage.close();
-        let changed = changed?;
-        closed?;
-        self.report(&matched, changed)
     }
 
     /// What moves: samples of the statuses asked for, but none that is where it shall be.
@@ -124,7 +101,7 @@ impl Mark {
                     output,
                     "would mark {count} {} ({})",
                     self.to,
-                    by_status(matched)
+                    facets_words(matched)
                 )?;
             }
             ReportFormat::Table => {
@@ -143,18 +120,5 @@ impl Mark {
         }
         output.finish()?;
         Ok(changed.code())
-    }
-}
-
-/// `1,000 pending, 20 dlq`.
-pub(super) fn by_status(facets: &Facets) -> String {
-    let counts = facets.by_status();
-    let parts: Vec<_> = counts
-        .into_iter()
-        .map(|(status, count)| format!("{} {status}", HumanCount(count)))
-        .collect();
-    match parts.is_empty() {
-        true => "none".to_owned(),
-        false => parts.join(", "),
     }
 }

@@ -5,18 +5,17 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::HumanCount;
-use samplestore::{Facets, Prune as Selected, Query, Storage};
+use samplestore::{Database, Facets, Prune as Selected, Query, Storage};
 use serde_json::json;
 
-use super::mark::by_status;
 use crate::arguments::{Consent, Filters, INSTANTS, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::{Db, FILE_ALONE, Reader};
-use crate::output::{Output, ReportFormat, counted, facets_json, facets_table};
+use crate::output::{Output, ReportFormat, counted, facets_json, facets_table, facets_words};
 use crate::progress::FractionProgress;
-use crate::steps::Changed;
+use crate::steps::{Changed, OTHERS_WROTE};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,30 +66,13 @@ impl Prune {
         tell_instant("older-than", self.older_than);
         let selected = self.selected(query.clone());
         self.consent.check("prune removes samples for good")?;
-        let database = db.read_file()?;
-        let facets = database.prunable(&selected)?;
-        if facets.total() == 0 {
-            tell_unknown(&Reader::File(database.snapshot()?), &query)?;
-        }
-        drop(database);
-        if self.consent.is_dry_run() || facets.total() == 0 {
-            return self.report(&facets, Changed::default());
-        }
-        let (count, parts) = (counted(facets.total(), "sample"), by_status(&facets));
-        let question = format!("Remove {count} for good ({parts})?");
-        if !self.consent.ask(&format!("{count} ({parts})"), &question)? {
+        let Some((facets, database)) = self.agreed(db, &query, &selected)? else {
             return Ok(Code::Fine);
-        }
+        };
+        let Some(database) = database else {
+            return self.report(&facets, Changed::default());
+        };
         interrupt::watch()?;
-        let database = db.write_existing()?;
-        let now = database.prunable(&selected)?.total();
-        if now > facets.total() {
-            let now = counted(now, "sample");
-            let message = format!("others wrote meanwhile, and it would be {now} and not {count}");
-            return Err(
-                Failure::new(Code::Error, message).with_hint("nothing was removed; run it again")
-            );
-        }
         let progress = FractionProgress::new("pruning");
         let selected = selected
             .on_progress(move |done| {
@@ -99,8 +81,9 @@ impl Prune {
             .stop_when(interrupt::is_asked);
         let removed = database.prune(&selected);
         drop(selected);
-        database.close()?;
+        let closed = database.close();
         let removed = removed?;
+        closed?;
         let changed = Changed {
             samples: removed,
             is_interrupted: interrupt::is_asked() && removed < facets.total(),
@@ -111,6 +94,40 @@ impl Prune {
             words(&format!("others wrote meanwhile: removed {removed}"));
         }
         Ok(code)
+    }
+
+    /// What would be removed, and the file to remove it from where there is something and that was agreed to. `None` where it was
+    /// not. When others wrote the file while the question waited, it is asked again.
+    fn agreed(
+        &self,
+        db: &Db,
+        query: &Query,
+        selected: &Selected,
+    ) -> Result<Option<(Facets, Option<Database>)>, Failure> {
+        loop {
+            let database = db.read_file()?;
+            // Of no later state than what is counted.
+            let counted_at = database.snapshot()?.commit_number();
+            let facets = database.prunable(selected)?;
+            if facets.total() == 0 {
+                tell_unknown(&Reader::File(database.snapshot()?), query)?;
+            }
+            drop(database);
+            if self.consent.is_dry_run() || facets.total() == 0 {
+                return Ok(Some((facets, None)));
+            }
+            let (count, parts) = (counted(facets.total(), "sample"), facets_words(&facets));
+            let question = format!("Remove {count} for good ({parts})?");
+            if !self.consent.ask(&format!("{count} ({parts})"), &question)? {
+                return Ok(None);
+            }
+            let database = db.write_existing()?;
+            if database.snapshot()?.commit_number() == counted_at {
+                return Ok(Some((facets, Some(database))));
+            }
+            database.close()?;
+            words(OTHERS_WROTE);
+        }
     }
 
     fn selected(&self, query: Query) -> Selected {

@@ -3,7 +3,7 @@
 use clap::Args;
 use samplestore::{Database, ErrorKind};
 
-use crate::failure::{Code, Outcome, words};
+use crate::failure::{Code, Outcome, full_at, words};
 use crate::interrupt::{self, UNCHANGED};
 use crate::opening::{Db, FILE_ALONE};
 use crate::output::counted;
@@ -21,8 +21,8 @@ pub(crate) struct Reindex {}
 impl Reindex {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let progress = FractionProgress::new("rebuilding");
-        interrupt::watch()?;
-        let path = db.path()?;
+        let path = db.path_to_write()?;
+        interrupt::watch_making(path)?;
         let rebuilt = db.while_locked(|| {
             let rebuilt = Database::reindex(path, |fraction| progress.set(fraction));
             // The library resolves it; it is told as it was given.
@@ -32,7 +32,9 @@ impl Reindex {
             })
         });
         drop(progress);
-        let samples = rebuilt.map_err(|error| interrupt::ended(error, UNCHANGED))?;
+        let samples = rebuilt
+            .map_err(|error| full_at(path, error))
+            .map_err(|error| interrupt::ended(error, UNCHANGED))?;
         let samples = counted(samples, "sample");
         words(&format!("rebuilt the indexes of {samples}"));
         Ok(Code::Fine)

@@ -32,7 +32,7 @@ impl Repair {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let progress = Arc::new(FractionProgress::new("repairing"));
         interrupt::watch()?;
-        let path = db.path()?;
+        let path = db.path_to_write()?;
         let repaired = db.while_locked(|| {
             let progress = Arc::clone(&progress);
             Database::repair(path, move |fraction| progress.set(fraction))

@@ -3,17 +3,14 @@
 use std::io::Write;
 
 use clap::Args;
-use samplestore::{Facets, Selection};
+use samplestore::Facets;
 use serde_json::json;
 
-use super::mark::by_status;
 use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome};
-use crate::fields::{tell_unknown, tell_unknown_ids};
-use crate::interrupt;
 use crate::opening::Db;
-use crate::output::{Output, ReportFormat, counted};
-use crate::steps::{Changed, in_steps};
+use crate::output::{Output, ReportFormat, counted, facets_words};
+use crate::steps::{Changed, change_matching};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,30 +45,14 @@ impl Rm {
         }
         let query = self.filters.query()?;
         self.consent.check("rm removes samples for good")?;
-        let reader = db.read()?;
-        let matched = reader.facets(&query)?;
-        match matched.total() {
-            0 => tell_unknown(&reader, &query)?,
-            _ => tell_unknown_ids(&reader, &query)?,
+        let question = |count: &str, parts: &str| format!("Remove {count} for good ({parts})?");
+        let done = change_matching(db, &query, self.consent, question, |storage, selection| {
+            storage.delete(selection)
+        })?;
+        match done {
+            Some((matched, changed)) => self.report(&matched, changed),
+            None => Ok(Code::Fine),
         }
-        drop(reader);
-        if self.consent.is_dry_run() || matched.total() == 0 {
-            return self.report(&matched, Changed::default());
-        }
-        let (count, parts) = (counted(matched.total(), "sample"), by_status(&matched));
-        let question = format!("Remove {count} for good ({parts})?");
-        if !self.consent.ask(&format!("{count} ({parts})"), &question)? {
-            return Ok(Code::Fine);
-        }
-        interrupt::watch()?;
-        let storage = db.change()?;
-        let changed = in_steps(matched.total(), |samples_max| {
-            storage.delete(&Selection::from(query.clone().limit(samples_max)))
-        });
-        let closed = storage.close();
-        let changed = changed?;
-        closed?;
-        self.report(&matched, changed)
     }
 
     fn report(&self, matched: &Facets, changed: Changed) -> Outcome {
@@ -80,7 +61,7 @@ impl Rm {
         match output.report_format(self.format) {
             ReportFormat::Table if is_dry_run => {
                 let count = counted(matched.total(), "sample");
-                writeln!(output, "would remove {count} ({})", by_status(matched))?;
+                writeln!(output, "would remove {count} ({})", facets_words(matched))?;
             }
             ReportFormat::Table => {
                 writeln!(output, "removed {}", counted(changed.samples, "sample"))?;

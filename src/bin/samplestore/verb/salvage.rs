@@ -8,7 +8,7 @@ use samplestore::{Database, SalvageReport, SalvagedRow};
 use serde_json::json;
 
 use crate::arguments::refuse_dash;
-use crate::failure::{Code, Failure, Outcome, complaint};
+use crate::failure::{Code, Failure, Outcome, complaint, full_at};
 use crate::interrupt;
 use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
@@ -38,12 +38,14 @@ impl Salvage {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         refuse_dash(&self.to, "a database")?;
         let progress = FractionProgress::new("salvaging");
-        interrupt::watch()?;
+        interrupt::watch_making(&self.to)?;
         let path = db.path()?;
         let salvaged = db
             .while_locked(|| Database::salvage(path, &self.to, |fraction| progress.set(fraction)));
         drop(progress);
-        let report = salvaged.map_err(|error| interrupt::ended(error, "no new file was made"))?;
+        let report = salvaged
+            .map_err(|failure| full_at(&self.to, failure))
+            .map_err(|error| interrupt::ended(error, "no new file was made"))?;
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => table(&mut output, &report)?,

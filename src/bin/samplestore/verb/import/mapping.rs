@@ -129,7 +129,7 @@ impl PlainColumns {
 
 impl Mapping {
     /// Whether JSON records can only be samples in their text form: of a plain one nothing tells the pipeline.
-    fn is_text_form(&self) -> bool {
+    pub(crate) fn is_text_form(&self) -> bool {
         self.pipeline.is_none() && self.for_plain().is_empty()
     }
 
