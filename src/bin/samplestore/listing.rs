@@ -18,21 +18,30 @@ pub(crate) struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
+    /// All of it by one question, where nobody goes on behind it.
+    pub(crate) fn whole(reader: &'a Reader, query: &Query) -> Result<Self> {
+        Ok(Self {
+            reader,
+            query: query.clone(),
+            samples: reader.iterate(query)?,
+            rest: 0,
+            next: None,
+        })
+    }
+
+    /// Page by page where there is a limit, behind which somebody may go on.
     pub(crate) fn new(reader: &'a Reader, query: &Query) -> Result<Self> {
+        let Some(limit) = query.limit_max() else {
+            return Self::whole(reader, query);
+        };
         let mut listing = Self {
             reader,
             query: query.clone(),
             samples: Box::new(std::iter::empty()),
-            rest: 0,
+            rest: limit,
             next: None,
         };
-        match query.limit_max() {
-            None => listing.samples = reader.iterate(query)?,
-            Some(limit) => {
-                listing.rest = limit;
-                listing.turn(query.clone())?;
-            }
-        }
+        listing.turn(query.clone())?;
         Ok(listing)
     }
 

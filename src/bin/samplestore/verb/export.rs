@@ -202,12 +202,16 @@ fn write(
 ) -> Result<(Writer, Option<Cursor>, u64), Failure> {
     // Which columns there are is known when all samples were looked at.
     let columns = || {
-        let samples = (1..).zip(Listing::new(reader, query)?);
+        let samples = (1..).zip(reader.iterate(query)?);
         let samples = samples.map(|(count, sample)| goes_on(count).and(sample));
         Ok(Columns::of(samples)?.delimited(delimiter))
     };
     let mut writer = Writer::begin(output, format, columns)?;
-    let mut listing = Listing::new(reader, query)?;
+    let mut listing = match format {
+        // It alone has room for the place where the next page begins.
+        ExportFormat::Json => Listing::new(reader, query)?,
+        _ => Listing::whole(reader, query)?,
+    };
     let mut count = 0_u64;
     for sample in &mut listing {
         writer.write(output, &sample?)?;
