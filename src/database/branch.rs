@@ -11,7 +11,7 @@ use twox_hash::XxHash3_128;
 
 /// The first bytes of redb's header, which say where its pages lie.
 pub(super) const HEADER_BYTES: usize = 32;
-const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+pub(super) const REDB_MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 /// The byte of redb's header that says whether the file was closed, and the bit of it that says that it was not.
 pub(super) const FLAGS_AT: usize = 9;
 pub(super) const IS_OPEN: u8 = 2;
@@ -53,7 +53,7 @@ impl Regions {
     /// How many bytes redb's storage has, when this is the header of one that was closed: it was no shorter then, since redb makes
     /// a storage shorter only after its header says so.
     pub(super) fn len_when_closed(header: &[u8; HEADER_BYTES]) -> Option<u64> {
-        if !header.starts_with(MAGIC) || header[FLAGS_AT] & IS_OPEN != 0 {
+        if !header.starts_with(REDB_MAGIC) || header[FLAGS_AT] & IS_OPEN != 0 {
             return None;
         }
         let regions = Self::of(header);
@@ -143,7 +143,7 @@ pub(super) fn roots_in_header(header: &[u8], all: bool) -> Vec<(u64, u128)> {
     /// Where in a slot is said whether there is a root, and where it is.
     const OURS: (usize, usize) = (1, 8);
     const OWN: (usize, usize) = (2, 40);
-    if !header.starts_with(MAGIC) {
+    if !header.starts_with(REDB_MAGIC) {
         return Vec::new();
     }
     let mut roots = Vec::new();
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_storage_that_was_closed_is_as_long_as_its_header_says() {
         let mut header = [0; HEADER_BYTES];
-        header[..9].copy_from_slice(MAGIC);
+        header[..9].copy_from_slice(REDB_MAGIC);
         for (at, pages) in [(16, 1_u32), (20, 10), (24, 2), (28, 3)] {
             header[at..at + 4].copy_from_slice(&pages.to_le_bytes());
         }
@@ -349,7 +349,7 @@ mod tests {
         header[FLAGS_AT] = 0;
         header[0] = b'x';
         assert_eq!(Regions::len_when_closed(&header), None);
-        header[..9].copy_from_slice(MAGIC);
+        header[..9].copy_from_slice(REDB_MAGIC);
         header[16..].fill(0xff);
         assert!(Regions::len_when_closed(&header).is_none_or(|len| len > 1 << 40));
     }

@@ -8,6 +8,7 @@ use std::io;
 
 use twox_hash::XxHash3_64;
 
+use super::branch::REDB_MAGIC;
 use super::disk::Disk;
 use super::failure::{damaged, disk_failure};
 use super::schema::{FORMAT_VERSION, check_version};
@@ -18,8 +19,6 @@ pub(super) const PAGE_BYTES: u64 = 4_096;
 
 const OPERATION: &str = "open the database";
 const MAGIC: [u8; 12] = *b"samplestore\0";
-/// What redb's own files begin with.
-const REDB_MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 const MADE: [u8; 12] = *b"made\0\0\0\0\0\0\0\0";
 /// What a disk writes whole or not at all: the header is one, the mark that the file is made another.
 const SECTOR_BYTES: usize = 512;
@@ -168,7 +167,7 @@ pub(super) fn rescue(disk: &dyn Disk) -> Option<Layout> {
 
 /// Whether redb's part of the file begins where most files have it: what the first page says is not needed to know that it is one.
 pub(super) fn has_tables(disk: &dyn Disk) -> bool {
-    let mut magic = [0; REDB_MAGIC.len()];
+    let mut magic = vec![0; REDB_MAGIC.len()];
     let base = Layout::new(HALF_BYTES).base;
     disk.read(base, &mut magic).is_ok() && magic == REDB_MAGIC
 }

@@ -83,6 +83,17 @@ impl Snapshot {
 
     /// The number of the last commit that this state has. Where two snapshots of one file have the same, nothing was stored, changed
     /// or removed between them; of a later commit it is greater.
+    ///
+    /// ```
+    /// # use samplestore::{Database, Sample, Storage};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let database = Database::open(folder.path().join("samples.redb"))?;
+    /// let before = database.snapshot()?;
+    /// assert_eq!(database.snapshot()?.commit_number(), before.commit_number());
+    /// database.store(&[Sample::builder("weather").build()?])?;
+    /// assert!(database.snapshot()?.commit_number() > before.commit_number());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn commit_number(&self) -> u64 {
         self.view.state.mark.number

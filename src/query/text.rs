@@ -381,6 +381,10 @@ mod tests {
         );
         let error = "--status reday".parse::<Query>().unwrap_err();
         assert!(error.to_string().contains("did you mean ready?"), "{error}");
+        for text in ["--status READY", "--status read"] {
+            let error = text.parse::<Query>().unwrap_err();
+            assert!(error.to_string().contains("did you mean ready?"), "{error}");
+        }
         let error = "--cursor x".parse::<Query>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidCursor);
         assert!(error.to_string().contains("--cursor"), "{error}");

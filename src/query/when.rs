@@ -351,6 +351,8 @@ mod tests {
             assert_eq!(instant::to_text(found), expected, "{text}");
         }
         for text in [
+            "1M",
+            "1M ago",
             "",
             "h",
             "2x",

@@ -129,3 +129,17 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     let near = known.max_by_key(likeness)?;
     (likeness(&near) > 800_000).then_some(near)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_slip_in_a_short_name_is_seen_through() {
+        let known = || ["EWR", "JFK", "LGA"].into_iter();
+        for name in ["JKF", "jfk", "JFKK", "JF"] {
+            assert_eq!(nearest(name, known()), Some("JFK"), "{name}");
+        }
+        assert_eq!(nearest("weather", known()), None);
+    }
+}

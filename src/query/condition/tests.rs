@@ -127,8 +127,9 @@ fn an_error_points_at_the_character() {
         ),
         (
             "temp > 1",
-            "expected data.FIELD or measurements.FIELD at character 1",
+            "expected data.FIELD or measurements.FIELD at character 1: »temp > 1 (did you mean measurements.temp or data.temp?)",
         ),
+        ("DATA.day = 1", "»DATA.day = 1 (did you mean data?)"),
         (
             "data.a = 1 adn data.b = 2",
             "expected and, or, or the end at character 12: data.a = 1 »adn data.b = 2 (did you mean and?)",

@@ -52,7 +52,8 @@ Rejects that are corrected are imported by jq -c .fields rejects.jsonl | samples
 under cells did not fit the header, and what is under text is no JSON.
 
 A record or a row in the form that list and export write is read as the sample that it is, in every format; --pipeline and \
---status say of all samples what they are then, and the other flags under Fields are refused. A column that was added to an \
+--status say of all samples what they are then, and the other flags under Fields are refused. A Parquet or Arrow file without \
+the columns id and pipeline is a table of plain records, without those of its fields that are null. A column that was added to an \
 exported CSV, Parquet or Arrow file is called data.NAME or measurements.NAME; what such a column says counts.";
 
 /// What stands between the cells of other files that are called CSV.
