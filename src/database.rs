@@ -95,7 +95,7 @@ pub use salvage::{SalvageReport, SalvagedRow};
 pub use snapshot::Snapshot;
 pub use stats::{Stats, TableStats};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::query::{Facets, Page, Query, Selection};
 use crate::sample::{Sample, Status};
 use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch};
@@ -198,10 +198,9 @@ impl Database {
         const OPERATION: &str = "measure the database";
         let view = self.engine.view(OPERATION)?;
         let snapshot = Snapshot::new(Arc::clone(&view), self.clone(), None);
-        let file = std::fs::metadata(&self.engine.path)
-            .map_err(|cause| Error::io(OPERATION, self.engine.path.display(), cause))?;
+        let file_bytes = self.engine.file_bytes(OPERATION)?;
         guard(OPERATION, || {
-            stats::stats(&view, &snapshot, file.len(), self.engine.base)
+            stats::stats(&view, &snapshot, file_bytes, self.engine.base)
         })
     }
 

@@ -1,6 +1,6 @@
-//! Whole databases against a `BTreeMap`: stores, status changes and deletions, in between it is closed or killed and
-//! opened again, and the disk fails. What was acknowledged is there, what was refused is not, and what nobody knows the
-//! outcome of is there whole or not at all.
+//! Whole databases against a `BTreeMap`: stores, status changes, deletions and indexes of fields, in between it is closed or killed
+//! and opened again, and the disk fails. What was acknowledged is there, what was refused is not, and what nobody knows the
+//! outcome of is there whole or not at all. Conditions have the answer of the map, with an index and without.
 
 #![no_main]
 
@@ -9,12 +9,12 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
 use samplestore::simulation::Disk;
 use samplestore::{
-    Database, ErrorKind, Map, Order, Query, Sample, Selection, Status, Storage, Value,
+    Condition, Database, ErrorKind, Map, Order, Query, Sample, Selection, Status, Storage, Value,
 };
 
 /// A file in memory whose operations fail from some moment on.
@@ -96,6 +96,43 @@ struct Spec {
     bytes: u16,
 }
 
+/// Of the four bytes that choose an operation the uppermost bits say which, as `arbitrary` derives it. Where the lowest is one of
+/// the last, it is one of those that came later, so that what older inputs do stays mostly as it was.
+#[derive(Debug)]
+enum Step {
+    Operation(Operation),
+    CreateIndex(u8),
+    DropIndex(u8),
+    /// Asks a condition of a field.
+    Ask(Asked),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Asked {
+    field: u8,
+    kind: u8,
+    value: u8,
+}
+
+/// The lowest bytes from this one on choose among what came later.
+const LATER: u8 = 0xe0;
+
+impl<'a> Arbitrary<'a> for Step {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(match u.peek_bytes(1) {
+            Some(&[lowest]) if lowest >= LATER => {
+                let _tag: u32 = u.arbitrary()?;
+                match lowest % 4 {
+                    0 | 1 => Self::CreateIndex(u.arbitrary()?),
+                    2 => Self::DropIndex(u.arbitrary()?),
+                    _ => Self::Ask(u.arbitrary()?),
+                }
+            }
+            _ => Self::Operation(u.arbitrary()?),
+        })
+    }
+}
+
 #[derive(Arbitrary, Debug)]
 enum Operation {
     Store(Vec<Spec>),
@@ -160,13 +197,48 @@ fn at(micros: i16) -> DateTime<chrono::Utc> {
 impl Spec {
     fn sample(self, id: String) -> Sample {
         let text = "x".repeat(usize::from(self.bytes));
+        let mut data = Map::from([("text".to_owned(), Value::from(text))]);
+        let value = match self.bytes % 8 {
+            0 => None,
+            1 => Some(Value::from(format!("t{}", self.micros % 4))),
+            2 => Some(Value::from(self.micros % 2 == 0)),
+            3 => Some(Value::from(f64::from(self.micros) / 2.0)),
+            4 => Some(Value::Null),
+            _ => Some(Value::from(i64::from(self.micros))),
+        };
+        data.extend(value.map(|value| ("value".to_owned(), value)));
         Sample::builder(pipeline_of(self.pipeline))
             .id(id)
             .status(status_of(self.status))
             .created_at(at(self.micros))
-            .data(Map::from([("text".to_owned(), Value::from(text))]))
+            .data(data)
+            .measurements(Map::from([("id".to_owned(), Value::from(self.id))]))
             .build()
             .expect("a sample")
+    }
+}
+
+/// The fields of which there may be indexes; no sample has the last.
+const FIELDS: [&str; 4] = ["data.value", "measurements.id", "data.text", "data.absent"];
+
+fn field_of(field: u8) -> &'static str {
+    FIELDS[usize::from(field) % FIELDS.len()]
+}
+
+impl Asked {
+    fn condition(self) -> Condition {
+        let (field, value) = (field_of(self.field), self.value);
+        let text = match self.kind % 8 {
+            0 => format!("{field} = {value}"),
+            1 => format!("{field} between -{value} and {value}.5"),
+            2 => format!("{field} < -{value} or {field} >= {value}"),
+            3 => format!("{field} = 't{}'", value % 4),
+            4 => format!("{field} in (true, {value}, 't-{}')", value % 4),
+            5 => format!("{field} is null"),
+            6 => format!("{field} is missing"),
+            _ => format!("{field} is not null and not {field} = {value}"),
+        };
+        text.parse().expect("a condition")
     }
 }
 
@@ -177,6 +249,8 @@ struct Run {
     database: Database,
     /// What may be there: one state, or two when nobody knows whether the last change is.
     states: Vec<Model>,
+    /// Fields of which there is an index, or not; of those that are missing here nobody knows.
+    indexes: BTreeMap<&'static str, bool>,
     loaded: usize,
 }
 
@@ -195,6 +269,7 @@ impl Run {
             database: open(&disk),
             disk,
             states: vec![Model::new()],
+            indexes: FIELDS.map(|field| (field, false)).into(),
             loaded: 0,
         }
     }
@@ -228,6 +303,76 @@ impl Run {
                 false
             }
         }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Operation(operation) => self.apply(operation),
+            Step::CreateIndex(field) => self.index(field_of(field), true),
+            Step::DropIndex(field) => self.index(field_of(field), false),
+            Step::Ask(asked) => self.ask(asked),
+        }
+    }
+
+    /// Makes or removes an index. When that fails nobody knows whether it is there.
+    fn index(&mut self, field: &'static str, is_made: bool) {
+        let parsed = field.parse().expect("a field");
+        let changed = match is_made {
+            true => self.database.create_index(&parsed, |_| ()),
+            false => self.database.drop_index(&parsed),
+        };
+        let was_there = self.indexes.remove(field);
+        match changed {
+            Ok(is_changed) => {
+                assert!(was_there.is_none_or(|was_there| is_changed == (was_there != is_made)));
+                self.indexes.insert(field, is_made);
+            }
+            Err(error) => {
+                assert_ne!(error.kind(), ErrorKind::Damaged, "{error}");
+                self.reopen();
+            }
+        }
+    }
+
+    /// A condition has the answer that the samples have.
+    fn ask(&self, asked: Asked) {
+        let condition = asked.condition();
+        let model = &self.states[0];
+        let matching = model
+            .values()
+            .filter(|sample| condition.matches(sample).expect("payloads"));
+        let expected: BTreeMap<&str, &Sample> =
+            matching.map(|sample| (sample.id(), sample)).collect();
+        let query = Query::new().condition(condition.clone());
+        let listed = self.database.list(&query).expect("a list").samples;
+        let found = listed.iter().map(|sample| (sample.id(), sample));
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "{condition}");
+        let count = self.database.count(&query).expect("a count");
+        assert_eq!(count, expected.len() as u64, "{condition}");
+        assert_eq!(listed.len(), expected.len(), "{condition}");
+    }
+
+    /// The indexes are those that were made, each whole, and what they say is so.
+    fn compare_indexes(&mut self) {
+        let indexes = self.database.indexes().expect("indexes");
+        for field in FIELDS {
+            let found = indexes
+                .iter()
+                .find(|index| index.field.to_string() == field);
+            assert!(found.is_none_or(|index| index.progress == 1.0), "{field}");
+            let is_there = *self.indexes.entry(field).or_insert(found.is_some());
+            assert_eq!(found.is_some(), is_there, "{field}");
+        }
+        for (field, kind) in (0..FIELDS.len() as u8).flat_map(|field| [(field, 1), (field, 4)]) {
+            let value = self.loaded as u8;
+            self.ask(Asked { field, kind, value });
+        }
+    }
+
+    /// Everything in the file agrees. It brings everything into the tables, so that it comes at the end.
+    fn check(&self) {
+        let report = self.database.check(|_| ()).expect("a check");
+        assert!(report.is_sound(), "{:?}", report.faults);
     }
 
     fn apply(&mut self, operation: Operation) {
@@ -327,13 +472,15 @@ impl Run {
             assert_eq!(retrieved.as_ref(), Some(sample));
         }
         self.states = vec![found];
+        self.compare_indexes();
     }
 }
 
-fuzz_target!(|operations: Vec<Operation>| {
+fuzz_target!(|steps: Vec<Step>| {
     let mut run = Run::new();
-    for operation in operations.into_iter().take(40) {
-        run.apply(operation);
+    for step in steps.into_iter().take(40) {
+        run.step(step);
     }
     run.reopen();
+    run.check();
 });

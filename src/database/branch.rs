@@ -136,17 +136,26 @@ pub(super) fn is_leaf(page: &[u8]) -> bool {
     page.len() as u64 >= PAGE_BYTES && page[0] == LEAF
 }
 
-/// The roots of the trees of both commits that redb's header names, with their checksums: those of its own tables, and of ours if `all`.
-pub(super) fn roots_in_header(header: &[u8], all: bool) -> Vec<(u64, u128)> {
+/// The roots of the trees of both commits that redb's header names, with their checksums.
+#[derive(Default)]
+pub(super) struct Roots {
+    /// Of the lists of our tables.
+    pub(super) ours: Vec<(u64, u128)>,
+    /// Of those of redb's own.
+    pub(super) own: Vec<(u64, u128)>,
+}
+
+/// The roots that redb's header names in those of its two places that are whole.
+pub(super) fn roots_in_header(header: &[u8]) -> Roots {
     const SLOTS: [usize; 2] = [64, 192];
     const SLOT_BYTES: usize = 128;
     /// Where in a slot is said whether there is a root, and where it is.
     const OURS: (usize, usize) = (1, 8);
     const OWN: (usize, usize) = (2, 40);
+    let mut roots = Roots::default();
     if !header.starts_with(REDB_MAGIC) {
-        return Vec::new();
+        return roots;
     }
-    let mut roots = Vec::new();
     for slot in SLOTS {
         let Some(slot) = header.get(slot..slot + SLOT_BYTES) else {
             continue;
@@ -155,14 +164,16 @@ pub(super) fn roots_in_header(header: &[u8], all: bool) -> Vec<(u64, u128)> {
         if XxHash3_128::oneshot(said).to_le_bytes() != *sum {
             continue;
         }
-        for (is_there, at) in [OWN, OURS].into_iter().take(1 + usize::from(all)) {
-            if said[is_there] != 0
-                && let Some((number, rest)) = said[at..].split_first_chunk()
-                && let Some(sum) = rest.first_chunk()
-            {
-                roots.push((u64::from_le_bytes(*number), u128::from_le_bytes(*sum)));
-            }
-        }
+        let root = |(is_there, at): (usize, usize)| {
+            let (number, rest) = said[at..].split_first_chunk()?;
+            let root = (
+                u64::from_le_bytes(*number),
+                u128::from_le_bytes(*rest.first_chunk()?),
+            );
+            (said[is_there] != 0).then_some(root)
+        };
+        roots.ours.extend(root(OURS));
+        roots.own.extend(root(OWN));
     }
     roots
 }
@@ -241,7 +252,7 @@ fn lists_tables(page: &[u8]) -> bool {
 
 /// The numbers of the roots of the tables that a leaf lists, and their checksums, as far as it goes: each behind a byte for the kind of table, 8 for its
 /// length and one that says whether it has a root.
-fn roots(page: &[u8]) -> Vec<(u64, u128)> {
+pub(super) fn roots(page: &[u8]) -> Vec<(u64, u128)> {
     let tables = usize::from(count(page));
     let starts = (tables - 1..2 * tables - 1).map(|end| word(page, 4 + 4 * end));
     let roots = starts.filter_map(|start| {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use redb::{ReadTransaction, ReadableDatabase};
 
 use super::commit::Committer;
-use super::failure::{Context, guard, wrap};
+use super::failure::{Context, disk_failure, guard, wrap};
 use super::group::Group;
 use super::journal::Journal;
 use super::log;
@@ -252,6 +252,12 @@ impl Engine {
     /// What was done so far, counted.
     pub(super) fn counters(&self) -> &Counters {
         self.volume.counters()
+    }
+
+    /// The size of the file that is open, whatever is at its path by now.
+    pub(super) fn file_bytes(&self, operation: &'static str) -> Result<u64> {
+        let bytes = self.volume.disk().len();
+        bytes.map_err(|error| disk_failure(operation, error))
     }
 
     /// Makes every commit so far durable.

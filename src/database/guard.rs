@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::branch::{self, Regions};
+use super::branch::{self, REDB_MAGIC, Regions};
 use super::depths::Depths;
 use super::sums::Sums;
 
@@ -39,7 +39,11 @@ impl Guard {
         can_be_there: impl Fn(&Range<u64>) -> bool,
         read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.sums.see(offset, page, || self.regions(&read))? {
+        let branch_at = |offset| branch_at(offset, &read);
+        let is_other = self
+            .sums
+            .see(offset, page, || self.regions(&read), branch_at)?;
+        if is_other && !self.has_moved_on(&read)? {
             branch::spoil(page);
         }
         if !branch::is_leading(page) {
@@ -64,16 +68,38 @@ impl Guard {
         Ok(())
     }
 
-    /// Takes note of redb's header, as it was read: when it changes, another process has committed, and may have used again what was
-    /// free.
-    pub(super) fn see_header(&self, header: &[u8]) {
-        let mut seen = self.header.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen != header {
+    /// Takes note of redb's header, as it was read. Where `is_shared`, another process may write: when it changes, that has committed, and may
+    /// have used again what was free.
+    pub(super) fn see_header(&self, header: &[u8], is_shared: bool) {
+        let mut seen = self.seen_header();
+        if is_shared && *seen != header {
             seen.clear();
             seen.extend_from_slice(header);
             self.depths().clear();
             self.sums.clear();
         }
+        // Nobody else sees a newer one meanwhile, behind which these roots would be old.
+        if header.starts_with(REDB_MAGIC)
+            && let Some(first) = header.first_chunk()
+        {
+            let regions = *self.regions.get_or_init(|| Regions::of(first));
+            self.sums.see_header(header, regions);
+        }
+    }
+
+    /// Whether another process has committed since the header was read: then what was expected of pages may be old.
+    fn has_moved_on(&self, read: impl Fn(u64, &mut [u8]) -> io::Result<()>) -> io::Result<bool> {
+        let seen = self.seen_header();
+        if seen.is_empty() {
+            return Ok(false);
+        }
+        let mut header = vec![0; seen.len()];
+        read(0, &mut header)?;
+        let has_moved_on = *seen != header;
+        if has_moved_on {
+            self.sums.clear();
+        }
+        Ok(has_moved_on)
     }
 
     /// Takes note of what is about to be written.
@@ -85,6 +111,10 @@ impl Guard {
     /// Takes note of where the storage ends now.
     pub(super) fn cut(&self, len: u64) {
         self.depths().cut(len);
+    }
+
+    fn seen_header(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.header.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn depths(&self) -> MutexGuard<'_, Depths> {
@@ -108,18 +138,27 @@ fn children_at(
     can_be_there: impl Fn(&Range<u64>) -> bool,
     read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
 ) -> io::Result<Vec<u64>> {
+    let below =
+        branch_at(offset, read)?.and_then(|page| regions.below(offset, &page, can_be_there));
+    Ok(below.unwrap_or_default())
+}
+
+/// The branch at `offset`, as far as it says where its children lie.
+fn branch_at(
+    offset: u64,
+    read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
+) -> io::Result<Option<Vec<u8>>> {
     let mut page = vec![0; branch::PAGE_BYTES as usize];
     read(offset, &mut page)?;
     if !branch::is_branch(&page) {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let bytes = branch::bytes_of_numbers(&page);
     if page.len() < bytes {
         page.resize(bytes, 0);
         read(offset, &mut page)?;
     }
-    let below = regions.below(offset, &page, can_be_there);
-    Ok(below.unwrap_or_default())
+    Ok(Some(page))
 }
 
 #[cfg(test)]
@@ -162,11 +201,11 @@ mod tests {
         };
         assert_eq!([kind(1), kind(2), kind(1), kind(2)], [2, 0, 2, 0]);
         // The same header says nothing new; another one, that all may have changed.
-        guard.see_header(&[1]);
+        guard.see_header(&[1], true);
         assert_eq!([kind(2), kind(1)], [2, 0]);
-        guard.see_header(&[1]);
+        guard.see_header(&[1], true);
         assert_eq!(kind(1), 0);
-        guard.see_header(&[2]);
+        guard.see_header(&[2], true);
         assert_eq!([kind(1), kind(2)], [2, 0]);
         // Whoever writes a page knows what it leads to.
         guard.written(2 * branch::PAGE_BYTES, 1);

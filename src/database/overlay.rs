@@ -71,6 +71,12 @@ impl Overlay {
         self
     }
 
+    /// Tells of what was read.
+    fn count(&self, read: &[u8]) -> io::Result<()> {
+        let bytes = read.len() as u64;
+        (self.on_read)(self.read_bytes.fetch_add(bytes, Relaxed) + bytes)
+    }
+
     fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,6 +152,10 @@ impl StorageBackend for Overlay {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.read_through(offset, out)?;
+        if offset == 0 {
+            self.guard.see_header(out, false);
+            return self.count(out);
+        }
         let there = self.written().len;
         // Of a file that was cut off, what is left is wanted: no more than that no page is larger than the file.
         let can_be_there = |page: &Range<u64>| match self.is_padded {
@@ -154,8 +164,7 @@ impl StorageBackend for Overlay {
         };
         let read = |offset, out: &mut [u8]| self.read_through(offset, out);
         self.guard.check(offset, out, there, can_be_there, read)?;
-        let bytes = out.len() as u64;
-        (self.on_read)(self.read_bytes.fetch_add(bytes, Relaxed) + bytes)
+        self.count(out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -10,15 +10,16 @@
 
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use redb::{BackendError, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{BackendError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::commit::Committer;
 use super::disk::{self, Range};
 use super::failure::Context;
 use super::record;
-use super::schema::{Kind, definition};
+use super::schema::{FIELDS, Kind, definition};
 use super::{Database, Options};
 use crate::error::Result;
 use crate::sample::Sample;
@@ -80,6 +81,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 pub enum Mutant {
     /// The counts of statuses in each chunk follow the samples in a transaction of their own.
     CountsInSecondTransaction,
+    /// So do the keys that the indexes of fields have.
+    FieldsInSecondTransaction,
 }
 
 impl Options {
@@ -173,10 +176,23 @@ impl disk::Disk for Simulated {
     }
 }
 
-/// What a mutant has left out of a transaction: keys and values of `summary`.
-pub(super) struct Withheld(Vec<(u64, Vec<u8>)>);
+type Bytes = TableDefinition<'static, u64, &'static [u8]>;
+
+/// What a mutant has left out of a transaction: a table's keys and values.
+pub(super) struct Withheld {
+    table: Bytes,
+    entries: Vec<(u64, Vec<u8>)>,
+}
 
 impl Mutant {
+    /// The table and the keys that this mutant writes later.
+    fn part(self) -> (Bytes, RangeInclusive<u64>) {
+        match self {
+            Self::CountsInSecondTransaction => (definition::summary, Kind::Chunk.summary_keys()),
+            Self::FieldsInSecondTransaction => (FIELDS, 0..=u64::MAX),
+        }
+    }
+
     /// Takes back out of a finished transaction what this mutant writes later.
     pub(super) fn withhold(
         self,
@@ -184,24 +200,30 @@ impl Mutant {
         transaction: &WriteTransaction,
     ) -> Result<Withheld> {
         const OPERATION: &str = "withhold an index";
-        let Self::CountsInSecondTransaction = self;
+        let (part, keys) = self.part();
         let before = database.begin_read().context(OPERATION)?;
-        let before = before.open_table(definition::summary).context(OPERATION)?;
-        let mut table = transaction
-            .open_table(definition::summary)
-            .context(OPERATION)?;
-        let mut withheld = Vec::new();
-        for entry in table.range(Kind::Chunk.summary_keys()).context(OPERATION)? {
+        let before = match before.open_table(part) {
+            Err(redb::TableError::TableDoesNotExist(_)) => None,
+            opened => Some(opened.context(OPERATION)?),
+        };
+        let mut table = transaction.open_table(part).context(OPERATION)?;
+        let mut entries = Vec::new();
+        for entry in table.range(keys).context(OPERATION)? {
             let (key, value) = entry.context(OPERATION)?;
-            withheld.push((key.value(), value.value().to_vec()));
+            entries.push((key.value(), value.value().to_vec()));
         }
-        for (key, _) in &withheld {
-            match before.get(key).context(OPERATION)? {
+        for (key, _) in &entries {
+            let old = match &before {
+                Some(before) => before.get(key).context(OPERATION)?,
+                None => None,
+            };
+            match old {
                 Some(old) => table.insert(key, old.value()).context(OPERATION)?,
                 None => table.remove(key).context(OPERATION)?,
             };
         }
-        Ok(Withheld(withheld))
+        let table = part;
+        Ok(Withheld { table, entries })
     }
 }
 
@@ -210,10 +232,8 @@ impl Withheld {
     pub(super) fn commit(self, database: &redb::Database, committer: &mut Committer) -> Result<()> {
         const OPERATION: &str = "write a withheld index";
         let transaction = database.begin_write().context(OPERATION)?;
-        let mut table = transaction
-            .open_table(definition::summary)
-            .context(OPERATION)?;
-        for (key, value) in &self.0 {
+        let mut table = transaction.open_table(self.table).context(OPERATION)?;
+        for (key, value) in &self.entries {
             table.insert(key, value.as_slice()).context(OPERATION)?;
         }
         drop(table);

@@ -211,8 +211,10 @@ impl StorageBackend for Backend {
         let volume = &*self.0;
         volume.read(offset, out)?;
         volume.counters.read(out.len());
-        if offset == 0 && volume.access == Access::Read {
-            volume.guard.see_header(out);
+        if offset == 0 {
+            let is_shared = volume.access == Access::Read;
+            volume.guard.see_header(out, is_shared);
+            return Ok(());
         }
         let end = if branch::is_leading(out) {
             self.len()?

@@ -1,5 +1,5 @@
-//! Everything at once: writers, tickets, readers, walks by cursors and snapshots that are held, while others compact, prune and check,
-//! and whatever any of them sees is one consistent state.
+//! Everything at once: writers, tickets, readers, walks by cursors and snapshots that are held, while others compact, prune, check, and
+//! make and remove indexes of fields, and whatever any of them sees is one consistent state.
 //!
 //! What is stored goes in batches that are whole in every state (`concurrency/batch.rs`). What writers and readers do, and
 //! what must hold of what they see, is in `concurrency/writing.rs` and `concurrency/reading.rs`.
@@ -63,6 +63,8 @@ struct Tally {
     walks: AtomicU64,
     held: AtomicU64,
     kept: AtomicU64,
+    /// Times that an index of a field was made or removed; these are `kept` too.
+    indexed: AtomicU64,
     violations: Mutex<Vec<Violation>>,
 }
 
@@ -177,6 +179,9 @@ fn prepare(path: &Path) {
         database.count(&Query::new()).unwrap(),
         reading::STEADY_SAMPLES
     );
+    database
+        .create_index(&batch::ALWAYS_INDEXED.parse().unwrap(), |_| ())
+        .unwrap();
     database.close().unwrap();
 }
 
@@ -216,7 +221,7 @@ fn whatever_is_seen_while_all_go_on_is_one_state() {
     // Seen although the test passes.
     let line = format!(
         "concurrency: {} operations in {seconds} s: {} writes, {} tickets, {} states read, {} walks by cursors, {} snapshots \
-         held, {} compactions, prunes and checks; {} violations\n",
+         held, {} compactions, prunes, checks and indexes ({} of these); {} violations\n",
         tally.operations(),
         count(&tally.writes),
         count(&tally.tickets),
@@ -224,6 +229,7 @@ fn whatever_is_seen_while_all_go_on_is_one_state() {
         count(&tally.walks),
         count(&tally.held),
         count(&tally.kept),
+        count(&tally.indexed),
         violations.len()
     );
     std::io::stderr().write_all(line.as_bytes()).unwrap();
@@ -238,6 +244,7 @@ fn whatever_is_seen_while_all_go_on_is_one_state() {
     ] {
         assert!(count.load(Relaxed) > 3);
     }
+    assert!(tally.indexed.load(Relaxed) > 0);
 }
 
 /// The test itself: whoever stores a batch in two commits is found out.

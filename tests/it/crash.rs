@@ -1,5 +1,6 @@
 //! Crashes: a loss of power at any moment of a workload leaves a database that opens, in which every
-//! acknowledged batch is whole and no batch is there in part, whose indexes agree with its samples, and which goes on.
+//! acknowledged batch is whole and no batch is there in part, which has the indexes of fields that were declared, whose indexes
+//! agree with its samples, and which goes on.
 //!
 //! A workload runs on a disk in memory that records every write, resize and sync (`crash/disk.rs`,
 //! `crash/record.rs`). Of the recording *images* are made (`crash/image.rs`): what may be on the disk when the power goes
@@ -23,15 +24,23 @@ pub(crate) mod workload;
 
 use std::process::Command;
 
-use samplestore::Durability;
 use samplestore::simulation::Mutant;
+use samplestore::{Durability, Query};
 
+use self::bytes::Bytes;
+use self::disk::RecordingDisk;
+use self::image::{Way, images};
+use self::random::Random;
 use self::record::{By, Mode, Plan};
 use self::tally::{Lost, Tally, WORKLOAD_IMAGES, number_in};
 use self::verify::Loss;
+use self::workload::model::State;
+use self::workload::{Operation, fields};
 
 /// Operations of one workload, in each lane.
 const OPERATIONS: u64 = 36;
+/// Images of each mutant in each of two modes.
+const MUTANT_IMAGES: usize = 600;
 /// Makes a process the one whose disk lies.
 const LIAR_SEED: &str = "SAMPLESTORE_CRASH_LIAR_SEED";
 
@@ -97,22 +106,92 @@ fn a_disk_that_lies_about_what_is_durable_is_caught() {
     panic!("{of_samples} images of samples that were lost");
 }
 
+/// The losses among images of workloads of a mutant, whether other processes read along or not.
+fn losses_of(mutant: Mutant, shared_readers: bool) -> Vec<Lost> {
+    let mode = Mode {
+        durability: Durability::Immediate,
+        shared_readers,
+        by: By::One,
+    };
+    losses(MUTANT_IMAGES, 1, |_| Plan {
+        mutant: Some(mutant),
+        ..Plan::of(mode, OPERATIONS)
+    })
+}
+
 #[test]
 fn an_index_that_follows_in_a_second_transaction_is_caught() {
     for shared_readers in [false, true] {
-        let mode = Mode {
-            durability: Durability::Immediate,
-            shared_readers,
-            by: By::One,
-        };
-        let lost = losses(600, 1, |_| Plan {
-            mutant: Some(Mutant::CountsInSecondTransaction),
-            ..Plan::of(mode, OPERATIONS)
-        });
+        let lost = losses_of(Mutant::CountsInSecondTransaction, shared_readers);
         let of_index = lost
             .iter()
             .filter(|lost| matches!(lost.loss, Loss::Index(_)))
             .count();
         assert!(of_index > 20, "{of_index} of {}", lost.len());
+    }
+}
+
+#[test]
+fn an_index_of_a_field_that_follows_in_a_second_transaction_is_caught() {
+    for shared_readers in [false, true] {
+        let lost = losses_of(Mutant::FieldsInSecondTransaction, shared_readers);
+        let of_field = lost
+            .iter()
+            .filter(|lost| matches!(lost.loss, Loss::Field(_)))
+            .count();
+        assert!(of_field > 20, "{of_field} of {}", lost.len());
+    }
+}
+
+/// What the checks of images rely on: conditions are answered by an index where there is one.
+#[test]
+fn conditions_of_the_workload_use_the_indexes_that_it_has() {
+    let disk = RecordingDisk::of(Bytes::default(), false);
+    let database = Mode::all()[0].options().open_on(disk).unwrap();
+    let (mut asked, mut used) = (0, 0);
+    for number in 0..200 {
+        Operation::nth(5, 0, number)
+            .run(&database, &database)
+            .unwrap();
+        let indexes = State::of(&database).unwrap().indexes;
+        for condition in fields::conditions(0, number) {
+            let explain = database
+                .explain(&Query::new().condition(condition))
+                .unwrap();
+            assert!(explain.field_indexes.iter().all(|field| indexes[field]));
+            asked += usize::from(!indexes.is_empty());
+            used += usize::from(!explain.field_indexes.is_empty());
+        }
+    }
+    assert!(asked > 200 && used > asked / 5, "{used} of {asked}");
+}
+
+/// Whoever is told that there is an index already, while another is about to make it durable.
+#[test]
+fn an_index_that_was_acknowledged_survives_also_when_another_has_made_it() {
+    for durability in [Durability::Immediate, Durability::Deferred] {
+        let mode = Mode {
+            durability,
+            ..Mode::all()[0]
+        };
+        let disk = RecordingDisk::of(Bytes::default(), false);
+        let database = mode.options().open_on(disk.clone()).unwrap();
+        for number in 0..6 {
+            Operation::nth(5, 0, number)
+                .run(&database, &database)
+                .unwrap();
+        }
+        let field = fields::parse("data.n0");
+        let mut places = Vec::new();
+        database
+            .create_index(&field, |_| {
+                assert!(!database.create_index(&field, |_| ()).unwrap());
+                places.push((disk.place(), Way::Durable));
+            })
+            .unwrap();
+        let images = images(&Bytes::default(), &disk.done(), places, &mut Random::new(0));
+        let crashed = RecordingDisk::of(images[0].bytes.clone(), false);
+        let found = State::of(&mode.options().open_on(crashed).unwrap()).unwrap();
+        assert_eq!(found.indexes.get("data.n0"), Some(&true), "{durability:?}");
     }
 }

@@ -2,7 +2,8 @@
 //! acknowledged batch whole and no partial one (rule W7).
 //!
 //! The child is this test binary again. It stores batches and says, on its standard output, which ones
-//! were acknowledged. Here it only loads, until so much was stored; in `kill/rounds.rs` it does everything else too.
+//! were acknowledged. Here it only loads, until so much was stored, and makes an index of a field meanwhile; in `kill/rounds.rs` it
+//! does everything else too.
 
 mod rounds;
 
@@ -16,6 +17,8 @@ use samplestore::{Database, Durability, Query, Sample, Storage, data};
 const FILE: &str = "SAMPLESTORE_TEST_KILL_FILE";
 const SIZE: &str = "SAMPLESTORE_TEST_KILL_BATCH";
 const DEFERRED: &str = "SAMPLESTORE_TEST_KILL_DEFERRED";
+/// The field of which the child makes an index.
+const INDEXED: &str = "data.at";
 
 fn batch(number: u64, size: u64) -> Vec<Sample> {
     (0..size)
@@ -52,6 +55,13 @@ fn child_stores_until_it_is_killed() {
     };
     let database = open(Path::new(&path), durability);
     let first = database.count(&Query::new()).unwrap() / size;
+    let indexing = database.clone();
+    std::thread::spawn(move || {
+        indexing
+            .create_index(&INDEXED.parse().unwrap(), |_| ())
+            .unwrap();
+        println!("there is an index");
+    });
     for number in first..first + 100_000 {
         database.store(&batch(number, size)).unwrap();
         println!("acknowledged {number}");
@@ -59,8 +69,8 @@ fn child_stores_until_it_is_killed() {
 }
 
 /// Starts a child that stores batches, kills it when so many were acknowledged, and says how many were
-/// in all.
-fn kill_after(acknowledged: u64, path: &Path, size: u64, durability: Durability) -> u64 {
+/// in all, and whether the index was.
+fn kill_after(acknowledged: u64, path: &Path, size: u64, durability: Durability) -> (u64, bool) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args([
@@ -77,8 +87,9 @@ fn kill_after(acknowledged: u64, path: &Path, size: u64, durability: Durability)
     }
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let (mut of_round, mut last) = (0, None);
+    let (mut of_round, mut last, mut has_index) = (0, None, false);
     for line in lines.map_while(Result::ok) {
+        has_index |= line.contains("there is an index");
         // The first line has the name of the test before it.
         if let Some((_, number)) = line.split_once("acknowledged ") {
             last = Some(number.parse::<u64>().unwrap());
@@ -89,7 +100,32 @@ fn kill_after(acknowledged: u64, path: &Path, size: u64, durability: Durability)
         }
     }
     child.wait().unwrap();
-    last.expect("the child stored nothing") + 1
+    (last.expect("the child stored nothing") + 1, has_index)
+}
+
+/// Checks that the index is there if it must be, and that conditions find what is stored, whether it is or not. Says whether it is
+/// whole.
+fn check_index(database: &Database, size: u64, stored: u64, must_be_whole: bool) -> bool {
+    let indexes = database.indexes().unwrap();
+    println!("{stored} batches, indexes: {indexes:?}");
+    let is_whole = indexes.iter().any(|index| index.progress >= 1.0);
+    assert!(is_whole || !must_be_whole, "{indexes:?}");
+    let newest = format!("data.at > {} and data.batch = {}", size - 3, stored - 1);
+    for (condition, expected) in [
+        (format!("data.at = {}", size - 1), stored),
+        (
+            format!("data.at < 2 or data.at >= {}", size - 1),
+            3 * stored,
+        ),
+        (newest, 2),
+    ] {
+        let query = Query::new().condition(condition.parse().unwrap());
+        assert_eq!(database.count(&query).unwrap(), expected, "{condition}");
+        let used = database.explain(&query).unwrap().field_indexes;
+        assert_eq!(used.len(), usize::from(is_whole), "{condition}");
+    }
+    assert!(database.check(|_| ()).unwrap().is_sound());
+    is_whole
 }
 
 /// Checks that the file holds batches from the first on, each whole, and says how many.
@@ -122,15 +158,18 @@ fn whole_batches(database: &Database, size: u64, from: u64) -> u64 {
 fn every_acknowledged_batch_survives_kill_9_and_no_partial_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("killed.redb");
+    let mut is_indexed = false;
     for round in 0..6 {
-        let acknowledged = kill_after(5 + round * 7, &path, 50, Durability::Immediate);
+        let (acknowledged, has_index) = kill_after(5 + round * 7, &path, 50, Durability::Immediate);
         let database = open(&path, Durability::Immediate);
         let stored = whole_batches(&database, 50, 0);
+        is_indexed = check_index(&database, 50, stored, is_indexed || has_index);
         assert!(
             stored >= acknowledged,
             "{stored} of {acknowledged} batches are there"
         );
     }
+    assert!(is_indexed);
 }
 
 #[test]
@@ -145,16 +184,19 @@ fn so_it_is_while_chunks_fill_and_ids_are_merged() {
         database.store(&batch(number, SIZE)).unwrap();
     }
     database.close().unwrap();
+    let mut is_indexed = false;
     for round in 0..7 {
-        let acknowledged = kill_after(3 + round, &path, SIZE, Durability::Immediate);
+        let (acknowledged, has_index) = kill_after(3 + round, &path, SIZE, Durability::Immediate);
         let database = open(&path, Durability::Immediate);
         let stored = whole_batches(&database, SIZE, from);
+        is_indexed = check_index(&database, SIZE, stored, is_indexed || has_index);
         assert!(
             stored >= acknowledged,
             "{stored} of {acknowledged} batches are there"
         );
         from = stored;
     }
+    assert!(is_indexed);
     assert!(
         from * SIZE > 310_000,
         "the chunk did not fill: {from} batches"
@@ -165,15 +207,18 @@ fn so_it_is_while_chunks_fill_and_ids_are_merged() {
 fn deferred_stores_outlive_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("killed.redb");
-    let mut before = 0;
+    let (mut before, mut is_indexed) = (0, false);
     for round in 0..4 {
-        let acknowledged = kill_after(70 + round * 31, &path, 20, Durability::Deferred);
+        let (acknowledged, has_index) =
+            kill_after(70 + round * 31, &path, 20, Durability::Deferred);
         let database = open(&path, Durability::Deferred);
         let stored = whole_batches(&database, 20, 0);
+        is_indexed = check_index(&database, 20, stored, is_indexed || has_index);
         assert!(
             stored > before && stored >= acknowledged,
             "{stored} of {acknowledged}"
         );
         before = stored;
     }
+    assert!(is_indexed);
 }

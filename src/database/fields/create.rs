@@ -82,10 +82,8 @@ impl Database {
                 self.engine.checkpoint(CREATE)?;
             }
         }
-        if steps > 0 {
-            // No journal says anything of it.
-            self.engine.checkpoint(CREATE)?;
-        }
+        // No journal says anything of it; and where there was one already, another thread may be about to do this.
+        self.engine.checkpoint(CREATE)?;
         Ok(steps > 0)
     }
 
@@ -97,9 +95,7 @@ impl Database {
         let dropped = self.engine.write(DROP, |transaction, _| {
             Ok(transaction.drop_index(field)?.then_some(()))
         })?;
-        if dropped.is_some() {
-            self.engine.checkpoint(DROP)?;
-        }
+        self.engine.checkpoint(DROP)?;
         Ok(dropped.is_some())
     }
 

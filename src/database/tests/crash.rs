@@ -39,34 +39,38 @@ fn a_loss_of_power_while_chunks_fill_and_ids_are_merged_loses_nothing() {
     tally::nothing_is_lost(1_000, plan);
 }
 
-/// That the workloads are of what the test above is for.
+/// That the workloads are of what the test above is for. What fills retention may clear again, but not in each of a few of them.
 #[test]
 fn chunks_fill_and_ids_are_merged_in_every_mode() {
     for mode in Mode::all() {
-        let plan = Plan {
-            seed: 7,
-            ..plan(mode)
-        };
-        let lanes = (0..mode.lanes()).map(|number| Lane::new(plan.seed, number, 0));
-        let recording = plan.record(Bytes::default(), lanes.collect()).unwrap();
-        let whole = (recording.done.len(), Way::Prefix);
-        let start = &recording.start;
-        let images = images(start, &recording.done, vec![whole], &mut Random::new(0));
-        let disk = RecordingDisk::of(images[0].bytes.clone(), false);
-        let database = mode.options().open_on(disk).unwrap();
-        let sizes = database
-            .engine
-            .view("test")
-            .unwrap()
-            .tables
-            .sizes()
-            .unwrap();
-        let entries = |name: &str| sizes.iter().find(|table| table.0 == name).unwrap().1;
-        let (runs, ids) = (entries("created_runs"), entries("ids"));
+        let ends: Vec<_> = (7..12).map(|seed| runs_and_ids(mode, seed)).collect();
+        let is_met = |(runs, ids): &(u64, u64)| *runs > 0 && *ids > 0;
         assert!(
-            runs > 0 && ids > 0,
-            "{mode:?}: {runs} of runs, {ids} of ids"
+            ends.iter().any(is_met),
+            "{mode:?}: {ends:?} of runs and ids"
         );
-        database.close().unwrap();
     }
+}
+
+/// The entries that the time index and the index of ids have at the end of a workload.
+fn runs_and_ids(mode: Mode, seed: u64) -> (u64, u64) {
+    let plan = Plan { seed, ..plan(mode) };
+    let lanes = (0..mode.lanes()).map(|number| Lane::new(plan.seed, number, 0));
+    let recording = plan.record(Bytes::default(), lanes.collect()).unwrap();
+    let whole = (recording.done.len(), Way::Prefix);
+    let start = &recording.start;
+    let images = images(start, &recording.done, vec![whole], &mut Random::new(0));
+    let disk = RecordingDisk::of(images[0].bytes.clone(), false);
+    let database = mode.options().open_on(disk).unwrap();
+    let sizes = database
+        .engine
+        .view("test")
+        .unwrap()
+        .tables
+        .sizes()
+        .unwrap();
+    let entries = |name: &str| sizes.iter().find(|table| table.0 == name).unwrap().1;
+    let both = (entries("created_runs"), entries("ids"));
+    database.close().unwrap();
+    both
 }

@@ -1,7 +1,9 @@
 //! [`Batch`]: samples that are stored, changed and deleted together, so that in every state all of them are there, alike, or none.
 
 use chrono::{DateTime, Utc};
-use samplestore::{Query, Sample, Status, data};
+use samplestore::{Condition, Query, Sample, Status, Value, data};
+
+use crate::crash::random::Random;
 
 /// Samples of one batch.
 pub(super) const SIZE: u64 = 20;
@@ -13,6 +15,10 @@ pub(super) const STEADY: &str = "steady";
 /// The pipeline of the batches that are submitted for a ticket.
 pub(super) const TICKETS: &str = "tickets";
 const PIPELINES: [&str; 3] = ["a", "b", "c"];
+
+/// A field of which there is an index throughout, and one whose index comes and goes. Samples of batches have them, in several types.
+pub(super) const ALWAYS_INDEXED: &str = "data.place";
+pub(super) const AT_TIMES_INDEXED: &str = "data.version";
 
 /// Who stores a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,30 @@ pub(super) fn version(sample: &Sample) -> Option<u64> {
     sample.data().get("version").unwrap()?.as_u64()
 }
 
+/// What the batches have at a place: numbers, and a string and a bool among them.
+fn place(at: u64, version: u64) -> Value {
+    match at {
+        0 => Value::from("first"),
+        1 => Value::from(version.is_multiple_of(2)),
+        _ => Value::from(at),
+    }
+}
+
+/// A condition of such fields: some that count the samples of whole batches alike, and some that do not.
+pub(super) fn condition(version: u64, random: &mut Random) -> Condition {
+    let place = random.below(SIZE);
+    let text = match random.below(7) {
+        0 => format!("{AT_TIMES_INDEXED} = {version}"),
+        1 => format!("{AT_TIMES_INDEXED} between {version} and {}", version + 5),
+        2 => format!("{AT_TIMES_INDEXED} is missing"),
+        3 => format!("{ALWAYS_INDEXED} = {place}"),
+        4 => format!("{ALWAYS_INDEXED} < 4 or {ALWAYS_INDEXED} = 'first'"),
+        5 => format!("{ALWAYS_INDEXED} = true and {AT_TIMES_INDEXED} <= {version}"),
+        _ => format!("{ALWAYS_INDEXED} is not null and not {AT_TIMES_INDEXED} = {version}"),
+    };
+    text.parse().unwrap()
+}
+
 impl Batch {
     pub(super) fn ids(self) -> impl Iterator<Item = String> {
         let lane = match self.lane {
@@ -72,7 +102,11 @@ impl Batch {
                 .id(id)
                 .status(status)
                 .created_at(instant(micros + at as u64))
-                .data(data! { "version" => version, "text" => "x".repeat(at * 10) })
+                .data(data! {
+                    "version" => version,
+                    "place" => place(at as u64, version),
+                    "text" => "x".repeat(at * 10),
+                })
                 .build()
                 .unwrap()
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use samplestore::{Database, Facets, Query, Sample, Snapshot, Status, Storage};
 
-use super::batch::{SIZE, STEADY, TICKETS, batch_of, instant, version};
+use super::batch::{self, SIZE, STEADY, TICKETS, batch_of, instant, version};
 use super::writing::ticket_instants;
 use super::{ROWS_BEFORE, Run, STEADY_EVERY, Violation, failed};
 use crate::crash::random::Random;
@@ -23,6 +23,7 @@ pub(super) fn read(database: &Database, random: &mut Random) -> Result<(), Viola
     let all = samples(&snapshot, &Query::new())?;
     whole_batches(&all)?;
     counts(&snapshot, &all)?;
+    counts_by_fields(&snapshot, &all)?;
     if !all.is_sorted_by_key(Sample::created_at) {
         return Err("a list is not in order of time".to_owned());
     }
@@ -118,16 +119,41 @@ fn counts(snapshot: &Snapshot, all: &[Sample]) -> Result<(), Violation> {
     }
 }
 
+/// That as many samples are counted by their fields as there are batches, of which each has one at each place.
+fn counts_by_fields(snapshot: &Snapshot, all: &[Sample]) -> Result<(), Violation> {
+    let batches = (all.len() as u64 - STEADY_SAMPLES) / SIZE;
+    let count = |text: String| {
+        let query = Query::new().condition(text.parse().unwrap());
+        snapshot.count(&query).map_err(failed)
+    };
+    let place = batch::ALWAYS_INDEXED;
+    let first = count(format!("{place} = 'first'"))?;
+    let middle = count(format!("{place} between 7 and 8.5"))?;
+    let bools = count(format!("{place} = true or {place} = false"))?;
+    let absent = count(format!("{} is missing", batch::AT_TIMES_INDEXED))?;
+    match (first, middle, bools, absent) == (batches, 2 * batches, batches, STEADY_SAMPLES) {
+        true => Ok(()),
+        false => Err(format!(
+            "of {batches} batches, fields count {first} first samples, {middle} in the middle, {bools} with bools, and {absent} \
+             without"
+        )),
+    }
+}
+
 /// A query that some of these samples are of.
 fn some(all: &[Sample], random: &mut Random) -> Query {
     let mut pick = || &all[random.below(all.len() as u64) as usize];
     let (one, other, third) = (pick(), pick(), pick());
+    let of_fields = batch::condition(version(one).unwrap_or_default(), random);
     let mut query = Query::new();
     if random.chance(50) {
         query = query.pipeline(one.pipeline());
     }
     if random.chance(50) {
         query = query.status(other.status());
+    }
+    if random.chance(50) {
+        query = query.condition(of_fields);
     }
     match random.below(3) {
         0 => query.after(third.created_at()),
@@ -171,7 +197,8 @@ pub(super) fn walk(run: &Run<'_>, random: &mut Random) -> Result<(), Violation> 
 /// Holds a snapshot for a while: it does not move.
 pub(super) fn hold(database: &Database, random: &mut Random) -> Result<(), Violation> {
     let snapshot = database.snapshot().map_err(failed)?;
-    let query = match random.below(3) {
+    let query = match random.below(5) {
+        3.. => Query::new().condition(batch::condition(random.below(200), random)),
         0 => Query::new().pipeline(TICKETS),
         1 => Query::new().status(random.pick(&Status::ALL)),
         _ => Query::new(),

@@ -7,7 +7,7 @@ use std::thread;
 
 use samplestore::{Database, ErrorKind, Prune, Result, Sample, Status, Storage, Ticket, Writer};
 
-use super::batch::{Batch, INSTANTS, Lane, SIZE, TICKETS};
+use super::batch::{AT_TIMES_INDEXED, Batch, INSTANTS, Lane, SIZE, TICKETS};
 use super::{Run, Violation, failed};
 use crate::crash::random::Random;
 
@@ -199,10 +199,10 @@ fn wait(run: &Run<'_>, tickets: mpsc::Receiver<(Batch, Ticket)>) {
     }
 }
 
-/// Compacts, prunes the batches of tickets, flushes, and now and then checks the whole file.
+/// Compacts, prunes the batches of tickets, flushes, makes or removes an index of a field, and now and then checks the whole file.
 pub(super) fn keep(run: &Run<'_>, random: &mut Random) -> std::result::Result<(), Violation> {
     let database = run.database;
-    match random.below(8) {
+    match random.below(10) {
         0 => {
             let report = database.check(|_| ()).map_err(failed)?;
             match report.is_sound() {
@@ -217,10 +217,37 @@ pub(super) fn keep(run: &Run<'_>, random: &mut Random) -> std::result::Result<()
             Err(error) => Err(failed(error)),
         },
         2 => database.flush().map_err(failed),
+        3 | 4 => index(run),
         _ => {
             let prune = Prune::new().pipeline(TICKETS);
             let prune = prune.keep_newest(TICKET_BATCHES * SIZE);
             database.prune(&prune).map_err(failed).map(drop)
         }
     }
+}
+
+/// Makes an index of a field, or removes it if it is there, and sees that it is so.
+fn index(run: &Run<'_>) -> std::result::Result<(), Violation> {
+    let (database, field) = (run.database, AT_TIMES_INDEXED.parse().unwrap());
+    // Nobody else makes or removes it.
+    let is_there = || -> std::result::Result<bool, Violation> {
+        let indexes = database.indexes().map_err(failed)?;
+        let found = indexes.iter().find(|index| index.field == field);
+        match found.is_none_or(|index| index.progress >= 1.0) {
+            true => Ok(found.is_some()),
+            false => Err(format!("there is a part of an index: {indexes:?}")),
+        }
+    };
+    let was_there = is_there()?;
+    let changed = match was_there {
+        true => database.drop_index(&field),
+        false => database.create_index(&field, |_| ()),
+    };
+    if !changed.map_err(failed)? || is_there()? == was_there {
+        return Err(format!(
+            "of {field} there is an index still, or none still: {was_there}"
+        ));
+    }
+    run.tally.indexed.fetch_add(1, Relaxed);
+    Ok(())
 }

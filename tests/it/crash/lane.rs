@@ -1,19 +1,22 @@
-//! [`Lane`]: what a sequence of operations makes of the samples, step by step, and what of it must be there when.
+//! [`Lane`]: what a sequence of operations makes of the samples and of the indexes of their fields, step by step, and what of it
+//! must be there when.
 
 use std::ops::RangeInclusive;
 
-use samplestore::{MemoryStorage, Query, Sample, Selection, Storage};
+use samplestore::{Sample, Selection, Storage};
 
+use super::workload::fields::fields;
+use super::workload::model::{Indexes, Model, State};
 use super::workload::{self, Operation};
 
-/// The operations of one thread, each with the samples behind it.
+/// The operations of one thread, each with the state behind it.
 pub(crate) struct Lane {
     pub(crate) number: u64,
-    model: MemoryStorage,
+    model: Model,
     /// The number of the first operation.
     pub(crate) first: u64,
-    /// The samples before the first operation, and after each.
-    states: Vec<Vec<Sample>>,
+    /// What there is before the first operation, and after each.
+    states: Vec<State>,
     /// How many things had been done to the disk when each operation began.
     begun: Vec<usize>,
     /// The same when it was known to be durable, in order.
@@ -34,20 +37,19 @@ pub(crate) struct Reached {
 impl Lane {
     /// A lane of a workload's that goes on with operation `first`, the ones before it being done.
     pub(crate) fn new(seed: u64, number: u64, first: u64) -> Self {
-        let model = MemoryStorage::new();
+        let mut model = Model::default();
         for done in 0..first {
-            Operation::nth(seed, number, done).run_on_model(&model);
+            model.run(&Operation::nth(seed, number, done));
         }
         Self::of_model(number, first, model)
     }
 
-    fn of_model(number: u64, first: u64, model: MemoryStorage) -> Self {
-        let samples = model.list(&Query::new()).unwrap().samples;
+    fn of_model(number: u64, first: u64, model: Model) -> Self {
         Self {
             number,
+            states: vec![model.state()],
             model,
             first,
-            states: vec![samples],
             begun: Vec::new(),
             durable: Vec::new(),
             partial: Vec::new(),
@@ -67,13 +69,12 @@ impl Lane {
         place: usize,
         prune_samples: usize,
     ) -> usize {
-        operation.run_on_model(&self.model);
-        self.states
-            .push(self.model.list(&Query::new()).unwrap().samples);
+        self.model.run(operation);
+        self.states.push(self.model.state());
         self.begun.push(place);
         let step = self.begun.len();
         if matches!(operation, Operation::Prune(_))
-            && self.states[step - 1].len() - self.states[step].len() > prune_samples
+            && self.states[step - 1].samples.len() - self.states[step].samples.len() > prune_samples
         {
             self.partial.push(step);
         }
@@ -98,65 +99,93 @@ impl Lane {
         step..=self.begun.len()
     }
 
-    /// The samples behind a step.
-    pub(crate) fn state(&self, step: usize) -> &[Sample] {
-        &self.states[step]
-    }
-
-    /// Which of these steps the samples in a database are those of; in words, what is wrong if they are of none.
+    /// Which of these steps the state of a database is that of; in words, what is wrong if it is of none.
     pub(crate) fn find(
         &self,
-        found: &[Sample],
+        found: &State,
         steps: RangeInclusive<usize>,
     ) -> Result<Reached, String> {
-        let prefix = workload::prefix(self.number);
-        let found: Vec<&Sample> = found
-            .iter()
-            .filter(|sample| sample.id().starts_with(&prefix))
-            .collect();
-        let is = |step: &usize| found.iter().copied().eq(self.state(*step));
-        let and_a_part = false;
+        let indexes = self.indexes(found);
+        let samples = self.samples(found);
+        let is_same = |step: &usize| samples.iter().copied().eq(&self.states[*step].samples);
+        let is = |step: &usize| is_same(step) && indexes == self.states[*step].indexes;
         if let Some(step) = steps.clone().find(is) {
+            let and_a_part = false;
             return Ok(Reached { step, and_a_part });
         }
-        let mut partial = self.partial.iter().map(|step| step - 1);
-        if let Some(step) = partial.find(|step| {
-            steps.contains(step) && steps.contains(&(step + 1)) && self.is_part(&found, *step)
-        }) {
+        let (first, last) = steps.clone().into_inner();
+        let in_part = (first..last).find(|step| {
+            let is_pruned = self.partial.contains(&(step + 1))
+                && indexes == self.states[*step].indexes
+                && self.is_part(&samples, *step);
+            is_pruned || is_same(step) && self.is_half_built(&indexes, *step)
+        });
+        if let Some(step) = in_part {
             let and_a_part = true;
             return Ok(Reached { step, and_a_part });
         }
-        let is_older = (0..*steps.start()).rev().find(is);
-        let (first, last) = (self.first, steps.clone());
-        let what = match is_older {
+        let what = match (0..first).rev().find(is) {
             Some(step) => format!("only the first {step} are there"),
-            None => difference(&found, self.state(*steps.start())),
+            None if steps.clone().any(|step| is_same(&step)) => {
+                let expected = &self.states[first].indexes;
+                format!("there are the indexes {indexes:?} where there should be {expected:?}")
+            }
+            None => difference(&samples, &self.states[first].samples),
         };
         Err(format!(
-            "lane {}: {} to {} of the operations from number {first} on must be there: {what}",
-            self.number,
-            last.start(),
-            last.end(),
+            "lane {}: {first} to {last} of the operations from number {} on must be there: {what}",
+            self.number, self.first,
         ))
     }
 
-    /// The lane as a database with these samples has it, which has reached so much of it.
-    pub(crate) fn at(&self, seed: u64, reached: Reached, found: &[Sample]) -> Self {
+    /// The lane as a database with this state has it, which has reached so much of it.
+    pub(crate) fn at(&self, seed: u64, reached: Reached, found: &State) -> Self {
         let first = self.first + reached.step as u64;
         let lane = Self::new(seed, self.number, first);
         if !reached.and_a_part {
             return lane;
         }
-        let is_gone = |sample: &&Sample| !found.iter().any(|found| found.id() == sample.id());
-        let gone = lane.states[0].iter().filter(is_gone).map(Sample::id);
-        lane.model.delete(&Selection::ids(gone)).unwrap();
-        Self::of_model(self.number, first + 1, lane.model)
+        let found_samples = self.samples(found);
+        let is_gone =
+            |sample: &&Sample| !found_samples.iter().any(|found| found.id() == sample.id());
+        let before = lane.states[0].samples.iter();
+        let gone = before.filter(is_gone).map(Sample::id);
+        let mut model = lane.model;
+        model.samples.delete(&Selection::ids(gone)).unwrap();
+        model.indexes = self.indexes(found);
+        Self::of_model(self.number, first + 1, model)
+    }
+
+    /// This lane's samples of a state.
+    fn samples<'a>(&self, found: &'a State) -> Vec<&'a Sample> {
+        let prefix = workload::prefix(self.number);
+        let samples = found.samples.iter();
+        samples
+            .filter(|sample| sample.id().starts_with(&prefix))
+            .collect()
+    }
+
+    /// The indexes of this lane's fields in a state.
+    fn indexes(&self, found: &State) -> Indexes {
+        let fields = fields(self.number);
+        let mut indexes = found.indexes.clone();
+        indexes.retain(|field, _| fields.contains(field));
+        indexes
     }
 
     /// Whether these are samples of a step, and among them all that the next step left of them. All are in order of time.
     fn is_part(&self, found: &[&Sample], step: usize) -> bool {
-        is_in(found.iter().copied(), self.state(step).iter())
-            && is_in(self.state(step + 1).iter(), found.iter().copied())
+        let (before, after) = (&self.states[step].samples, &self.states[step + 1].samples);
+        is_in(found.iter().copied(), before.iter()) && is_in(after.iter(), found.iter().copied())
+    }
+
+    /// Whether these indexes are those of a step, and the one that the next step makes, of which some rows are there.
+    fn is_half_built(&self, found: &Indexes, step: usize) -> bool {
+        let mut between = self.states[step + 1].indexes.clone();
+        for (field, is_whole) in &mut between {
+            *is_whole &= self.states[step].indexes.get(field) == Some(&true);
+        }
+        *found == between
     }
 }
 

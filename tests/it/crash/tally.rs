@@ -26,6 +26,10 @@ const OPENING_OPERATIONS: u64 = 4;
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) checked: AtomicUsize,
+    /// Of these, those with no index of a field, with whole ones alone, and with one of which some rows are there.
+    without_index: AtomicUsize,
+    with_index: AtomicUsize,
+    with_half_an_index: AtomicUsize,
     pub(crate) lost: Mutex<Vec<Lost>>,
 }
 
@@ -117,7 +121,7 @@ impl Tally {
     /// Checks one image, and gives the lanes as it has them.
     fn check(&self, recording: &Recording, image: &Image, is_second: bool) -> Option<Vec<Lane>> {
         self.checked.fetch_add(1, Ordering::Relaxed);
-        let checked = catch_unwind(AssertUnwindSafe(|| check(recording, image)))
+        let checked = catch_unwind(AssertUnwindSafe(|| check(recording, image, self)))
             .unwrap_or_else(|_| Err(Loss::Opening("a panic".to_owned())));
         checked
             .map_err(|loss| {
@@ -159,19 +163,27 @@ impl Tally {
 }
 
 /// Everything that must hold of an image; gives the lanes as it has them.
-fn check(recording: &Recording, image: &Image) -> Result<Vec<Lane>, Loss> {
+fn check(recording: &Recording, image: &Image, tally: &Tally) -> Result<Vec<Lane>, Loss> {
     let disk = RecordingDisk::of(image.bytes.clone(), false);
     let open = || recording.mode.options().open_on(disk.clone());
     let database: Database = open().map_err(|error| Loss::Opening(verify::text(&error)))?;
-    let found = verify::samples(&database)?;
+    let found = verify::state(&database)?;
     let lanes = &recording.lanes;
+    let numbers: Vec<u64> = lanes.iter().map(|lane| lane.number).collect();
+    let mut indexes = found.indexes.values();
+    let count = match indexes.all(|is_whole| *is_whole) {
+        true if found.indexes.is_empty() => &tally.without_index,
+        true => &tally.with_index,
+        false => &tally.with_half_an_index,
+    };
+    count.fetch_add(1, Ordering::Relaxed);
     let reached = verify::reached(&found, lanes, |lane| lane.steps_at(image.cut))?;
-    verify::check(&database, &found, lanes)?;
+    verify::check(&database, &found, &numbers)?;
     // The check brings everything into the tables, so that what comes behind it is not what comes behind a crash; by
     // turns it is done before and after.
     let is_first = image.cut.is_multiple_of(2);
     if is_first {
-        verify::is_sound(&database, found.len())?;
+        verify::is_sound(&database, found.samples.len())?;
     }
     let (database, samples) = verify::goes_on(database, &found, open)?;
     if !is_first {
@@ -207,9 +219,16 @@ pub(crate) fn nothing_is_lost(count: usize, plan: impl Fn(Mode) -> Plan + Sync) 
         plan(modes[number as usize % modes.len()])
     });
     let checked = tally.checked.into_inner();
+    let kinds = [
+        &tally.without_index,
+        &tally.with_index,
+        &tally.with_half_an_index,
+    ];
+    let [without, whole, half] = kinds.map(|count| count.load(Ordering::Relaxed));
     let lost = tally.lost.into_inner().unwrap();
     say(&format!(
-        "crash images: {checked} checked, {} lost (SAMPLESTORE_CRASH_SEED={seed} repeats it)",
+        "crash images: {checked} checked, {whole} with indexes of fields, {half} with one half made, {without} without, {} lost \
+         (SAMPLESTORE_CRASH_SEED={seed} repeats it)",
         lost.len()
     ));
     for lost in lost.iter().take(20) {
@@ -217,4 +236,5 @@ pub(crate) fn nothing_is_lost(count: usize, plan: impl Fn(Mode) -> Plan + Sync) 
     }
     assert!(lost.is_empty());
     assert_eq!(checked, count);
+    assert!(checked < 1_000 || whole > checked / 10 && without > 0);
 }

@@ -1,12 +1,13 @@
-//! What must hold of a database that was opened after a crash: it has the samples of one of the states that it may
-//! have, every index agrees with them, and it goes on.
+//! What must hold of a database that was opened after a crash: it has the samples and the indexes of fields of one of the states
+//! that it may have, every index agrees with the samples, and it goes on.
 
 use std::fmt;
 
-use samplestore::{Database, Facets, Query, Sample, Status, Storage};
+use samplestore::{Database, Facets, FaultKind, Query, Sample, Status, Storage, data};
 
 use super::lane::{Lane, Reached};
-use super::workload::{self, instant};
+use super::workload::model::State;
+use super::workload::{self, fields, instant};
 
 /// What is wrong with a database, and with what of it.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub(crate) enum Loss {
     Samples(String),
     /// An index does not agree with the samples.
     Index(String),
+    /// An index of a field does not, or a condition has another answer than theirs.
+    Field(String),
     /// It takes nothing more, or forgets it.
     GoingOn(String),
 }
@@ -27,20 +30,20 @@ impl fmt::Display for Loss {
             Self::Opening(what) => write!(f, "it does not open: {what}"),
             Self::Samples(what) => write!(f, "samples are lost: {what}"),
             Self::Index(what) => write!(f, "an index is wrong: {what}"),
+            Self::Field(what) => write!(f, "an index of a field is wrong: {what}"),
             Self::GoingOn(what) => write!(f, "it does not go on: {what}"),
         }
     }
 }
 
-/// Everything in the database, in order of time.
-pub(crate) fn samples(database: &Database) -> Result<Vec<Sample>, Loss> {
-    let page = database.list(&Query::new());
-    Ok(page.map_err(|error| Loss::Samples(text(&error)))?.samples)
+/// Everything in the database.
+pub(crate) fn state(database: &Database) -> Result<State, Loss> {
+    State::of(database).map_err(|error| Loss::Samples(text(&error)))
 }
 
 /// How far each lane has come in the database, between these steps.
 pub(crate) fn reached(
-    found: &[Sample],
+    found: &State,
     lanes: &[Lane],
     steps: impl Fn(&Lane) -> std::ops::RangeInclusive<usize>,
 ) -> Result<Vec<Reached>, Loss> {
@@ -53,14 +56,27 @@ pub(crate) fn reached(
         let mut prefixes = lanes.iter().map(|lane| workload::prefix(lane.number));
         prefixes.any(|prefix| sample.id().starts_with(&prefix))
     };
-    match found.iter().all(|sample| is_of_lane(&sample)) {
+    let of_lanes: Vec<_> = lanes
+        .iter()
+        .flat_map(|lane| fields::fields(lane.number))
+        .collect();
+    let is_known = found.samples.iter().all(|sample| is_of_lane(&sample))
+        && found.indexes.keys().all(|field| of_lanes.contains(field));
+    match is_known {
         true => Ok(known),
-        false => Err(Loss::Samples("there are samples of no lane".to_owned())),
+        false => Err(Loss::Samples(
+            "there are samples or indexes of no lane".to_owned(),
+        )),
     }
 }
 
-/// That every way to ask gives these samples, in order of time, and no others.
-pub(crate) fn check(database: &Database, expected: &[Sample], lanes: &[Lane]) -> Result<(), Loss> {
+/// That every way to ask gives the samples of this state, in order of time, and no others. What is asked is of these lanes.
+pub(crate) fn check(database: &Database, state: &State, lanes: &[u64]) -> Result<(), Loss> {
+    let expected = &state.samples;
+    // Of the fields of one lane alone, by turns.
+    if let Some(lane) = lanes.get(expected.len() % lanes.len().max(1)) {
+        check_fields(database, state, *lane)?;
+    }
     for query in queries(expected, lanes) {
         let matching = expected
             .iter()
@@ -116,8 +132,44 @@ pub(crate) fn check(database: &Database, expected: &[Sample], lanes: &[Lane]) ->
     Ok(())
 }
 
+/// The same of conditions of a lane's fields, whether there is an index of them or not.
+fn check_fields(database: &Database, state: &State, lane: u64) -> Result<(), Loss> {
+    let number = state.samples.len() as u64;
+    for (at, condition) in (number..).zip(fields::conditions(lane, number)) {
+        let matching = state
+            .samples
+            .iter()
+            .filter(|sample| condition.matches(sample).unwrap());
+        let query = Query::new().condition(condition.clone());
+        // By turns, since each asks the condition of many records.
+        let answer = match at.is_multiple_of(2) {
+            true => database
+                .list(&query)
+                .map(|page| page.samples.iter().eq(matching)),
+            false => database
+                .count(&query)
+                .map(|count| count == matching.count() as u64),
+        };
+        let what = match answer {
+            Ok(true) => continue,
+            Ok(false) => "it is another one".to_owned(),
+            Err(error) => text(&error),
+        };
+        let asked = if at.is_multiple_of(2) {
+            "list"
+        } else {
+            "count"
+        };
+        let indexes = &state.indexes;
+        return Err(Loss::Field(format!(
+            "the {asked} of `{condition}`, with the indexes {indexes:?}: {what}"
+        )));
+    }
+    Ok(())
+}
+
 /// Filters that every index has a part in.
-fn queries(expected: &[Sample], lanes: &[Lane]) -> Vec<Query> {
+fn queries(expected: &[Sample], lanes: &[u64]) -> Vec<Query> {
     // Of no effect but that a time range is counted by other means than everything.
     let always = || Query::new().since(instant(0, 0));
     let mut queries = vec![Query::new(), always()];
@@ -126,7 +178,7 @@ fn queries(expected: &[Sample], lanes: &[Lane]) -> Vec<Query> {
         queries.push(always().status(status));
     }
     for lane in lanes {
-        queries.extend(workload::pipelines(lane.number).map(|name| Query::new().pipeline(name)));
+        queries.extend(workload::pipelines(*lane).map(|name| Query::new().pipeline(name)));
     }
     if let Some(middle) = expected.get(expected.len() / 2) {
         let status = middle.status();
@@ -146,8 +198,12 @@ pub(crate) fn is_sound(database: &Database, samples: usize) -> Result<(), Loss> 
     let report = database
         .check(|_| ())
         .map_err(|error| Loss::Index(text(&error)))?;
+    let is_of_field = |kind| kind == FaultKind::FieldIndex;
     match report.is_sound() && report.pages_verified && report.samples == samples as u64 {
         true => Ok(()),
+        false if report.faults.iter().any(|fault| is_of_field(fault.kind)) => {
+            Err(Loss::Field(format!("the check found {report:?}")))
+        }
         false => Err(Loss::Index(format!("the check found {report:?}"))),
     }
 }
@@ -156,28 +212,23 @@ pub(crate) fn is_sound(database: &Database, samples: usize) -> Result<(), Loss> 
 /// many samples it has.
 pub(crate) fn goes_on(
     database: Database,
-    expected: &[Sample],
+    state: &State,
     reopen: impl FnOnce() -> samplestore::Result<Database>,
 ) -> Result<(Database, usize), Loss> {
     let failed = |error: samplestore::Error| Loss::GoingOn(text(&error));
-    let batch: Vec<Sample> = (0..3)
-        .map(|number| {
-            Sample::builder("another")
-                .id(format!("another-{number}"))
-                .created_at(instant(0, u64::from(u32::MAX) + number))
-                .build()
-        })
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
-    let all: Vec<&Sample> = expected.iter().chain(&batch).collect();
+    let batch = another_batch().map_err(failed)?;
+    let mut expected = state.clone();
+    expected.samples.extend(batch.iter().cloned());
     let is_all = |database: &Database| -> Result<(), Loss> {
-        let found = database.list(&Query::new()).map_err(failed)?.samples;
-        match found.iter().eq(all.iter().copied()) {
+        let found = State::of(database).map_err(failed)?;
+        match found == expected {
             true => Ok(()),
             false => Err(Loss::GoingOn(format!(
-                "{} samples instead of {}",
-                found.len(),
-                all.len()
+                "{} samples with {:?} instead of {} with {:?}",
+                found.samples.len(),
+                found.indexes,
+                expected.samples.len(),
+                expected.indexes,
             ))),
         }
     };
@@ -187,7 +238,26 @@ pub(crate) fn goes_on(
     drop(database);
     let database = reopen().map_err(failed)?;
     is_all(&database)?;
-    Ok((database, all.len()))
+    check_fields(&database, &expected, 0)?;
+    Ok((database, expected.samples.len()))
+}
+
+/// Samples behind all others, which have the fields of the first lane.
+fn another_batch() -> samplestore::Result<Vec<Sample>> {
+    (0..3)
+        .map(|number| {
+            let sample = Sample::builder("another")
+                .id(format!("another-{number}"))
+                .created_at(instant(0, u64::from(u32::MAX) + number));
+            match number {
+                0 => sample.build(),
+                _ => {
+                    let (data, measurements) = (data! { "n0" => number }, data! { "m0" => "t1" });
+                    sample.data(data).measurements(measurements).build()
+                }
+            }
+        })
+        .collect()
 }
 
 fn wrong(query: &Query, what: &str, instead: &str) -> Loss {

@@ -1,14 +1,19 @@
 //! [`Operation`]: what is done to a database while it is recorded, failed or killed.
 //!
 //! Which operation is the `n`-th of a lane follows from a seed alone, so that a child process and its parent, or a
-//! test and its repetition, need nothing else to agree. A *lane* has ids, pipelines and instants of its own,
-//! so that what several threads do at once can be told apart.
+//! test and its repetition, need nothing else to agree. A *lane* has ids, pipelines, instants and fields of its own,
+//! so that what several threads do at once can be told apart. What is asked of fields is `workload/fields.rs`, what
+//! operations make of samples and indexes `workload/model.rs`.
+
+pub(crate) mod fields;
+pub(crate) mod model;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use samplestore::{
-    Database, ErrorKind, Prune, Query, Reason, Result, Sample, Selection, Status, Storage, data,
+    Database, ErrorKind, Map, Prune, Query, Reason, Result, Sample, Selection, Status, Storage,
+    data,
 };
 
 use super::random::Random;
@@ -29,6 +34,9 @@ pub(crate) enum Operation {
     Prune(Retention),
     Compact,
     Flush,
+    /// Declares an index of a field.
+    CreateIndex(String),
+    DropIndex(String),
 }
 
 /// What is kept of the samples of a lane: the newest of each pipeline, and what is not older than an instant.
@@ -84,15 +92,17 @@ impl Operation {
             Random::new(seed ^ (lane << 56) ^ number.wrapping_mul(0x5851_f42d_4c95_7f2d));
         match random.below(100) {
             0..60 => Self::Store(batch(lane, number, &mut random)),
-            60..78 => {
+            60..72 => {
                 let (from, to) = (random.pick(&Status::ALL), random.pick(&Status::ALL));
                 let from = random.chance(50).then_some(from);
                 Self::SetStatus(some(lane, number, &mut random), from, to)
             }
-            78..84 => Self::Delete(some(lane, number, &mut random)),
-            84..90 => Self::Prune(Retention::random(lane, number, &mut random)),
-            90..94 => Self::Compact,
-            _ => Self::Flush,
+            72..77 => Self::Delete(some(lane, number, &mut random)),
+            77..82 => Self::Prune(Retention::random(lane, number, &mut random)),
+            82..85 => Self::Compact,
+            85..89 => Self::Flush,
+            89..96 => Self::CreateIndex(field(lane, &mut random)),
+            _ => Self::DropIndex(field(lane, &mut random)),
         }
     }
 
@@ -104,6 +114,8 @@ impl Operation {
             Self::Prune(_) => "prune",
             Self::Compact => "compact",
             Self::Flush => "flush",
+            Self::CreateIndex(_) => "create an index",
+            Self::DropIndex(_) => "drop an index",
         }
     }
 
@@ -118,11 +130,15 @@ impl Operation {
             Self::Prune(retention) => database.prune(&retention.prune()).map(drop),
             Self::Compact => compact(database),
             Self::Flush => storage.flush(),
+            Self::CreateIndex(field) => database
+                .create_index(&fields::parse(field), |_| ())
+                .map(drop),
+            Self::DropIndex(field) => database.drop_index(&fields::parse(field)).map(drop),
         }
     }
 
     /// Does what it does to samples.
-    pub(crate) fn run_on_model(&self, model: &dyn Storage) {
+    fn run_on_samples(&self, model: &dyn Storage) {
         match self {
             Self::Store(samples) => drop(model.store(samples).unwrap()),
             Self::SetStatus(query, from, to) => {
@@ -133,18 +149,21 @@ impl Operation {
                 model.delete(&Selection::Query(query.clone())).unwrap();
             }
             Self::Prune(retention) => retention.prune_model(model),
-            Self::Compact | Self::Flush => {}
+            Self::Compact | Self::Flush | Self::CreateIndex(_) | Self::DropIndex(_) => {}
         }
     }
 
     /// Whether it is the database's alone, so that a background writer knows nothing of it.
     pub(crate) fn is_of_database(&self) -> bool {
-        matches!(self, Self::Compact | Self::Prune(_))
+        matches!(
+            self,
+            Self::Compact | Self::Prune(_) | Self::CreateIndex(_) | Self::DropIndex(_)
+        )
     }
 
     /// Whether everything before it is durable once it has returned, whatever the durability of stores.
     pub(crate) fn makes_durable(&self) -> bool {
-        matches!(self, Self::Compact | Self::Prune(_) | Self::Flush)
+        self.is_of_database() || matches!(self, Self::Flush)
     }
 }
 
@@ -194,6 +213,12 @@ pub(crate) fn instant(lane: u64, step: u64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros as i64).unwrap()
 }
 
+/// One of a lane's fields.
+fn field(lane: u64, random: &mut Random) -> String {
+    let [one, other] = fields::fields(lane);
+    if random.below(2) == 0 { one } else { other }
+}
+
 /// An id that may be new or not; the later the operation, the higher.
 fn id(lane: u64, number: u64, random: &mut Random) -> String {
     // Scattered, so that neighbours in time are none in the index of ids.
@@ -217,15 +242,19 @@ fn sample(lane: u64, number: u64, text_bytes: u64, random: &mut Random) -> Sampl
     let status = random.pick(&Status::ALL);
     let created_at = instant(lane, number * STEP + random.below(STEP));
     let text = "x".repeat(random.below(text_bytes) as usize);
+    let mut data = data! { "number" => number, "text" => text };
+    fields::add(&mut data, fields::of_data(lane), random);
+    let mut measurements = Map::new();
+    if random.chance(40) {
+        fields::add(&mut measurements, fields::of_measurements(lane), random);
+    }
     let mut sample = Sample::builder(format!("l{lane}-p{}", random.below(PIPELINES)))
         .id(id(lane, number, random))
         .status(status)
         .created_at(created_at)
-        .data(data! { "number" => number, "text" => text });
-    if random.chance(30) {
-        sample = sample
-            .measured_at(created_at)
-            .measurement("value", random.below(1_000));
+        .data(data);
+    if !measurements.is_empty() {
+        sample = sample.measured_at(created_at).measurements(measurements);
     }
     if matches!(status, Status::Skipped | Status::Dlq) {
         sample = sample.reason(Reason::new("stage", "message", 3, created_at));

@@ -1,4 +1,4 @@
-//! Two hundred rounds: a child stores, replaces, moves, deletes and compacts, and is killed at a random moment, also
+//! Two hundred rounds: a child stores, replaces, moves, deletes, compacts, and makes and removes indexes of fields, and is killed at a random moment, also
 //! while it opens what the one before left.
 //!
 //! Which operation comes next follows from its number (`crash/workload.rs`), so that the parent knows what the
@@ -9,12 +9,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use samplestore::{Durability, MemoryStorage, Query, Storage};
+use samplestore::Durability;
 
 use crate::crash::random::Random;
 use crate::crash::record::{By, Mode};
 use crate::crash::verify;
 use crate::crash::workload::Operation;
+use crate::crash::workload::model::Model;
 
 const FILE: &str = "SAMPLESTORE_TEST_ROUNDS_FILE";
 const FIRST: &str = "SAMPLESTORE_TEST_ROUNDS_FIRST";
@@ -93,13 +94,13 @@ fn two_hundred_kills_lose_nothing_acknowledged() {
     let path = folder.path().join("killed.redb");
     let copy = folder.path().join("copy.redb");
     let mut random = Random::new(SEED);
-    let model = MemoryStorage::new();
-    let (mut done, mut in_doubt) = (0, 0);
+    let mut model = Model::default();
+    let (mut done, mut in_doubt, mut with_index) = (0, 0, 0);
     for round in 0..ROUNDS {
         let life = Duration::from_millis(random.below(LIFE_MS));
         let acknowledged = kill_after(life, &path, round, done);
         for number in done..done + acknowledged {
-            Operation::nth(SEED, 0, number).run_on_model(&model);
+            model.run(&Operation::nth(SEED, 0, number));
         }
         done += acknowledged;
         if !path.exists() {
@@ -108,23 +109,27 @@ fn two_hundred_kills_lose_nothing_acknowledged() {
         std::fs::copy(&path, &copy).unwrap();
         let open = || mode(round).options().open(&copy);
         let database = open().unwrap();
-        let found = verify::samples(&database).unwrap();
-        let all = || model.list(&Query::new()).unwrap().samples;
-        if found != all() {
+        let found = verify::state(&database).unwrap();
+        if found != model.state() {
             // The one that it was at.
-            Operation::nth(SEED, 0, done).run_on_model(&model);
+            model.run(&Operation::nth(SEED, 0, done));
             (done, in_doubt) = (done + 1, in_doubt + 1);
             assert!(
-                found == all(),
-                "round {round}: {} samples after {done} operations",
-                found.len()
+                found == model.state(),
+                "round {round}: {} samples and the indexes {:?} after {done} operations",
+                found.samples.len(),
+                found.indexes
             );
         }
-        let checked = verify::check(&database, &found, &[])
+        with_index += usize::from(!found.indexes.is_empty());
+        let checked = verify::check(&database, &found, &[0])
             .and_then(|()| verify::goes_on(database, &found, open))
             .and_then(|(database, samples)| verify::is_sound(&database, samples));
         checked.unwrap_or_else(|loss| panic!("round {round}: {loss}"));
     }
-    println!("{ROUNDS} kills, {done} operations, {in_doubt} of them in doubt");
+    println!(
+        "{ROUNDS} kills, {done} operations, {in_doubt} of them in doubt, {with_index} files with indexes of fields"
+    );
+    assert!(with_index > 20, "{with_index} files with indexes of fields");
     assert!(done > ROUNDS, "{done} operations in {ROUNDS} rounds");
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{ID_STRIDE, is_long, options};
 use crate::database::Database;
 use crate::database::disk::memory::MemoryDisk;
-use crate::query::Query;
+use crate::query::{Histogram, Interval, Query};
 use crate::sample::{Reason, Sample, Status};
 use crate::storage::Storage;
-use crate::{Error, ErrorKind, MemoryStorage, data, instant};
+use crate::{Error, ErrorKind, Facets, MemoryStorage, data, instant};
 
 pub(super) fn sample(number: u64) -> Sample {
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
@@ -66,6 +66,9 @@ fn fill(database: &Database, memory: &MemoryStorage, samples: u64) -> u64 {
             .unwrap();
         memory.set_status(&some.into(), Some(from), to).unwrap();
     }
+    // Of some rows of a chunk that is full, and of what comes after.
+    let field = "measurements.half".parse().unwrap();
+    assert!(database.create_index(&field, |_| ()).unwrap());
     let gone = Query::new().pipeline("third").status(Status::Measured);
     database.delete(&gone.clone().into()).unwrap();
     memory.delete(&gone.into()).unwrap();
@@ -103,22 +106,75 @@ fn queries() -> Vec<Query> {
             .until(at(7_000))
             .newest_first(),
         Query::new().id("s3").id("s1099").id("nobody"),
+        Query::new().condition("measurements.half > 11.5".parse().unwrap()),
+        Query::new()
+            .status(Status::Labeled)
+            .condition("data.number < 30".parse().unwrap()),
     ]
 }
 
 /// What is right: every answer to [`queries`], and every sample there is and some that are not.
 pub(super) struct Model {
-    answers: Vec<(Query, Vec<Sample>, crate::Facets)>,
+    answers: Vec<Answer>,
     samples: BTreeMap<String, Option<Sample>>,
+}
+
+/// What is right to say to a query.
+struct Answer {
+    query: Query,
+    samples: Vec<Sample>,
+    facets: Facets,
+    histogram: Histogram,
+}
+
+impl Answer {
+    fn of(memory: &MemoryStorage, query: Query) -> Self {
+        let samples = memory.list(&query).unwrap().samples;
+        let mut histogram = Histogram::new(Interval::Minute);
+        for sample in &samples {
+            histogram.add(sample.created_at(), sample.pipeline(), sample.status());
+        }
+        Self {
+            facets: memory.facets(&query).unwrap(),
+            query,
+            samples,
+            histogram,
+        }
+    }
+
+    fn ask(&self, database: &Database, failed: impl Fn(Error)) {
+        let query = &self.query;
+        let count = self.samples.len() as u64;
+        let samples = |found: Result<Vec<Sample>, Error>, how: &str| match found {
+            Ok(found) => assert_eq!(found, self.samples, "wrong: {how} {query}"),
+            Err(error) => failed(error),
+        };
+        samples(database.list(query).map(|page| page.samples), "list");
+        let all = database.iterate(query).and_then(Iterator::collect);
+        samples(all, "iterate");
+        match database.count(query) {
+            Ok(found) => assert_eq!(found, count, "wrong: count {query}"),
+            Err(error) => failed(error),
+        }
+        match database.facets(query) {
+            Ok(found) => assert_eq!(found, self.facets, "wrong: facets {query}"),
+            Err(error) => failed(error),
+        }
+        match database.histogram(query, Interval::Minute) {
+            Ok(found) => assert_eq!(found, self.histogram, "wrong: histogram {query}"),
+            Err(error) => failed(error),
+        }
+        match database.explain(query) {
+            Ok(explain) => assert_eq!(explain.samples, count, "wrong: explain {query}"),
+            Err(error) => failed(error),
+        }
+    }
 }
 
 impl Model {
     pub(super) fn of(memory: &MemoryStorage) -> Self {
-        let answers = queries().into_iter().map(|query| {
-            let samples = memory.list(&query).unwrap().samples;
-            let facets = memory.facets(&query).unwrap();
-            (query, samples, facets)
-        });
+        let answers = queries().into_iter();
+        let answers = answers.map(|query| Answer::of(memory, query));
         let stored = memory.count(&Query::new()).unwrap();
         let stride = match is_long() || stored < 100 {
             true => 1,
@@ -153,34 +209,22 @@ impl Model {
                 Err(error) => failed(error),
             }
         }
-        for (query, samples, facets) in &self.answers {
-            match database.list(query) {
-                Ok(page) => assert_eq!(&page.samples, samples, "wrong: list {query}"),
-                Err(error) => failed(error),
+        for answer in &self.answers {
+            answer.ask(database, failed);
+        }
+        let (all, instants) = (&self.answers[0], |sample: &Sample| sample.created_at());
+        match database.stats() {
+            Ok(stats) => {
+                assert_eq!(stats.samples, all.samples.len() as u64, "wrong: stats");
+                assert_eq!(stats.facets, all.facets, "wrong: stats");
+                assert_eq!(
+                    stats.first,
+                    all.samples.first().map(instants),
+                    "wrong: stats"
+                );
+                assert_eq!(stats.last, all.samples.last().map(instants), "wrong: stats");
             }
-            match database.count(query) {
-                Ok(count) => assert_eq!(count, samples.len() as u64, "wrong: count {query}"),
-                Err(error) => failed(error),
-            }
-            match database.facets(query) {
-                Ok(found) => assert_eq!(&found, facets, "wrong: facets {query}"),
-                Err(error) => failed(error),
-            }
-            match database
-                .iterate(query)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            {
-                Ok(found) => assert_eq!(&found, samples, "wrong: iterate {query}"),
-                Err(error) => failed(error),
-            }
-            match database.explain(query) {
-                Ok(explain) => assert_eq!(
-                    explain.samples,
-                    samples.len() as u64,
-                    "wrong: explain {query}"
-                ),
-                Err(error) => failed(error),
-            }
+            Err(error) => failed(error),
         }
         errors.into_inner()
     }
