@@ -16,6 +16,7 @@
 //! alone that may have them, by their statistics, and only these are written anew.
 
 mod change;
+mod commit;
 mod disk;
 mod failure;
 mod file;
@@ -45,6 +46,7 @@ use crate::retry::RetryPolicy;
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch, encode_position};
 use change::Change;
+use commit::DecidedBy;
 use failure::Failure;
 use place::Place;
 use row::Row;
@@ -226,13 +228,14 @@ impl DeltaTable {
                     let change = Change {
                         rows: Arc::new(rows),
                         to,
+                        decided_by: DecidedBy::Selected(selected),
                         ..Change::default()
                     };
                     let kind = match to {
                         Some(_) => DeltaOperation::Update { predicate: None },
                         None => DeltaOperation::Delete { predicate: None },
                     };
-                    let done = commit(operation, &table, &mut ranks, &state, change, kind).await;
+                    let done = make(operation, &table, &mut ranks, &state, change, kind).await;
                     done.map_err(|failure| match failure {
                         Failure::Commit(_) if is_limited => unknown(operation, &table, failure),
                         other => other,
@@ -254,7 +257,7 @@ fn unknown(operation: &'static str, table: &Table, failure: Failure) -> Failure 
 }
 
 /// Makes a change of the newest state, by whoever has the turn to write.
-async fn commit(
+async fn make(
     operation: &'static str,
     table: &Arc<Table>,
     ranks: &mut Ranks,
@@ -311,7 +314,7 @@ async fn upsert(
         not_matched_predicates: Vec::new(),
         not_matched_by_source_predicates: Vec::new(),
     };
-    commit(operation, table, &mut turn, &state, change, kind).await?;
+    make(operation, table, &mut turn, &state, change, kind).await?;
     Ok((next - first) as u64)
 }
 

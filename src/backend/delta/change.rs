@@ -1,9 +1,9 @@
 //! [`Change`]: what a write does to a table, in one commit.
 //!
 //! Files are never changed: those that hold rows to be replaced, moved or removed are written anew without them, and
-//! the commit takes the old ones out and the new ones in. It is made only if the table is still as it was when
-//! the rows were looked for; otherwise all of it is done again on the newer table. So writers of any number
-//! of processes are as if they came one after the other.
+//! the commit takes the old ones out and the new ones in. It is made only if nothing came meanwhile that would have made it another
+//! one (`commit.rs`); otherwise all of it is done again on the newer table. So writers of any number of processes are as if they came one
+//! after the other.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use deltalake::arrow::compute::{cast, filter_record_batch, not};
 use deltalake::arrow::datatypes::{Schema, SchemaRef};
 use deltalake::datafusion::logical_expr::ident;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
-use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake::kernel::{Action, Add, MetadataExt, StructType, Transaction};
+use deltalake::kernel::{Action, Add, MetadataExt, StructType};
 use deltalake::protocol::DeltaOperation;
 use deltalake::table::state::DeltaTableState;
 use futures_util::TryStreamExt;
 
+use super::commit::{Commit, DecidedBy};
 use super::failure::Failure;
 use super::file::FileWriter;
 use super::row::{self, Row, longs, texts};
 use super::schema::{self, Partition, RANK, STATUS, in_files};
 use super::select::Rows;
-use super::table::{FILE, RANKS, Table};
+use super::table::{FILE, Table};
 use crate::backend::runtime::each;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sample::Status;
@@ -37,8 +37,6 @@ const WRITERS: usize = 16;
 /// Rows and bytes of text that are made into columns at a time.
 const ROWS_MAX: usize = 4_096;
 const BYTES_MAX: usize = 32 << 20;
-/// The name of what tells commits apart, in their information.
-const COMMIT: &str = "samplestore.commit";
 
 /// What is to be done.
 #[derive(Default)]
@@ -53,6 +51,7 @@ pub(super) struct Change {
     pub(super) next_rank: Option<i64>,
     /// Files to be written anew, all of a partition into one: a change of no row.
     pub(super) merge: Vec<String>,
+    pub(super) decided_by: DecidedBy,
 }
 
 /// What is done to a partition.
@@ -128,7 +127,13 @@ impl Change {
         );
         let added: Vec<Vec<Add>> = written.try_collect().await?;
         actions.extend(added.into_iter().flatten().map(Action::Add));
-        commit(table, state, actions, self.next_rank, kind).await
+        let commit = Commit {
+            actions,
+            next_rank: self.next_rank,
+            decided_by: self.decided_by,
+            kind,
+        };
+        commit.write(table, state).await
     }
 
     /// What is to be written, by partition, and which files are no more.
@@ -255,53 +260,4 @@ impl Task {
             None => Ok(filter_record_batch(&rows, &not(&meant)?)?),
         }
     }
-}
-
-/// Writes the commit behind a state, unless the table has gone on.
-async fn commit(
-    table: &Table,
-    state: &DeltaTableState,
-    actions: Vec<Action>,
-    next_rank: Option<i64>,
-    kind: DeltaOperation,
-) -> Result<DeltaTableState, Failure> {
-    let name = uuid::Uuid::new_v4().to_string();
-    let mut properties = CommitProperties::default()
-        // Beginning again is ours: rows must be looked for again.
-        .with_max_retries(0)
-        .with_metadata([(COMMIT.to_owned(), name.clone().into())]);
-    if let Some(next) = next_rank {
-        properties = properties.with_application_transaction(Transaction::new(RANKS, next));
-    }
-    let committed = CommitBuilder::from(properties)
-        .with_actions(actions)
-        .build(Some(state), Arc::clone(&table.log_store), kind)
-        .await;
-    match committed {
-        Ok(committed) => Ok(committed.snapshot()),
-        // An answer may be lost, and a checkpoint may fail behind a commit that was made.
-        Err(error) => match is_in_log(table, state, &name).await {
-            Ok(true) => table.newest().await,
-            Ok(false) | Err(_) => Err(Failure::of_commit(error)),
-        },
-    }
-}
-
-/// Whether a commit of this name is in the log behind a state.
-async fn is_in_log(
-    table: &Table,
-    state: &DeltaTableState,
-    name: &str,
-) -> Result<bool, DeltaTableError> {
-    let mut version = state.version() + 1;
-    while let Some(entry) = table.log_store.read_commit_entry(version).await? {
-        let is_it = entry
-            .windows(name.len())
-            .any(|window| window == name.as_bytes());
-        if is_it {
-            return Ok(true);
-        }
-        version += 1;
-    }
-    Ok(false)
 }

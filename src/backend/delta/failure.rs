@@ -93,7 +93,8 @@ impl Failure {
     }
 }
 
-fn is_conflict(error: &DeltaTableError) -> bool {
+/// Whether another writer's commit came first.
+pub(super) fn is_conflict(error: &DeltaTableError) -> bool {
     match error {
         DeltaTableError::VersionAlreadyExists(_) => true,
         DeltaTableError::Transaction { source } => matches!(

@@ -32,6 +32,8 @@ pub(super) struct Selected {
     query: Query,
     from: Option<Status>,
     start: Option<Position>,
+    /// The only files that are asked, if not all are.
+    files: Option<HashSet<String>>,
 }
 
 impl Selected {
@@ -44,6 +46,7 @@ impl Selected {
             query: query.clone(),
             from: None,
             start: position.transpose()?,
+            files: None,
         })
     }
 
@@ -51,6 +54,14 @@ impl Selected {
     pub(super) fn in_status(mut self, from: Option<Status>) -> Self {
         self.from = from;
         self
+    }
+
+    /// Only what is in these files.
+    pub(super) fn in_files(&self, files: HashSet<String>) -> Self {
+        Self {
+            files: Some(files),
+            ..self.clone()
+        }
     }
 
     /// Whether the conditions on fields are true of a sample that the other filters leave.
@@ -80,6 +91,7 @@ impl Selected {
             query: self.query.clone().narrowed_to(ids),
             from: None,
             start: None,
+            files: self.files.clone(),
         })
     }
 
@@ -171,10 +183,22 @@ impl Selected {
         self.filtered(table.scan(state, self.files(state))?)
     }
 
-    /// The files in which ids that the query names may be; `None` when it names none.
+    /// The files that are to be asked, of which those are left out that have none of the ids that the query names; `None` for all.
     fn files(&self, state: &DeltaTableState) -> Option<Vec<String>> {
-        let ids = self.query.id_set()?;
-        Some(Table::files_with(state, ids.iter().map(String::as_str)))
+        let with_ids = self.query.id_set().map(|ids| {
+            let ids = ids.iter().map(String::as_str);
+            Table::files_with(state, ids)
+        });
+        let Some(only) = &self.files else {
+            return with_ids;
+        };
+        let files = with_ids.unwrap_or_else(|| only.iter().cloned().collect());
+        Some(
+            files
+                .into_iter()
+                .filter(|file| only.contains(file))
+                .collect(),
+        )
     }
 
     fn filtered(&self, frame: DataFrame) -> Result<DataFrame, Failure> {

@@ -13,11 +13,12 @@ use object_store_0_13::path::Path;
 use object_store_0_13::{Error as StoreError, ObjectStore};
 
 use super::change::Change;
+use super::commit::DecidedBy;
 use super::failure::Failure;
 use super::file::{self, FILE_BYTES};
 use super::schema::Partition;
 use super::table::Table;
-use super::{DeltaTable, commit};
+use super::{DeltaTable, make};
 use crate::error::Result;
 
 /// Files that are smaller than this are merged with others of their partition.
@@ -65,9 +66,10 @@ impl DeltaTable {
             };
             let change = Change {
                 merge,
+                decided_by: DecidedBy::Files,
                 ..Change::default()
             };
-            commit(OPTIMIZE, &table, &mut turn, &state, change, kind).await?;
+            make(OPTIMIZE, &table, &mut turn, &state, change, kind).await?;
             let files_after = table.newest().await?.log_data().num_files() as u64;
             Ok(Optimized {
                 files_before,
@@ -162,7 +164,7 @@ async fn unknown_to(
 }
 
 /// Removes files, and says how many were there.
-async fn remove(table: &Table, files: HashSet<Path>) -> Result<u64, Failure> {
+pub(super) async fn remove(table: &Table, files: HashSet<Path>) -> Result<u64, Failure> {
     let files = stream::iter(files.into_iter().map(Ok)).boxed();
     let mut answers = table.log_store.object_store(None).delete_stream(files);
     let mut removed = 0;

@@ -1,5 +1,8 @@
 //! Writers that meet: none loses anything, and each claim goes to one.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::*;
 
 #[test]
@@ -75,4 +78,98 @@ fn of_concurrent_claims_each_sample_goes_to_one() {
         table.count(&Query::new().status(Status::Labeled)).unwrap(),
         12
     );
+}
+
+/// Does `work` while another handle stores sample after sample of the pipeline `new`; how many it stored meanwhile.
+fn beside_a_writer<T>(folder: &Folder, work: impl FnOnce() -> T) -> (T, u64) {
+    let writer = folder.open();
+    thread::scope(|scope| {
+        // Gone also when `work` panics.
+        let is_wanted = Arc::new(());
+        let wanted = Arc::downgrade(&is_wanted);
+        let stored = scope.spawn(move || {
+            let mut stored = 0;
+            while wanted.strong_count() > 0 {
+                let id = format!("new-{stored}");
+                let sample = sample(&id, "new", "2013-06-02T00:00:00Z", 0.0);
+                writer.store(&[sample]).unwrap();
+                stored += 1;
+            }
+            stored
+        });
+        let done = work();
+        drop(is_wanted);
+        (done, stored.join().unwrap())
+    })
+}
+
+/// Many files, so that to write them anew takes longer than others need for a commit.
+fn many_files(folder: &Folder) -> DeltaTable {
+    let table = folder.open();
+    for batch in 0..40 {
+        let samples: Vec<_> = (0..50)
+            .map(|n| sample(&format!("{batch}-{n}"), "p", "2013-06-01T00:00:00Z", 0.0))
+            .collect();
+        table.store(&samples).unwrap();
+    }
+    table
+}
+
+/// The files of the table's folder that no commit names.
+fn unnamed(folder: &Folder) -> Vec<PathBuf> {
+    let named = folder.actions("add").into_iter();
+    let named: HashSet<PathBuf> = named.map(|add| folder.path_of(&add)).collect();
+    let files = folder.files().into_iter();
+    files.filter(|file| !named.contains(file)).collect()
+}
+
+#[test]
+fn what_others_do_not_concern_is_committed_behind_them() {
+    let folder = Folder::new();
+    let table = many_files(&folder);
+    let (optimized, _) = beside_a_writer(&folder, || table.optimize().unwrap());
+    assert!(optimized.files_before >= 40);
+    let merges = |folder: &Folder| {
+        let infos = folder.actions("commitInfo").into_iter();
+        infos.filter(|info| info["operation"] == "OPTIMIZE").count()
+    };
+    assert_eq!(merges(&folder), 1);
+    let some = Selection::from(Query::new().pipeline("p"));
+    let (moved, _) = beside_a_writer(&folder, || {
+        table
+            .set_status(&some, Some(Status::Ready), Status::Labeled)
+            .unwrap()
+    });
+    assert_eq!(moved, 2_000);
+    assert_eq!(
+        table.count(&Query::new().status(Status::Labeled)).unwrap(),
+        2_000
+    );
+    let (gone, new) = beside_a_writer(&folder, || table.delete(&some).unwrap());
+    assert_eq!(gone, 2_000);
+    let left = table.count(&Query::new()).unwrap();
+    assert!(left >= new && left == table.count(&Query::new().pipeline("new")).unwrap());
+    assert_eq!(unnamed(&folder), [PathBuf::new(); 0]);
+}
+
+/// What is decided anew is written anew: the files of the commit that was lost go.
+#[test]
+fn a_commit_that_is_lost_leaves_no_file() {
+    let folder = Folder::new();
+    let table = many_files(&folder);
+    // Each replaces samples of the same files as the other.
+    thread::scope(|scope| {
+        for writer in 0..3 {
+            let table = folder.open();
+            scope.spawn(move || {
+                for batch in 0..10 {
+                    let id = format!("{batch}-{writer}");
+                    let sample = sample(&id, "p", "2013-06-01T00:00:00Z", 1.0);
+                    assert_eq!(table.store(&[sample]).unwrap().replaced, 1);
+                }
+            });
+        }
+    });
+    assert_eq!(table.count(&Query::new()).unwrap(), 2_000);
+    assert_eq!(unnamed(&folder), [PathBuf::new(); 0]);
 }
