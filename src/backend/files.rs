@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `files/name.rs` makes names of ids; `files/document.rs` reads and writes a sample; `files/places.rs` keeps
-//! the order, and says why there; `files/batch.rs` does something to many; `files/mark.rs` knows whether
+//! the order, and says why there; `files/removal.rs` takes documents away; `files/batch.rs` does something to many; `files/mark.rs` knows whether
 //! there is anything; `files/gate.rs` has readers and writers take turns; `files/objects.rs` does what is
 //! done to objects; `files/s3.rs`, `files/gcs.rs` and `files/azure.rs` make the clients of servers, `files/server.rs` what they
 //! have in common.
@@ -28,6 +28,7 @@ mod mark;
 mod name;
 mod objects;
 mod places;
+mod removal;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
@@ -308,19 +309,20 @@ impl Storage for Documents {
         let replaced_in_batch = (batch.len() - writes.len()) as u64;
         let (objects, places) = (self.objects.clone(), Arc::clone(&self.places));
         let (positions, done) = wait(STORE, self.objects.place(), async move {
-            let mut places = places.lock().await;
+            let mut known_places = places.lock().await;
+            known_places.refresh(&objects, STORE).await?;
             let known: Vec<bool> = writes
                 .iter()
-                .map(|write| places.stands(&write.id))
+                .map(|write| known_places.stands(&write.id))
                 .collect();
             let ids = writes.iter().map(|write| write.id.as_str());
-            places.claim(&objects, STORE, ids).await?;
-            drop(places);
+            known_places.claim(&objects, STORE, ids).await?;
+            drop(known_places);
             let positions: Vec<_> = writes.iter().map(|write| write.position).collect();
             let writes = writes.into_iter().zip(known);
             let done = all_or_some(STORE, objects.place(), writes, move |(write, is_known)| {
-                let objects = objects.clone();
-                async move { write.put(&objects, STORE, is_known).await }
+                let (objects, places) = (objects.clone(), Arc::clone(&places));
+                async move { write.put(&objects, &places, STORE, is_known).await }
             });
             Ok((positions, done.await))
         })?;
@@ -415,35 +417,14 @@ impl Storage for Documents {
     fn delete(&self, selection: &Selection) -> Result<u64> {
         const DELETE: &str = "delete samples";
         let _turn = self.gate.write(DELETE)?;
-        let selected = self.select(DELETE, &selection.to_query(), None)?;
-        if selected.is_empty() {
-            return Ok(0);
-        }
+        let query = selection.to_query();
+        let selected = self.select(DELETE, &query, None)?;
         let (objects, places) = (self.objects.clone(), Arc::clone(&self.places));
-        let count = selected.len() as u64;
+        let filter = query.without_paging();
         wait(DELETE, self.objects.place(), async move {
-            let ids: Vec<_> = selected
-                .iter()
-                .map(|found| found.sample.id().to_owned())
-                .collect();
-            let remover = objects.clone();
-            let done = all_or_some(DELETE, objects.place(), ids.clone(), move |id: String| {
-                let objects = remover.clone();
-                async move {
-                    let key = Key::new(SAMPLES, Name::of(&id).as_str());
-                    objects.remove(DELETE, &key).await
-                }
-            })
-            .await;
-            // Those that went have given up their places, however it ended.
-            let gone = ids.into_iter().zip(&done);
-            let gone = gone.filter(|(_, answer)| matches!(answer, Some(Ok(()))));
-            let gone = gone.map(|(id, _)| id).collect();
-            let given_up = places.lock().await.give_up(&objects, DELETE, gone).await;
-            let failure = done.into_iter().flatten().find_map(Result::err);
-            failure.map_or(given_up, Err)
-        })?;
-        Ok(count)
+            let still = move |sample: &Sample| filter.matches(sample);
+            removal::remove(&objects, &places, DELETE, selected, still).await
+        })
     }
 }
 

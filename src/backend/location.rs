@@ -73,13 +73,12 @@ impl Location {
         self.scheme
     }
 
-    /// Whether both are the same URL, or lead to the same file or folder. Nothing is opened, so that what is the same by
-    /// its server's word alone is not seen.
+    /// Whether both are the same URL, or lead to the same file or folder, also by links of any kind; where neither is there yet,
+    /// whether they would. Nothing is opened, so that what is the same by its server's word alone is not seen.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
-        let resolved = |location: &Self| location.path.as_ref()?.canonicalize().ok();
-        let (own, theirs) = (resolved(self), resolved(other));
-        self.url == other.url || own.is_some() && own == theirs
+        let mut paths = self.path.iter().zip(&other.path);
+        self.url == other.url || paths.any(|(own, theirs)| is_same_path(own, theirs))
     }
 
     /// The whole URL with its secrets, for clients that read URLs themselves. Not to be shown.
@@ -266,6 +265,40 @@ impl fmt::Debug for Location {
     }
 }
 
+fn is_same_path(a: &Path, b: &Path) -> bool {
+    match (identity(a), identity(b)) {
+        (None, None) => {
+            let (a, b) = (path_to_be(a), path_to_be(b));
+            a.is_some() && a == b
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// What tells which file or folder is at a path, if there is one.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = path.metadata().ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
+}
+
+/// Where a file would be that is made at this path, if its folder is there.
+fn path_to_be(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent()?;
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
+}
+
 fn invalid(url: &str, message: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, OPERATION)
         .with_subject(redacted(url))
@@ -368,6 +401,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
         std::fs::write(format!("{path}/a"), "").unwrap();
+        std::fs::hard_link(format!("{path}/a"), format!("{path}/hard")).unwrap();
         for (a, b, is_same) in [
             (format!("file:{path}"), format!("file:{path}/."), true),
             (
@@ -380,6 +414,10 @@ mod tests {
             ),
             (format!("file:{path}"), format!("file:{path}/b"), false),
             (format!("file:{path}/b"), format!("file:{path}/b"), true),
+            (format!("{path}/b"), format!("redb:{path}/./b"), true),
+            (format!("{path}/b"), format!("{path}/c"), false),
+            (format!("{path}/no/b"), format!("redb:{path}/no/b"), false),
+            (format!("{path}/a"), format!("{path}/hard"), cfg!(unix)),
             ("memory:".to_owned(), "redb:".to_owned(), false),
         ] {
             assert_eq!(parse(&a).is_same_place(&parse(&b)), is_same, "{a} {b}");

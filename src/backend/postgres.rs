@@ -7,15 +7,16 @@
 //! `failure.rs` says what an error means.
 //!
 //! Reads are one statement each, which sees one snapshot. A store is one statement too, in one round trip,
-//! unless the batch is larger than a message should be. Moves and deletions are transactions that must not
-//! have been overtaken (`REPEATABLE READ`). Where two transactions are in each other's way the server
-//! undoes one, which begins again here; what else may pass is an error that is worth another attempt.
+//! unless the batch is larger than a message should be. Moves and deletions are in `change.rs`. Where two transactions
+//! are in each other's way the server undoes one, which begins again here; what else may pass is an error that is worth
+//! another attempt. `patience.rs` says how long anything is waited for.
 
 mod change;
 mod config;
 mod failure;
 mod json;
 mod password_file;
+mod patience;
 mod row;
 mod schema;
 mod service_file;
@@ -25,21 +26,21 @@ mod text;
 mod tls;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::Row;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::runtime::{retrying, wait};
+use super::runtime::wait;
 use super::{Backend, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Cursor, Facets, Page, Query, Selection};
-use crate::retry::RetryPolicy;
 use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch, encode_position};
 use change::Changing;
 use config::Settings;
 use failure::Failure;
+use patience::{Bound, hand_back, undisturbed};
 use row::{Columns, Found};
 use sql::{Change, Selected, Statement};
 use stream::Stream;
@@ -49,10 +50,6 @@ pub(super) const POSTGRES: Backend = Backend {
     options: config::OPTIONS,
     open: |location| Ok(Box::new(Postgres::open(location)?)),
 };
-
-/// How often a transaction begins again that was in another's way: for about 2 s.
-const CONFLICTS: RetryPolicy =
-    RetryPolicy::exponential(16, Duration::from_millis(2)).delay_max(Duration::from_millis(250));
 
 const OPEN: &str = "connect to a server";
 
@@ -64,6 +61,9 @@ struct Postgres {
 /// What handles and iterators share.
 struct Shared {
     pool: Pool,
+    /// For cancellations, which have connections of their own.
+    tls: MakeRustlsConnect,
+    bound: Bound,
     /// Quoted.
     schema: String,
     identity: u64,
@@ -94,39 +94,47 @@ impl Shared {
         let client = self.pool.get().await?;
         let asking = async {
             let prepared = client.prepare_cached(&statement.text).await?;
-            let rows = client.query(&prepared, &statement.parameters()).await;
-            rows.map_err(Failure::from)
+            client.query(&prepared, &statement.parameters()).await
         };
-        let answer = asking.await;
-        hand_back(client, answer)
+        let answer = self.bound.wait(asking).await;
+        hand_back(client, &self.tls, answer)
     }
 
     /// Stores samples that have different ids, all or none, and says how many were new.
     async fn upsert(&self, parts: &[Columns]) -> Result<u64, Failure> {
         let mut client = self.pool.get().await?;
-        let answer = upsert(&mut client, &sql::upsert(&self.schema), parts).await;
-        hand_back(client, answer)
+        let text = sql::upsert(&self.schema);
+        let answer = upsert(&mut client, self.bound, &text, parts).await;
+        hand_back(client, &self.tls, answer)
     }
 
-    /// Does a change as a transaction that no other one has overtaken, and says how many rows it met.
-    async fn change(&self, changing: &Changing) -> Result<u64, Failure> {
+    /// Does a change after so many attempts, and says how many rows it met.
+    async fn change(&self, changing: &Changing, attempts: u32) -> Result<u64, Failure> {
         let mut client = self.pool.get().await?;
-        let answer = changing.run(&mut client).await;
-        hand_back(client, answer)
+        let answer = changing.run(&mut client, self.bound, attempts).await;
+        hand_back(client, &self.tls, answer)
     }
 }
 
-async fn upsert(client: &mut Object, text: &str, parts: &[Columns]) -> Result<u64, Failure> {
-    let statement = client.prepare_cached(text).await?;
+async fn upsert(
+    client: &mut Object,
+    bound: Bound,
+    text: &str,
+    parts: &[Columns],
+) -> Result<u64, Failure> {
+    let statement = bound.wait(client.prepare_cached(text)).await?;
     if let [part] = parts {
-        return count_new(&client.query(&statement, &part.parameters()).await?);
+        let parameters = part.parameters();
+        return count_new(&bound.wait(client.query(&statement, &parameters)).await?);
     }
     let mut inserted = 0;
-    let transaction = client.transaction().await?;
+    let transaction = bound.wait(client.transaction()).await?;
     for part in parts {
-        inserted += count_new(&transaction.query(&statement, &part.parameters()).await?)?;
+        let parameters = part.parameters();
+        let stored = transaction.query(&statement, &parameters);
+        inserted += count_new(&bound.wait(stored).await?)?;
     }
-    transaction.commit().await?;
+    bound.wait(transaction.commit()).await?;
     Ok(inserted)
 }
 
@@ -137,33 +145,6 @@ fn count_new(rows: &[Row]) -> Result<u64, Failure> {
         inserted += u64::from(row.try_get::<_, i64>(0)? == 0);
     }
     Ok(inserted)
-}
-
-/// Gives a connection back to the pool, unless it is lost: the pool might not know that yet.
-fn hand_back<T>(client: Object, answer: Result<T, Failure>) -> Result<T, Failure> {
-    if answer.as_ref().is_err_and(Failure::is_lost) {
-        drop(Object::take(client));
-    }
-    answer
-}
-
-/// Begins again while other transactions are in the way.
-async fn undisturbed<T, W: Future<Output = Result<T, Failure>>>(
-    operation: &'static str,
-    shared: &Shared,
-    attempt: impl Fn() -> W,
-) -> Result<T> {
-    let answer = retrying(CONFLICTS, || async {
-        match attempt().await {
-            Err(failure) if failure.is_conflict() => {
-                Err(failure.into_error(operation, &shared.shown))
-            }
-            other => Ok(other),
-        }
-    });
-    answer
-        .await?
-        .map_err(|failure| failure.into_error(operation, &shared.shown))
 }
 
 fn limit_of(query: &Query) -> usize {
@@ -177,9 +158,10 @@ impl Postgres {
     fn open(location: &Location) -> Result<Self> {
         let settings = Settings::read(location, |name| std::env::var(name).ok())?;
         let recycling_method = RecyclingMethod::Fast;
+        let tls = settings.tls.connector()?;
         let manager = Manager::from_config(
             settings.client,
-            settings.tls.connector()?,
+            tls.clone(),
             ManagerConfig { recycling_method },
         );
         let pool = Pool::builder(manager)
@@ -195,10 +177,13 @@ impl Postgres {
         };
         let (opened, name, shown) = (pool.clone(), settings.schema.clone(), settings.shown);
         let password_missing = settings.password_missing;
+        let (bound, cancelling) = (settings.bound, tls.clone());
         let (identity, shown) = wait(OPEN, location, async move {
             let opening = async {
                 let mut client = opened.get().await?;
-                schema::open(&mut client, &shown, &name, allowed).await
+                let opening = schema::open(&mut client, &shown, &name, allowed);
+                let answer = bound.wait(opening).await;
+                hand_back(client, &cancelling, answer)
             };
             match opening.await {
                 Ok(identity) => Ok((identity, shown)),
@@ -211,6 +196,8 @@ impl Postgres {
         Ok(Self {
             shared: Arc::new(Shared {
                 pool,
+                tls,
+                bound,
                 schema: schema::quoted(&settings.schema),
                 identity,
                 shown,
@@ -277,18 +264,18 @@ impl Postgres {
         let changing = Changing::new(&self.shared.schema, &selected, &query, change);
         let shared = Arc::clone(&self.shared);
         wait(operation, &self.shared.shown, async move {
-            let attempt = || async {
-                match shared.change(&changing).await {
-                    Err(failure) if failure.is_lost() && !is_repeatable => {
-                        let lost = failure.into_error(operation, &shared.shown);
-                        Err(Error::new(ErrorKind::OutcomeUnknown, operation)
-                            .with_subject(&shared.shown)
-                            .with_message("the connection was lost; doing it again may do it to other samples")
-                            .with_cause(lost)
-                            .into())
-                    }
-                    other => other,
+            let attempt = async |attempts| match shared.change(&changing, attempts).await {
+                Err(failure) if failure.is_lost() && !is_repeatable => {
+                    let lost = failure.into_error(operation, &shared.shown);
+                    Err(Error::new(ErrorKind::OutcomeUnknown, operation)
+                        .with_subject(&shared.shown)
+                        .with_message(
+                            "the connection was lost; doing it again may do it to other samples",
+                        )
+                        .with_cause(lost)
+                        .into())
                 }
+                other => other,
             };
             undisturbed(operation, &shared, attempt).await
         })
@@ -310,7 +297,7 @@ impl Storage for Postgres {
         let parts = Columns::of_batch(batch)?;
         let shared = Arc::clone(&self.shared);
         let inserted = wait(OPERATION, &self.shared.shown, async move {
-            undisturbed(OPERATION, &shared, || shared.upsert(&parts)).await
+            undisturbed(OPERATION, &shared, |_| shared.upsert(&parts)).await
         })?;
         Ok(StoreReport::new(inserted, batch.len() as u64 - inserted))
     }

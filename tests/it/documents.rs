@@ -2,6 +2,8 @@
 
 /// What is refused where a place is opened.
 mod refused;
+/// What is removed, and what another process stores meanwhile.
+mod removal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -233,7 +235,7 @@ fn what_cannot_be_written_is_told_with_what_was() {
     assert_eq!(error.stored_ids(), ["a"]);
     assert_eq!(error.sample_id(), Some("b"));
     let error = storage.store(&at_once(["b"])).unwrap_err();
-    assert_ne!(error.kind(), ErrorKind::Partial, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
     assert_eq!(error.stored_ids(), [""; 0]);
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod failing;
+mod frozen;
 mod schema;
 mod sharing;
 

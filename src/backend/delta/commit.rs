@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use deltalake::DeltaTableError;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake::kernel::{Action, MetadataExt, Transaction};
+use deltalake::kernel::{Action, Transaction};
 use deltalake::protocol::DeltaOperation;
 use deltalake::table::state::DeltaTableState;
 use object_store_0_13::path::Path;

@@ -1,18 +1,29 @@
-//! [`Document`]: a sample in its object, read and moved; [`Write`]: one that is to be written.
+//! [`Document`]: a sample in its object, read and changed; [`Write`]: one that is to be written.
+//!
+//! What replaces an object on a server does so only if it is still what it was when it was looked at, and begins again
+//! otherwise. So nobody writes over what another process wrote a moment before without having seen it, nor over the tombstone
+//! of what is just being removed (`removal.rs`).
+
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use object_store::UpdateVersion;
 
+use super::SharedPlaces;
 use super::name::Name;
-use super::objects::{Key, Objects};
+use super::objects::{Found, Key, Objects};
+use super::removal::{LEASE, TOMBSTONE_BYTES_MAX, is_tombstone};
 use crate::backend::batch::last_of_each_id;
 use crate::error::{Error, ErrorKind, Limit, Result};
+use crate::retry::{RetryPolicy, random};
 use crate::sample::{Sample, Status};
 
 /// The folder of documents.
 pub(super) const SAMPLES: &str = "samples";
-/// How often a sample is moved that other processes change meanwhile.
-const MOVES_MAX: u32 = 16;
+/// How long something is tried that other processes come between.
+const PATIENCE: Duration = LEASE.saturating_mul(2);
+const PAUSES: RetryPolicy = RetryPolicy::exponential(u32::MAX, Duration::from_millis(5))
+    .delay_max(Duration::from_millis(500));
 
 /// A sample as it stands in its document.
 pub(super) struct Document {
@@ -43,7 +54,8 @@ impl Document {
     ) -> Result<bool> {
         let name = Name::of(self.sample.id());
         let key = Key::new(SAMPLES, name.as_str());
-        for _ in 0..MOVES_MAX {
+        let mut turns = Turns::new();
+        loop {
             let bytes = text(&self.sample.with_status(to))?;
             if objects
                 .update(operation, &key, &bytes, self.version)
@@ -55,11 +67,39 @@ impl Document {
                 Some(found) if still(&found.sample)? => self = found,
                 _ => return Ok(false),
             }
+            turns.pause(objects, operation, &key).await?;
         }
-        Err(Error::new(ErrorKind::Backend, operation)
-            .with_subject(objects.shown(&key))
-            .with_message("other processes change it all the time")
-            .with_retryable(true))
+    }
+
+    /// Puts a tombstone in the place of the document, unless another process changed it so that it should not be.
+    pub(super) async fn bury(
+        mut self,
+        objects: &Objects,
+        operation: &'static str,
+        tombstone: &Bytes,
+        still: impl Fn(&Sample) -> Result<bool>,
+    ) -> Result<bool> {
+        let name = Name::of(self.sample.id());
+        let key = Key::new(SAMPLES, name.as_str());
+        let mut turns = Turns::new();
+        loop {
+            if objects
+                .update(operation, &key, tombstone, self.version)
+                .await?
+            {
+                return Ok(true);
+            }
+            match objects.get(operation, &key).await? {
+                // It was put, and the answer was lost.
+                Some(found) if found.bytes == *tombstone => return Ok(true),
+                _ => {}
+            }
+            match Self::read(objects, operation, &name).await? {
+                Some(found) if still(&found.sample)? => self = found,
+                _ => return Ok(false),
+            }
+            turns.pause(objects, operation, &key).await?;
+        }
     }
 
     /// Reads a document, if it is there, and makes sure that it is the one of its name.
@@ -72,6 +112,9 @@ impl Document {
         let Some(found) = objects.get(operation, &key).await? else {
             return Ok(None);
         };
+        if objects.is_server() && is_tombstone(&found.bytes) {
+            return Ok(None);
+        }
         let damaged = || {
             let error = Error::new(ErrorKind::Damaged, operation);
             error.with_subject(objects.shown(&key))
@@ -110,17 +153,64 @@ impl Write {
     pub(super) async fn put(
         &self,
         objects: &Objects,
+        places: &SharedPlaces,
         operation: &'static str,
         is_known: bool,
     ) -> Result<bool> {
         let name = Name::of(&self.id);
         let key = Key::new(SAMPLES, name.as_str());
-        let is_there = is_known && objects.exists(operation, &key).await?;
-        if !is_there && objects.create(operation, &key, &self.bytes).await? {
+        let mut turns = Turns::new();
+        if !is_known && objects.create(operation, &key, &self.bytes).await? {
             return Ok(true);
         }
+        loop {
+            match Standing::of(objects, operation, &key).await? {
+                Standing::Document(version) => {
+                    self.check_name(objects, operation, &name).await?;
+                    if objects
+                        .update(operation, &key, &self.bytes, version)
+                        .await?
+                    {
+                        return Ok(false);
+                    }
+                }
+                Standing::Nothing => {
+                    self.claim(objects, places, operation).await?;
+                    if objects.create(operation, &key, &self.bytes).await? {
+                        return Ok(true);
+                    }
+                    if !objects.is_server() {
+                        // Nobody comes between there: what is in the way is no document, and the disk says what.
+                        let bytes = &self.bytes;
+                        objects.replace(operation, &key, bytes).await?;
+                        return Ok(false);
+                    }
+                }
+                Standing::Removed(found) if turns.is_left(&found.bytes) => {
+                    self.claim(objects, places, operation).await?;
+                    let version = found.version;
+                    if objects
+                        .update(operation, &key, &self.bytes, version)
+                        .await?
+                    {
+                        return Ok(true);
+                    }
+                }
+                Standing::Removed(_) => {}
+            }
+            turns.pause(objects, operation, &key).await?;
+        }
+    }
+
+    /// Two long ids may have one name.
+    async fn check_name(
+        &self,
+        objects: &Objects,
+        operation: &'static str,
+        name: &Name,
+    ) -> Result<()> {
         if name.is_hashed()
-            && let Some(other) = Document::read(objects, operation, &name).await?
+            && let Some(other) = Document::read(objects, operation, name).await?
             && other.sample.id() != self.id
         {
             return Err(Error::invalid_sample(Limit::Field {
@@ -128,8 +218,90 @@ impl Write {
                 problem: "has the hash of another long id that is stored".to_owned(),
             }));
         }
-        objects.replace(operation, &key, &self.bytes).await?;
-        Ok(false)
+        Ok(())
+    }
+
+    /// Claims a place again, where another process may have removed the sample since its place was looked up.
+    async fn claim(
+        &self,
+        objects: &Objects,
+        places: &SharedPlaces,
+        operation: &'static str,
+    ) -> Result<()> {
+        if !objects.is_server() {
+            return Ok(());
+        }
+        let mut places = places.lock().await;
+        places.refresh(objects, operation).await?;
+        let id = [self.id.as_str()];
+        places.claim(objects, operation, id).await
+    }
+}
+
+/// What stands under the name of a document.
+enum Standing {
+    Nothing,
+    Document(UpdateVersion),
+    /// A tombstone.
+    Removed(Found),
+}
+
+impl Standing {
+    async fn of(objects: &Objects, operation: &'static str, key: &Key) -> Result<Self> {
+        let Some(head) = objects.head(operation, key).await? else {
+            return Ok(Self::Nothing);
+        };
+        if head.bytes > TOMBSTONE_BYTES_MAX || !objects.is_server() {
+            return Ok(Self::Document(head.version));
+        }
+        Ok(match objects.get(operation, key).await? {
+            None => Self::Nothing,
+            Some(found) if is_tombstone(&found.bytes) => Self::Removed(found),
+            Some(found) => Self::Document(found.version),
+        })
+    }
+}
+
+/// Turns with other processes at one object.
+struct Turns {
+    begun: Instant,
+    count: u32,
+    /// The tombstone that was met last, and since when.
+    tombstone: Option<(Bytes, Instant)>,
+}
+
+impl Turns {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            count: 0,
+            tombstone: None,
+        }
+    }
+
+    /// Whether this tombstone was met for so long that nobody will remove it any more.
+    fn is_left(&mut self, tombstone: &Bytes) -> bool {
+        match &self.tombstone {
+            Some((met, since)) if met == tombstone => since.elapsed() >= LEASE,
+            _ => {
+                self.tombstone = Some((tombstone.clone(), Instant::now()));
+                false
+            }
+        }
+    }
+
+    /// Waits before the next turn, unless there were enough.
+    async fn pause(&mut self, objects: &Objects, operation: &'static str, key: &Key) -> Result<()> {
+        self.count = self.count.saturating_add(1);
+        if self.begun.elapsed() > PATIENCE {
+            return Err(Error::new(ErrorKind::Backend, operation)
+                .with_subject(objects.shown(key))
+                .with_message("other processes change it all the time")
+                .with_retryable(true));
+        }
+        let delay = PAUSES.delay_after(self.count, random());
+        tokio::time::sleep(delay.unwrap_or_default()).await;
+        Ok(())
     }
 }
 

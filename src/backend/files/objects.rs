@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -34,6 +35,12 @@ pub(super) struct Objects {
 /// An object as it was read.
 pub(super) struct Found {
     pub(super) bytes: Bytes,
+    pub(super) version: UpdateVersion,
+}
+
+/// What an object is like.
+pub(super) struct Head {
+    pub(super) bytes: u64,
     pub(super) version: UpdateVersion,
 }
 
@@ -69,6 +76,11 @@ impl Objects {
             policy,
             is_server,
         }
+    }
+
+    /// Whether other processes may change objects at any time: there is no lock as in a folder.
+    pub(super) fn is_server(&self) -> bool {
+        self.is_server
     }
 
     /// How the place is told to users.
@@ -114,13 +126,19 @@ impl Objects {
         .await
     }
 
-    /// Whether an object is there.
-    pub(super) async fn exists(&self, operation: &'static str, key: &Key) -> Result<bool> {
+    /// Asks about an object without reading it, if it is there.
+    pub(super) async fn head(&self, operation: &'static str, key: &Key) -> Result<Option<Head>> {
         let path = self.path(key);
         retrying(self.policy, || async {
             match self.store.head(&path).await {
-                Ok(_) => Ok(true),
-                Err(StoreError::NotFound { .. }) => Ok(false),
+                Ok(meta) => Ok(Some(Head {
+                    bytes: meta.size,
+                    version: UpdateVersion {
+                        e_tag: meta.e_tag,
+                        version: meta.version,
+                    },
+                })),
+                Err(StoreError::NotFound { .. }) => Ok(None),
                 Err(error) => Err(self.failure(operation, key, error)),
             }
         })
@@ -138,16 +156,15 @@ impl Objects {
         self.put(operation, key, bytes, PutMode::Create).await
     }
 
-    /// Makes an object or replaces it.
+    /// Makes an object or replaces it, whatever it is.
     pub(super) async fn replace(
         &self,
         operation: &'static str,
         key: &Key,
         bytes: &Bytes,
     ) -> Result<()> {
-        self.put(operation, key, bytes, PutMode::Overwrite)
-            .await
-            .map(drop)
+        let mode = PutMode::Overwrite;
+        self.put(operation, key, bytes, mode).await.map(drop)
     }
 
     /// Replaces an object if it is still as it was read; else the answer is `false`. On a disk nobody
@@ -182,16 +199,26 @@ impl Objects {
                 Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
                     Ok(false)
                 }
+                Err(StoreError::NotFound { .. }) if matches!(mode, PutMode::Update(_)) => Ok(false),
                 Err(error) => Err(self.failure(operation, key, error)),
             }
         })
         .await
     }
 
-    /// Removes an object; one that is not there is fine.
-    pub(super) async fn remove(&self, operation: &'static str, key: &Key) -> Result<()> {
+    /// Removes an object; one that is not there is fine. Where it is said until when, no request is made later, and the
+    /// object is left.
+    pub(super) async fn remove(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        until: Option<Instant>,
+    ) -> Result<()> {
         let path = self.path(key);
         retrying(self.policy, || async {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(());
+            }
             match self.store.delete(&path).await {
                 Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
                 Err(error) => Err(self.failure(operation, key, error)),

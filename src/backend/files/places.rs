@@ -9,9 +9,11 @@
 //!
 //! - An id that stands twice, since two writers did not know of each other, has its first place.
 //! - An id whose document was then not written, since the writer died, has its place when it is stored.
-//! - `{"deleted": [ids]}` follows a deletion: an id that is stored again gets a new place. Should a
-//!   document of it be there nevertheless, since a writer stored it at that moment, its place is where
-//!   the deletion stands, until another claim.
+//! - `{"deleted": [ids]}` follows a deletion: an id that is stored again gets a new place. So a store looks first at what
+//!   was added to the log. On a server it looks once more where a document is gone that stood by the log; the
+//!   deletion is in the log before its last trace is gone (`removal.rs`). Should a document be there nevertheless, since
+//!   another process stored and deleted it between a writer's claim and its document, its place is where the
+//!   deletion stands, until another claim.
 //!
 //! A handle keeps all places in memory, about 100 bytes for each id, reads the log when it first needs
 //! it, and afterwards only what was added.
@@ -98,7 +100,20 @@ impl Places {
         Ok(())
     }
 
-    /// Gives each id that has none a place, in this order.
+    /// The same with one small request where nothing was added: each number follows the one before.
+    pub(super) async fn refresh(
+        &mut self,
+        objects: &Objects,
+        operation: &'static str,
+    ) -> Result<()> {
+        let next = Key::new(FOLDER, name(self.last + 1));
+        match objects.head(operation, &next).await? {
+            Some(_) => self.catch_up(objects, operation).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Gives each id that has none a place, in this order. What others removed until the log was last read has none.
     pub(super) async fn claim<'a>(
         &mut self,
         objects: &Objects,

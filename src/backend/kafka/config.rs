@@ -52,7 +52,7 @@ const PROPERTIES: [(&str, Option<&str>); 18] = [
     ("enable.ssl.certificate.verification", None),
     ("linger.ms", None),
     (MESSAGE_BYTES_MAX, Some("1000000")),
-    ("queue.buffering.max.kbytes", Some("65536")),
+    (QUEUE_KBYTES_MAX, Some("65536")),
     ("queue.buffering.max.messages", Some("10000")),
     ("sasl.mechanism", None),
     (PASSWORD, None),
@@ -69,6 +69,7 @@ const PROPERTIES: [(&str, Option<&str>); 18] = [
 const DELIVERY_TIMEOUT: &str = "delivery.timeout.ms";
 const CONNECT_TIMEOUT: &str = "socket.connection.setup.timeout.ms";
 const MESSAGE_BYTES_MAX: &str = "message.max.bytes";
+const QUEUE_KBYTES_MAX: &str = "queue.buffering.max.kbytes";
 const PROTOCOL: &str = "security.protocol";
 const USERNAME: &str = "sasl.username";
 const PASSWORD: &str = "sasl.password";
@@ -153,6 +154,7 @@ impl Settings {
 
         let ms = |name| number(location, &properties, name).map(Duration::from_millis);
         let message_bytes_max = number(location, &properties, MESSAGE_BYTES_MAX)?;
+        check_queue(location, &properties, message_bytes_max)?;
         let mut settings = Self {
             delivery_timeout: ms(DELIVERY_TIMEOUT)?,
             connect_timeout: ms(CONNECT_TIMEOUT)?,
@@ -170,6 +172,18 @@ impl Settings {
         // What is too much is left to whoever reads the log.
         settings.client.set_log_level(RDKafkaLogLevel::Info);
         Ok(settings)
+    }
+}
+
+/// A message that is larger than the queue would wait for room for ever.
+fn check_queue(location: &Location, properties: &Properties, message_bytes_max: u64) -> Result<()> {
+    let queue_kbytes_max = number(location, properties, QUEUE_KBYTES_MAX)?;
+    match message_bytes_max > queue_kbytes_max.saturating_mul(1_024) {
+        true => Err(location.invalid(format!(
+            "a message of {message_bytes_max} bytes, as the option {MESSAGE_BYTES_MAX} lets it be, does not fit into the \
+             {queue_kbytes_max} KiB of the option {QUEUE_KBYTES_MAX}; make the first smaller or the second larger"
+        ))),
+        false => Ok(()),
     }
 }
 
@@ -396,6 +410,14 @@ mod tests {
             (
                 "kafka://one/t?sasl.username=u&sasl.password=sesame&security.protocol=PLAINTEXT",
                 "sasl_ssl or sasl_plaintext",
+            ),
+            (
+                "kafka://one/t?queue.buffering.max.kbytes=1",
+                "does not fit into the 1 KiB of the option queue.buffering.max.kbytes",
+            ),
+            (
+                "kafka://one/t?message.max.bytes=67108865",
+                "as the option message.max.bytes lets it be",
             ),
             (
                 "kafka://one/t?sasl.password=sesame&config_file=/nowhere/at/all",

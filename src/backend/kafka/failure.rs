@@ -145,12 +145,16 @@ fn of_code(code: Code) -> Meaning {
         | Code::FencedLeaderEpoch
         | Code::UnknownLeaderEpoch
         | Code::ThrottlingQuotaExceeded
-        | Code::QueueFull
         | Code::OutOfOrderSequenceNumber
         | Code::UnknownProducerId
         | Code::InvalidProducerEpoch => {
             passing(ErrorKind::Backend, "the brokers are not ready for it")
         }
+        Code::QueueFull => passing(
+            ErrorKind::Backend,
+            "there was no room in the queue of what is on its way; see queue.buffering.max.kbytes and \
+             queue.buffering.max.messages",
+        ),
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
             lasting(ErrorKind::NotFound, "there is no such topic any more")
         }

@@ -5,7 +5,7 @@
 //! end: acknowledged, refused, or given up after `delivery.timeout.ms`.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -27,6 +27,8 @@ const ROOM: Duration = Duration::from_millis(50);
 pub(super) struct Stream {
     producer: ThreadedProducer<Reports>,
     topic: String,
+    /// How long to wait for room in the queue, at the most.
+    room_timeout: Duration,
 }
 
 impl Stream {
@@ -39,6 +41,7 @@ impl Stream {
         Ok(Self {
             producer: made.map_err(|cause| failure::of_settings(cause, settings))?,
             topic: settings.topic.clone(),
+            room_timeout: settings.delivery_timeout,
         })
     }
 
@@ -55,21 +58,34 @@ impl Stream {
         batch.wait_for_all()
     }
 
-    /// Puts a message into the queue, once there is room.
+    /// Puts a message into the queue, once there is room. What is in it is answered within the time that a delivery may take, so
+    /// that there is none later either.
     fn send_one(&self, batch: &Arc<Batch>, at: usize, message: &Message<'_>) {
         let ticket = batch.begin(at);
         let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(ticket))
             .key(message.key)
             .headers(message.headers());
         record.payload = message.value.as_deref();
+        let begun = Instant::now();
         loop {
-            record = match self.producer.send(record) {
+            let was_empty = self.is_empty();
+            let (error, back) = match self.producer.send(record) {
                 Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => back,
-                Err((error, back)) => return back.delivery_opaque.answer(Err(error)),
+                Err(refused) => refused,
             };
+            let is_full = error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+            let will_never_fit = was_empty && self.is_empty();
+            if !is_full || will_never_fit || begun.elapsed() > self.room_timeout {
+                return back.delivery_opaque.answer(Err(error));
+            }
+            record = back;
             batch.wait_for_one(ROOM);
         }
+    }
+
+    /// Whether nothing is on its way.
+    fn is_empty(&self) -> bool {
+        self.producer.in_flight_count() == 0
     }
 
     /// Waits until nothing is on its way any more.

@@ -1,15 +1,21 @@
-//! Changes of what a query selects: one transaction each, of one snapshot, that no other one has overtaken.
+//! Changes of what a query selects, one transaction each.
 //!
-//! Conditions on fields are asked here, not by the server. So their rows are read in the transaction that changes them, piece
-//! by piece, and those of which the conditions are true are changed behind each piece. As `REPEATABLE READ`, the server
-//! refuses to change a row that somebody else has changed since the snapshot (SQLSTATE 40001), and all is asked anew:
-//! what is changed is what the conditions are true of when it is. `SELECT … FOR UPDATE` would do the same, but writes a
-//! lock into every row that is only asked, and waits for whoever changes one of them.
+//! What the server knows whole, without a limit, is one statement as `READ COMMITTED`: where somebody else changes a row, the
+//! server waits, and asks the filters of its newest version. Rows are taken as the server comes upon them, and stores take
+//! them in the order of ids; where they wait for one another in a circle, the next attempt locks all in the order of ids first.
+//!
+//! With a limit or conditions on fields what is changed depends on other rows than itself, or is asked here. That is one
+//! snapshot that no other transaction has overtaken: as `REPEATABLE READ`, the server refuses to change a row that
+//! somebody else has changed since the snapshot (SQLSTATE 40001), and all is asked anew. Rows of which conditions are asked are
+//! read in the transaction that changes them, piece by piece, and those of which the conditions are true are changed behind
+//! each piece. `SELECT … FOR UPDATE` would do the same, but writes a lock into every row that is only asked, and waits
+//! for whoever changes one of them.
 
 use deadpool_postgres::{Object, Transaction};
-use tokio_postgres::IsolationLevel;
+use tokio_postgres::IsolationLevel::{self, ReadCommitted, RepeatableRead};
 
 use super::failure::Failure;
+use super::patience::Bound;
 use super::row;
 use super::sql::{Change, Selected, Statement};
 use super::stream::{FIRST_ROWS, next_rows_max};
@@ -19,15 +25,22 @@ use crate::sample::Sample;
 
 /// A change, and of what.
 pub(super) enum Changing {
-    /// The server knows all of it.
-    Whole(Statement),
-    /// It knows the candidates.
-    Asked {
-        candidates: Statement,
-        query: Box<Query>,
-        schema: String,
-        change: Change,
+    /// Each row by itself.
+    Each {
+        statement: Statement,
+        locking: Statement,
     },
+    /// The first of them, which the server knows.
+    Limited(Statement),
+    /// The server knows the candidates.
+    Asked(Asked),
+}
+
+pub(super) struct Asked {
+    candidates: Statement,
+    query: Box<Query>,
+    schema: String,
+    change: Change,
 }
 
 impl Changing {
@@ -37,80 +50,100 @@ impl Changing {
         query: &Query,
         change: Change,
     ) -> Self {
-        match query.conditions() {
-            [] => Self::Whole(selected.change(change)),
-            _ => Self::Asked {
+        match (query.conditions(), query.limit_max()) {
+            ([], None) => Self::Each {
+                statement: selected.change(change),
+                locking: selected.lock_in_order(),
+            },
+            ([], Some(_)) => Self::Limited(selected.change(change)),
+            _ => Self::Asked(Asked {
                 candidates: selected.candidates(),
                 query: Box::new(query.clone()),
                 schema: schema.to_owned(),
                 change,
-            },
+            }),
         }
     }
 
-    /// Does it, and says how many rows it met.
-    pub(super) async fn run(&self, client: &mut Object) -> Result<u64, Failure> {
-        let transaction = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .start()
-            .await?;
+    fn isolation(&self) -> IsolationLevel {
+        match self {
+            Self::Each { .. } => ReadCommitted,
+            Self::Limited(_) | Self::Asked(_) => RepeatableRead,
+        }
+    }
+
+    /// Does it after so many attempts that others were in the way of, and says how many rows it met.
+    pub(super) async fn run(
+        &self,
+        client: &mut Object,
+        bound: Bound,
+        attempts: u32,
+    ) -> Result<u64, Failure> {
+        let begin = client.build_transaction().isolation_level(self.isolation());
+        let transaction = bound.wait(begin.start()).await?;
         let changed = match self {
-            Self::Whole(statement) => execute(&transaction, statement).await?,
-            Self::Asked {
-                candidates,
-                query,
-                schema,
-                change,
-            } => ask(&transaction, candidates, query, schema, *change).await?,
+            Self::Each { statement, locking } => {
+                if attempts > 0 {
+                    execute(&transaction, bound, locking).await?;
+                }
+                execute(&transaction, bound, statement).await?
+            }
+            Self::Limited(statement) => execute(&transaction, bound, statement).await?,
+            Self::Asked(asked) => asked.run(&transaction, bound).await?,
         };
-        transaction.commit().await?;
+        bound.wait(transaction.commit()).await?;
         Ok(changed)
     }
 }
 
-/// Changes those of the candidates of which the conditions are true, up to the limit.
-async fn ask(
-    transaction: &Transaction<'_>,
-    candidates: &Statement,
-    query: &Query,
-    schema: &str,
-    change: Change,
-) -> Result<u64, Failure> {
-    let mut left = query.limit_max().unwrap_or(u64::MAX);
-    let mut changed = 0;
-    let prepared = transaction.prepare_cached(&candidates.text).await?;
-    let portal = transaction
-        .bind(&prepared, &candidates.parameters())
-        .await?;
-    let mut rows_max = FIRST_ROWS;
-    while left > 0 {
-        let rows = transaction.query_portal(&portal, rows_max).await?;
-        let is_last = rows.len() < rows_max as usize;
-        let mut bytes = 0;
-        let mut met = Vec::new();
-        for row in &rows {
-            let found = row::read(row)?;
-            bytes += found.bytes;
-            if left > 0 && query.conditions_match(&found.sample)? {
-                left -= 1;
-                met.push(found.sample);
+impl Asked {
+    /// Changes those of the candidates of which the conditions are true, up to the limit.
+    async fn run(&self, transaction: &Transaction<'_>, bound: Bound) -> Result<u64, Failure> {
+        let mut left = self.query.limit_max().unwrap_or(u64::MAX);
+        let mut changed = 0;
+        let prepared = transaction.prepare_cached(&self.candidates.text);
+        let prepared = bound.wait(prepared).await?;
+        let parameters = self.candidates.parameters();
+        let portal = bound.wait(transaction.bind(&prepared, &parameters)).await?;
+        let mut rows_max = FIRST_ROWS;
+        while left > 0 {
+            let rows = bound
+                .wait(transaction.query_portal(&portal, rows_max))
+                .await?;
+            let is_last = rows.len() < rows_max as usize;
+            let mut bytes = 0;
+            let mut met = Vec::new();
+            for row in &rows {
+                let found = row::read(row)?;
+                bytes += found.bytes;
+                if left > 0 && self.query.conditions_match(&found.sample)? {
+                    left -= 1;
+                    met.push(found.sample);
+                }
             }
+            if !met.is_empty() {
+                let of_ids = self.change.of_ids(&self.schema, met.iter().map(Sample::id));
+                changed += execute(transaction, bound, &of_ids).await?;
+            }
+            if is_last {
+                break;
+            }
+            rows_max = next_rows_max(rows_max, rows.len(), bytes);
         }
-        if !met.is_empty() {
-            let ids = met.iter().map(Sample::id);
-            changed += execute(transaction, &change.of_ids(schema, ids)).await?;
-        }
-        if is_last {
-            break;
-        }
-        rows_max = next_rows_max(rows_max, rows.len(), bytes);
+        Ok(changed)
     }
-    Ok(changed)
 }
 
-async fn execute(transaction: &Transaction<'_>, statement: &Statement) -> Result<u64, Failure> {
-    let prepared = transaction.prepare_cached(&statement.text).await?;
-    let parameters = statement.parameters();
-    Ok(transaction.execute(&prepared, &parameters).await?)
+async fn execute(
+    transaction: &Transaction<'_>,
+    bound: Bound,
+    statement: &Statement,
+) -> Result<u64, Failure> {
+    let answer = async {
+        let prepared = transaction.prepare_cached(&statement.text).await?;
+        transaction
+            .execute(&prepared, &statement.parameters())
+            .await
+    };
+    bound.wait(answer).await
 }

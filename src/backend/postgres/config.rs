@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio_postgres::config::Host;
 
 use super::password_file;
+use super::patience::Bound;
 use super::service_file;
 use super::tls::{self, Tls};
 use crate::backend::Location;
@@ -74,14 +75,15 @@ pub(super) const OPTIONS: &[&str] = &[
     "sslmode",
     "sslnegotiation",
     "sslrootcert",
+    "statement_timeout",
     "target_session_attrs",
     "tcp_user_timeout",
     "user",
 ];
 
 /// Where servers of this machine have their sockets, as Debian and as others build them.
-const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
-const PORT: &str = "5432";
+pub(super) const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+pub(super) const PORT: &str = "5432";
 const SCHEMA: &str = "samplestore";
 /// PostgreSQL cuts longer names off.
 const SCHEMA_BYTES_MAX: usize = 63;
@@ -89,8 +91,14 @@ const CONNECTIONS_MAX: usize = 16;
 /// What libpq leaves to the system, which may wait for minutes.
 const CONNECT_TIMEOUT_S: u64 = 10;
 const KEEPALIVES_IDLE_S: u64 = 30;
+/// Three probes, ten seconds apart, so that a machine that is gone is given up after a minute.
+const KEEPALIVES_INTERVAL_S: u64 = 10;
+const KEEPALIVES_RETRIES: u32 = 3;
+const TCP_USER_TIMEOUT_MS: u64 = 60_000;
+/// For statements that change or count all of a large table too.
+const STATEMENT_TIMEOUT_S: u64 = 600;
 
-type Parameters = BTreeMap<&'static str, String>;
+pub(super) type Parameters = BTreeMap<&'static str, String>;
 
 /// All that is needed to connect.
 #[derive(Debug)]
@@ -107,6 +115,8 @@ pub(super) struct Settings {
     pub(super) connections_max: usize,
     /// How long to wait for the server, and for one of the connections.
     pub(super) timeout: Duration,
+    /// How long to wait for the answer to a statement.
+    pub(super) bound: Bound,
     /// The server and the database, for errors; no secret.
     pub(super) shown: String,
 }
@@ -143,8 +153,12 @@ impl Settings {
 
         let home = variable("HOME").map(PathBuf::from);
         let tls = tls::settings(location, &mut parameters, home.as_deref())?;
-        let password_missing = look_up_password(&mut parameters, home.as_deref());
+        let password_missing = password_file::fill(&mut parameters, home.as_deref());
+        let tcp_user_timeout = tcp_user_timeout(location, &mut parameters)?;
         let mut client = to_client(location, &parameters)?;
+        if let Some(timeout) = tcp_user_timeout {
+            client.tcp_user_timeout(timeout);
+        }
         client.ssl_mode(tls.mode());
         let timeout = client.get_connect_timeout().copied();
         Ok(Self {
@@ -157,6 +171,7 @@ impl Settings {
             create: location.creates(),
             connections_max: connections_max(location)?,
             timeout: timeout.unwrap_or(Duration::from_secs(CONNECT_TIMEOUT_S)),
+            bound: Bound(statement_timeout(location)?),
         })
     }
 }
@@ -228,44 +243,11 @@ fn fill(parameters: &mut Parameters, variable: impl Fn(&str) -> Option<String>) 
         ("application_name", "samplestore".to_owned()),
         ("connect_timeout", CONNECT_TIMEOUT_S.to_string()),
         ("keepalives_idle", KEEPALIVES_IDLE_S.to_string()),
+        ("keepalives_interval", KEEPALIVES_INTERVAL_S.to_string()),
+        ("keepalives_retries", KEEPALIVES_RETRIES.to_string()),
+        ("tcp_user_timeout", TCP_USER_TIMEOUT_MS.to_string()),
     ] {
         parameters.entry(name).or_insert(value);
-    }
-}
-
-/// Looks for a password that nothing else says, and gives the reason why a file was not asked.
-fn look_up_password(parameters: &mut Parameters, home: Option<&Path>) -> Option<String> {
-    if parameters.contains_key("password") {
-        return None;
-    }
-    let file = parameters.get("passfile").map(PathBuf::from);
-    let file = file.or_else(|| Some(home?.join(".pgpass")))?;
-    let first = |name: &str| {
-        parameters
-            .get(name)
-            .and_then(|value| value.split(',').next())
-    };
-    let user = first("user").unwrap_or_default();
-    let host = first("host")
-        .or_else(|| first("hostaddr"))
-        .unwrap_or_default();
-    let login = password_file::Login {
-        host: if SOCKET_FOLDERS.contains(&host) {
-            "localhost"
-        } else {
-            host
-        },
-        port: first("port").unwrap_or(PORT),
-        database: first("dbname").unwrap_or(user),
-        user,
-    };
-    match password_file::look_up(&file, &login) {
-        password_file::Found::Password(password) => {
-            parameters.insert("password", password);
-            None
-        }
-        password_file::Found::Nothing => None,
-        password_file::Found::PassedOver(why) => Some(why),
     }
 }
 
@@ -285,6 +267,24 @@ fn to_client(location: &Location, parameters: &Parameters) -> Result<tokio_postg
         let message = "a parameter of the connection cannot be understood";
         location.invalid(message).with_cause(cause)
     })
+}
+
+/// In milliseconds, as libpq has it, where the client takes seconds; 0 leaves it to the system.
+fn tcp_user_timeout(location: &Location, parameters: &mut Parameters) -> Result<Option<Duration>> {
+    let Some(value) = parameters.remove("tcp_user_timeout") else {
+        return Ok(None);
+    };
+    let ms = value.parse().map_err(|_| {
+        location.invalid("the parameter tcp_user_timeout must be a whole number of milliseconds")
+    })?;
+    Ok(Some(Duration::from_millis(ms)).filter(|timeout| !timeout.is_zero()))
+}
+
+/// 0 is without a limit.
+fn statement_timeout(location: &Location) -> Result<Option<Duration>> {
+    let given = location.parsed("statement_timeout", "a whole number of seconds")?;
+    let timeout = Duration::from_secs(given.unwrap_or(STATEMENT_TIMEOUT_S));
+    Ok(Some(timeout).filter(|timeout| !timeout.is_zero()))
 }
 
 fn schema(location: &Location) -> Result<String> {
@@ -414,6 +414,29 @@ mod tests {
     }
 
     #[test]
+    fn waits_are_bounded_unless_told_otherwise() {
+        let seconds = |timeout: Option<&Duration>| timeout.map(Duration::as_secs_f64);
+        let waits = |url: &str| {
+            let settings = read(url, &[]).unwrap();
+            let tcp = settings.client.get_tcp_user_timeout();
+            (seconds(settings.bound.0.as_ref()), seconds(tcp))
+        };
+        assert_eq!(waits("postgres://h"), (Some(600.0), Some(60.0)));
+        let url = "postgres://h?statement_timeout=7&tcp_user_timeout=2500";
+        assert_eq!(waits(url), (Some(7.0), Some(2.5)));
+        let url = "postgres://h?statement_timeout=0&tcp_user_timeout=0";
+        assert_eq!(waits(url), (None, None));
+        let client = read("postgres://h", &[]).unwrap().client;
+        assert_eq!(
+            (
+                client.get_keepalives_interval(),
+                client.get_keepalives_retries()
+            ),
+            (Some(Duration::from_secs(10)), Some(3))
+        );
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_without_the_password() {
         for (url, words) in [
             ("postgres:db", "must begin with postgres://"),
@@ -423,6 +446,14 @@ mod tests {
             ("postgres://u:sesame@h/?schema=", "1 to 63 bytes"),
             ("postgres://u:sesame@h/?connections_max=0", "1 at least"),
             ("postgres://u:sesame@h/?shcema=a", "did you mean schema?"),
+            (
+                "postgres://u:sesame@h/?statement_timeout=soon",
+                "a whole number of seconds",
+            ),
+            (
+                "postgres://u:sesame@h/?tcp_user_timeout=-1",
+                "a whole number of milliseconds",
+            ),
             ("postgres://u:ses@ame/x@h:q/db", "cannot be understood"),
         ] {
             let error = read(url, &[]).unwrap_err();

@@ -4,6 +4,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::time::Duration;
 
 use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::Error as PgError;
@@ -18,6 +19,8 @@ pub(super) enum Failure {
     Server(PgError),
     /// There is no connection to be had.
     Pool(PoolError),
+    /// The server did not answer a statement for so long.
+    Silence(Duration),
     /// An error of our own.
     Own(Error),
 }
@@ -68,6 +71,11 @@ impl Meaning {
     }
 }
 
+const SILENCE: Meaning = Meaning::passing(
+    ErrorKind::Io,
+    Some("the server did not answer a statement in time; see the option statement_timeout"),
+);
+
 impl Failure {
     /// Whether another transaction was in the way: this one was undone whole, and may be tried again at
     /// once.
@@ -101,7 +109,7 @@ impl Failure {
                     .source()
                     .is_some_and(|cause| cause.to_string() == "password missing"),
             },
-            Self::Pool(_) | Self::Own(_) => false,
+            Self::Pool(_) | Self::Silence(_) | Self::Own(_) => false,
         }
     }
 
@@ -112,6 +120,7 @@ impl Failure {
                 Some(state) => is_shutdown(state.code()),
                 None => is_connection(error),
             },
+            Self::Silence(_) => true,
             Self::Pool(_) | Self::Own(_) => false,
         }
     }
@@ -119,7 +128,7 @@ impl Failure {
     fn state(&self) -> Option<&SqlState> {
         match self {
             Self::Server(error) => error.code(),
-            Self::Pool(_) | Self::Own(_) => None,
+            Self::Pool(_) | Self::Silence(_) | Self::Own(_) => None,
         }
     }
 
@@ -137,6 +146,13 @@ impl Failure {
         match self {
             Self::Own(error) => error,
             Self::Pool(PoolError::Closed) => Error::closed(operation),
+            Self::Silence(limit) => {
+                let cause = io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("nothing came back within {} s", limit.as_secs_f64()),
+                );
+                error(SILENCE).with_cause(cause)
+            }
             Self::Pool(cause) => error(of_pool(&cause)).with_cause(cause),
             Self::Server(cause) => error(of_server(&cause)).with_cause(cause),
         }

@@ -3,19 +3,59 @@
 //! `*` stands for anything, `\:` and `\\` for themselves, the first line that fits counts. A file that others may read
 //! is passed over, as libpq does. Source: <https://www.postgresql.org/docs/current/libpq-pgpass.html>.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use super::config::{PORT, Parameters, SOCKET_FOLDERS};
+
+/// Looks for a password that nothing else says, and gives the reason why a file was not asked. There is one password for all
+/// hosts: that of the first one that the file has one for.
+pub(super) fn fill(parameters: &mut Parameters, home: Option<&Path>) -> Option<String> {
+    if parameters.contains_key("password") {
+        return None;
+    }
+    let file = parameters.get("passfile").map(PathBuf::from);
+    let file = file.or_else(|| Some(home?.join(".pgpass")))?;
+    let each = |name: &str| {
+        let value = parameters.get(name).map(String::as_str);
+        value.map(|value| value.split(',').collect::<Vec<_>>())
+    };
+    let first = |name: &str| each(name).and_then(|values| values.first().copied());
+    let user = first("user").unwrap_or_default();
+    let hosts = each("host")
+        .or_else(|| each("hostaddr"))
+        .unwrap_or_default();
+    let ports = each("port").unwrap_or_default();
+    for (at, host) in hosts.into_iter().enumerate() {
+        let is_socket = SOCKET_FOLDERS.contains(&host);
+        let login = Login {
+            host: if is_socket { "localhost" } else { host },
+            port: ports.get(at).or(ports.first()).copied().unwrap_or(PORT),
+            database: first("dbname").unwrap_or(user),
+            user,
+        };
+        match look_up(&file, &login) {
+            Found::Password(password) => {
+                parameters.insert("password", password);
+                return None;
+            }
+            Found::Nothing => {}
+            Found::PassedOver(why) => return Some(why),
+        }
+    }
+    None
+}
 
 /// Who connects to what.
-pub(super) struct Login<'a> {
-    pub(super) host: &'a str,
-    pub(super) port: &'a str,
-    pub(super) database: &'a str,
-    pub(super) user: &'a str,
+struct Login<'a> {
+    host: &'a str,
+    port: &'a str,
+    database: &'a str,
+    user: &'a str,
 }
 
 /// What a password file has for a login.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+enum Found {
     Password(String),
     /// It is not there, or has no line that fits.
     Nothing,
@@ -24,7 +64,7 @@ pub(super) enum Found {
 }
 
 /// Looks for the password in this file.
-pub(super) fn look_up(file: &Path, login: &Login<'_>) -> Found {
+fn look_up(file: &Path, login: &Login<'_>) -> Found {
     let Ok(text) = std::fs::read_to_string(file) else {
         return Found::Nothing;
     };
@@ -163,5 +203,32 @@ short:line
         }
         let none = folder.path().join("none");
         assert_eq!(look_up(&none, &login), Found::Nothing);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn it_is_asked_for_each_host() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(".pgpass");
+        std::fs::write(&file, "two:7:db:me:second\nthree:*:db:me:third\n").unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        for (hosts, ports, found) in [
+            ("one,two,three", "6,7,8", Some("second")),
+            ("one,two,three", "8", Some("third")),
+            ("one,four", "7", None),
+        ] {
+            let given = [
+                ("host", hosts),
+                ("port", ports),
+                ("dbname", "db"),
+                ("user", "me"),
+            ];
+            let given = given.map(|(name, value)| (name, value.to_owned()));
+            let mut parameters = Parameters::from(given);
+            assert_eq!(fill(&mut parameters, Some(folder.path())), None);
+            let password = parameters.get("password").map(String::as_str);
+            assert_eq!(password, found, "{hosts}");
+        }
     }
 }

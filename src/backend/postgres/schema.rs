@@ -80,6 +80,7 @@ pub(super) async fn open(
     name: &str,
     allowed: Allowed,
 ) -> Result<u64, Failure> {
+    check_encoding(client, server).await?;
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -90,6 +91,23 @@ pub(super) async fn open(
             other => return other,
         }
     }
+}
+
+/// Samples are of all texts, which a database holds in UTF-8 alone. One in `SQL_ASCII` takes any bytes, but no `jsonb` with
+/// an escape above ASCII, and others may have put bytes into it that are no text.
+async fn check_encoding(client: &Object, server: &str) -> Result<(), Failure> {
+    let encoding: String = client
+        .query_one("SHOW server_encoding", &[])
+        .await?
+        .try_get(0)?;
+    if encoding.eq_ignore_ascii_case("UTF8") {
+        return Ok(());
+    }
+    let error = Error::new(ErrorKind::Unsupported, OPERATION).with_subject(server);
+    let message = format!(
+        "the database is in {encoding}, and samples need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    );
+    Err(error.with_message(message).into())
 }
 
 async fn open_once(

@@ -153,6 +153,15 @@ impl<'a> Selected<'a> {
         statement
     }
 
+    /// Locks all that is selected in the order of ids, in which stores take rows too. Each lock costs a write.
+    pub(super) fn lock_in_order(&self) -> Statement {
+        let mut statement = Statement::default();
+        statement.write("SELECT count(*) FROM (");
+        self.select(&mut statement, "id", None, false);
+        statement.write(" ORDER BY id FOR UPDATE) AS locked");
+        statement
+    }
+
     /// The rows of which conditions are asked before they are changed: in the query's order where a limit counts, and else
     /// in the order of ids, in which stores take rows too.
     pub(super) fn candidates(&self) -> Statement {

@@ -12,10 +12,11 @@ use deadpool_postgres::Object;
 use tokio::sync::mpsc;
 use tokio_postgres::IsolationLevel;
 
+use super::Shared;
 use super::failure::Failure;
+use super::patience::{Bound, hand_back};
 use super::row::{self, Found};
 use super::sql::Statement;
-use super::{Shared, hand_back};
 use crate::backend::runtime::wait;
 use crate::error::Result;
 
@@ -111,8 +112,8 @@ async fn feed(
 ) {
     let reading = async {
         let mut client = shared.pool.get().await?;
-        let answer = read_all(&mut client, &statement, &pieces).await;
-        hand_back(client, answer)
+        let answer = read_all(&mut client, shared.bound, &statement, &pieces).await;
+        hand_back(client, &shared.tls, answer)
     };
     if let Err(failure) = reading.await {
         let error = failure.into_error(operation, &shared.shown);
@@ -123,20 +124,25 @@ async fn feed(
 
 async fn read_all(
     client: &mut Object,
+    bound: Bound,
     statement: &Statement,
     pieces: &mpsc::Sender<Piece>,
 ) -> Result<(), Failure> {
-    let transaction = client
+    let begin = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await?;
-    let prepared = transaction.prepare_cached(&statement.text).await?;
-    let portal = transaction.bind(&prepared, &statement.parameters()).await?;
+        .read_only(true);
+    let transaction = bound.wait(begin.start()).await?;
+    let prepared = transaction.prepare_cached(&statement.text);
+    let prepared = bound.wait(prepared).await?;
+    let parameters = statement.parameters();
+    let portal = bound.wait(transaction.bind(&prepared, &parameters)).await?;
     let mut rows_max = FIRST_ROWS;
     loop {
-        let rows = transaction.query_portal(&portal, rows_max).await?;
+        // The server alone is waited for so; whoever takes the pieces may take any time.
+        let rows = bound
+            .wait(transaction.query_portal(&portal, rows_max))
+            .await?;
         let is_last = rows.len() < rows_max as usize;
         let found: Result<Vec<_>> = rows.iter().map(row::read).collect();
         let found = found?;

@@ -139,6 +139,18 @@ fn what_fits_into_no_request_is_named() {
     }
 }
 
+#[cfg(feature = "s3")]
+#[test]
+fn a_prefix_is_of_plain_names() {
+    for prefix in ["a/../b", "..", "a/%2E%2E/b", "./a", "a%2Fb", "a%2fb"] {
+        let error = refused(&format!("s3://bucket/{prefix}?region=r"));
+        assert!(
+            error.to_string().contains("the prefix has the part"),
+            "{error}"
+        );
+    }
+}
+
 #[cfg(feature = "gcs")]
 #[test]
 fn what_fits_into_no_request_to_google_is_named() {

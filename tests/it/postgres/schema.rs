@@ -177,3 +177,27 @@ fn a_role_that_may_only_write_rows_is_enough() {
         "{error:?}"
     );
 }
+
+/// Samples are of all texts, and others than UTF-8 have not all of them.
+#[test]
+fn a_database_that_is_not_in_utf8_is_refused() {
+    let Some(server) = shared() else { return };
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let name = format!("of_{}", encoding.to_lowercase());
+        server.sql(&format!(
+            "CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        ));
+        let url = server.url("samplestore");
+        let url = url.replace("postgres:///postgres?", &format!("postgres:///{name}?"));
+        let error = connect(&url).map(drop).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::Unsupported, false),
+            "{error:?}"
+        );
+        let told = error.to_string();
+        assert!(told.contains(encoding) && told.contains("UTF8"), "{told}");
+        // Nothing was made in it.
+        server.sql(&format!("DROP DATABASE {name} WITH (FORCE)"));
+    }
+}

@@ -1,8 +1,9 @@
 //! Several handles and threads at once: transactions in each other's way, and connections that run out.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
-use samplestore::{ErrorKind, Query, Sample, Selection, Status, Storage, connect, data};
+use samplestore::{Error, ErrorKind, Query, Sample, Selection, Status, Storage, connect, data};
 
 use super::{all, numbered, sample, shared};
 
@@ -36,6 +37,45 @@ fn writers_of_the_same_ids_in_any_order_queue_without_error() {
     });
     assert_eq!(inserted, 40);
     assert_eq!(connect(&url).unwrap().count(&Query::new()).unwrap(), 40);
+}
+
+/// Changes of all rows beside somebody who stores some of them over and over, in another order than the table has them.
+#[test]
+fn changes_of_all_wait_for_a_writer_of_the_same_rows() {
+    const SAMPLES: usize = 4_000;
+    let Some(server) = shared() else { return };
+    let url = server.url(&server.schema());
+    let (storage, other) = (connect(&url).unwrap(), connect(&url).unwrap());
+    let mut samples = numbered(SAMPLES);
+    storage.store(&samples).unwrap();
+    samples.reverse();
+    let is_over = AtomicBool::new(false);
+    let (moved, deleted) = thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let mut stored = 0_u64;
+            for part in samples.chunks(7).cycle() {
+                if is_over.load(SeqCst) && stored > 1_000 {
+                    break;
+                }
+                stored += other.store(part)?.stored();
+            }
+            Ok::<_, Error>(stored)
+        });
+        let all = Selection::from(Query::new());
+        let statuses = Status::ALL.into_iter().cycle().take(12);
+        let moved: Vec<_> = statuses
+            .map(|status| storage.set_status(&all, None, status))
+            .collect();
+        let dlq = Selection::from(Query::new().status(Status::Dlq));
+        let deleted = storage.delete(&dlq);
+        is_over.store(true, SeqCst);
+        writing.join().unwrap().unwrap();
+        (moved, deleted)
+    });
+    for moved in moved {
+        assert_eq!(moved.unwrap(), SAMPLES as u64);
+    }
+    assert!(deleted.unwrap() > 0);
 }
 
 #[test]

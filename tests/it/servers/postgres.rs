@@ -156,6 +156,16 @@ impl Server {
         }
     }
 
+    /// Lets the server stand still with all of its sessions, or go on.
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        let sent = Command::new("kill")
+            .arg(signal)
+            .args(self.processes())
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
     /// The numbers of the processes that work in the server's data, where the system tells.
     fn processes(&self) -> Vec<String> {
         let Ok(all) = std::fs::read_dir("/proc") else {
