@@ -13,12 +13,16 @@ mod exporting;
 mod failing;
 mod import;
 mod index;
+mod json;
 mod keeping;
 mod manners;
 #[cfg(unix)]
 mod meanwhile;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(unix)]
+mod overwriting;
+mod paging;
 #[cfg(unix)]
 mod picture;
 #[cfg(unix)]
@@ -27,6 +31,8 @@ mod reading;
 mod records;
 mod rejects;
 mod repairing;
+#[cfg(unix)]
+mod signals;
 #[cfg(feature = "arrow")]
 mod tables;
 mod tail;

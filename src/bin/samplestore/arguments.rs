@@ -5,6 +5,7 @@
 
 mod consent;
 mod filters;
+mod known;
 mod statuses;
 
 use std::cell::Cell;
@@ -24,6 +25,7 @@ use samplestore::{Location, parse_instant, parse_span};
 
 pub(crate) use consent::Consent;
 pub(crate) use filters::{Filters, INSTANTS};
+pub(crate) use known::Known;
 pub(crate) use statuses::{one_status, parse_status};
 
 use crate::failure::{EXIT_CODES, Failure, Outcome, Volume, detail, set_volume, words_of};
@@ -327,7 +329,8 @@ mod tests {
         let mut command = command().term_width(100);
         command.build();
         let mut text = "\
-Every verb and flag of the command `samplestore`, as `--help` shows them. This chapter is made of the command's own definitions.
+Every verb and flag of the command `samplestore`, as `--help` shows them, and in the end the JSON that verbs write. This chapter is made of the
+command's own definitions.
 
 # samplestore
 
@@ -354,6 +357,7 @@ Every verb and flag of the command `samplestore`, as `--help` shows them. This c
                 add(inner, Some(&name));
             }
         }
+        text.push_str(include_str!("arguments/json.md"));
         text
     }
 

@@ -50,7 +50,7 @@ pub(crate) enum Code {
 /// The part of the help texts that tells the codes.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  done
+  0  done; also when a question was answered with no
   1  an error, or an id that get did not find
   2  a command line that cannot be understood
   3  partly done: some records were rejected, or could not be saved, or a copy is not equal
@@ -58,6 +58,12 @@ Exit codes:
   5  the file is damaged, or no database this version can read
   6  the file is damaged, but only in indexes and counters, which can be rebuilt
   130  interrupted; verbs that write say what was done until then, and that stays";
+
+/// How the library ends its word about a cursor that other filters would make good.
+const OF_ANOTHER_QUERY: &str = "other filters or order";
+/// What to do about it.
+const REPEAT_FILTERS: &str = "repeat the filters and the order that the cursor came with; a time such as 2h is repeated as the \
+instant it stood for then, which the words \"next page\" tell";
 
 /// No more of a message, or of a line of the parser, is told.
 const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -161,10 +167,15 @@ impl Failure {
 
 /// Names the new file where there was no room for it; which of its files it was the library does not tell.
 pub(crate) fn full_at(path: &Path, error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Full => error.with_subject(path.display()),
-        _ => error,
+    match is_full(&error) {
+        true => Error::new(ErrorKind::Full, error.operation()).with_subject(path.display()),
+        false => error,
     }
+}
+
+/// Whether the disk is full. Of what happened while a file was opened there may be the words alone.
+fn is_full(error: &Error) -> bool {
+    error.kind() == ErrorKind::Full || chain(error).contains(ErrorKind::Full.as_str())
 }
 
 impl From<Error> for Failure {
@@ -173,7 +184,9 @@ impl From<Error> for Failure {
             ErrorKind::InvalidQuery | ErrorKind::InvalidArgument => (Code::Usage, None),
             ErrorKind::InvalidCursor => (
                 Code::Usage,
-                Some("repeat the filters and the order that the cursor came with"),
+                words_of(&error)
+                    .ends_with(OF_ANOTHER_QUERY)
+                    .then_some(REPEAT_FILTERS),
             ),
             ErrorKind::Locked => (Code::Locked, Some("--wait 30s waits for that to end")),
             ErrorKind::NotADatabase => (Code::Damaged, Some("does --db name the right file?")),

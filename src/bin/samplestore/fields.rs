@@ -60,9 +60,7 @@ fn tell_unknown_pipelines(reader: &Reader, query: &Query) -> Result<()> {
         Reader::Other(_) => {
             let newest = newest(reader)?;
             let names = newest.iter().map(|sample| sample.pipeline().to_owned());
-            let looked_at = counted(newest.len() as u64, "sample");
-            let samples = format!("none of the newest {looked_at}");
-            (names.collect(), samples)
+            (names.collect(), none_of_newest(newest.len() as u64))
         }
     };
     for name in query.pipelines() {
@@ -79,6 +77,14 @@ fn tell_unknown_pipelines(reader: &Reader, query: &Query) -> Result<()> {
 fn newest(reader: &Reader) -> Result<Vec<Sample>> {
     let newest = Query::new().newest_first().limit(LOOKED_AT);
     Ok(reader.list(&newest)?.samples)
+}
+
+/// `none of the newest 100 samples`; where there is one alone, there is no other.
+fn none_of_newest(count: u64) -> String {
+    match count {
+        1 => "no sample".to_owned(),
+        count => format!("none of the newest {}", counted(count, "sample")),
+    }
 }
 
 /// Tells which of these fields are in none of the newest samples, and what they may have meant.
@@ -108,8 +114,8 @@ pub(crate) fn tell_unknown_fields<'a>(
             .iter()
             .find(|(path, _)| near.is_some() && name(path) == near);
         let hint = near.map_or_else(String::new, |(path, _)| format!(" (did you mean {path}?)"));
-        let looked_at = counted(fields.samples(), "sample");
-        words(&format!("none of the newest {looked_at} has {field}{hint}"));
+        let samples = none_of_newest(fields.samples());
+        words(&format!("{samples} has {field}{hint}"));
     }
     Ok(())
 }

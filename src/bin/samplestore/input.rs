@@ -22,6 +22,7 @@ use clap::ValueEnum;
 use samplestore::Error;
 
 use crate::failure::Failure;
+use crate::identity::Identity;
 use crate::progress::ImportProgress;
 use array::ArrayReader;
 use lines::LineReader;
@@ -85,6 +86,14 @@ impl Source {
                 path.display().to_string()
             ))
             .with_hint("give --format csv, jsonl, json, parquet or arrow")),
+        }
+    }
+
+    /// Which file it is, if it is one.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Stdin => Identity::of_stdin(),
+            Self::File(path) => Identity::at(path),
         }
     }
 

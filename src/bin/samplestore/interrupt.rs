@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use std::{fs, process};
 
 use samplestore::{Error, ErrorKind};
@@ -15,31 +16,40 @@ use crate::failure::{Code, Failure, words};
 /// What is said of work that changes a file as its last step.
 pub(crate) const UNCHANGED: &str = "the file is as it was";
 
+/// Signals that come so soon behind the first are one wish: who ends a process may tell it, and the group that it is in.
+const SAME_WISH: Duration = Duration::from_millis(300);
+
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
 /// A file that is not whole yet.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// From here on Ctrl-C, or being told to terminate, ends the work after the step that is under way. Asked a second time, the
-/// process ends at once, which is as safe as the loss of power.
+/// From here on Ctrl-C, or being told to terminate, ends the work after the step that is under way. Asked a second time, and not
+/// within [`SAME_WISH`], the process ends at once, which is as safe as the loss of power.
 pub(crate) fn watch() -> Result<(), Failure> {
-    handle(|| {
-        if IS_ASKED.swap(true, SeqCst) {
-            exit();
-        }
-    })
+    watch_with(|| words("ended at once, before what was under way was done"))
 }
 
 /// The same for work of the library that makes a file, hidden beside `target` until it is whole: should the process end at once, that
 /// is told.
 pub(crate) fn watch_making(target: &Path) -> Result<(), Failure> {
     let target = target.display().to_string();
+    watch_with(move || {
+        words(&format!(
+            "ended at once; what is not whole is left beside {target}, hidden by a dot before its name"
+        ));
+    })
+}
+
+/// Watches, and says this when the process ends at once.
+fn watch_with(farewell: impl Fn() + Send + 'static) -> Result<(), Failure> {
+    let mut first = None::<Instant>;
     handle(move || {
-        if IS_ASKED.swap(true, SeqCst) {
-            words(&format!(
-                "ended at once; what is not whole is left beside {target}, hidden by a dot before its name"
-            ));
-            exit();
+        let asked = *first.get_or_insert_with(Instant::now);
+        if !IS_ASKED.swap(true, SeqCst) || asked.elapsed() < SAME_WISH {
+            return;
         }
+        farewell();
+        exit();
     })
 }
 

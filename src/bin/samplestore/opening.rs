@@ -255,15 +255,13 @@ impl Db {
 
     /// Refuses to make a file in the place of the database file.
     pub(crate) fn refuse_as_target(&self, path: &Path) -> Result<(), Failure> {
-        let Some((own, _)) = self.location.database()? else {
-            return Ok(());
-        };
-        match (own.canonicalize(), path.canonicalize()) {
-            (Ok(own), Ok(target)) if own == target => Err(Failure::usage(format!(
+        let is_file = self.location.database()?.is_some();
+        match is_file && self.location.is_same_place(&path.to_owned().into()) {
+            true => Err(Failure::usage(format!(
                 "{} is the database itself",
                 path.display()
             ))),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 

@@ -120,7 +120,7 @@ impl Write for Sink {
         match self {
             Self::Stdout(stdout) => stdout.write(bytes),
             Self::File { file, path, .. } => {
-                file.write(bytes).map_err(|cause| InFile::wrap(path, cause))
+                file.write(bytes).map_err(|cause| in_draft(path, cause))
             }
             Self::InPlace { file, path } => {
                 file.write(bytes).map_err(|cause| InFile::wrap(path, cause))
@@ -131,9 +131,7 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout(stdout) => stdout.flush(),
-            Self::File { file, path, .. } => {
-                file.flush().map_err(|cause| InFile::wrap(path, cause))
-            }
+            Self::File { file, path, .. } => file.flush().map_err(|cause| in_draft(path, cause)),
             Self::InPlace { file, path } => file.flush().map_err(|cause| InFile::wrap(path, cause)),
         }
     }
@@ -206,7 +204,7 @@ impl Output {
             there.map_or(Ok(()), |there| file.as_file().set_permissions(there))?;
             Ok(file)
         });
-        let file = file.map_err(|cause| InFile::wrap(path, without_path(cause)))?;
+        let file = file.map_err(|cause| in_draft(path, cause))?;
         interrupt::remove_at_end(file.path());
         let path = path.to_owned();
         let sink = Sink::File {
@@ -322,10 +320,22 @@ impl Output {
                     true => file.persist(&path).map_err(|error| error.error),
                     false => file.persist_noclobber(&path).map_err(|error| error.error),
                 });
-                named.map(drop).map_err(|cause| InFile::wrap(&path, cause))
+                named.map(drop).map_err(|cause| in_draft(&path, cause))
             }
         }
     }
+}
+
+/// Writes a report to standard output as one JSON text.
+pub(crate) fn write_json(report: &serde_json::Value) -> io::Result<()> {
+    let mut output = Output::new();
+    output.json(ReportFormat::Json, report)?;
+    output.finish()
+}
+
+/// An I/O error in a file that has its name not yet, told by that name.
+fn in_draft(path: &Path, cause: io::Error) -> io::Error {
+    InFile::wrap(path, without_path(cause))
 }
 
 /// The same I/O error without the name of a temporary file, which `tempfile` puts behind it.

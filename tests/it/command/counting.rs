@@ -11,7 +11,7 @@ fn hist_counts_each_interval_in_every_format() {
     assert_eq!(
         shell.data(["hist", "hour", "-f", "csv", "--split", "status"]),
         "\
-start,count,pending,measured,labeled,skipped,dlq
+start,count,status.pending,status.measured,status.labeled,status.skipped,status.dlq
 2013-06-01T00:00:00Z,1,1,0,0,0,0
 2013-06-01T01:00:00Z,1,0,1,0,0,0
 2013-06-01T02:00:00Z,0,0,0,0,0,0
@@ -43,6 +43,45 @@ start,count,pending,measured,labeled,skipped,dlq
     assert_eq!(none, "");
     let minutes = shell.data(["hist", "minute", "-f", "csv", "--status", "dlq,pending"]);
     assert_eq!(minutes.lines().count(), 302, "a header, five hours and one");
+}
+
+#[test]
+fn hist_has_every_pipeline_where_no_colours_tell_them_apart() {
+    let shell = Shell::new();
+    let names = [
+        "(others)", "count", "start", "total", "a", "b", "c", "d", "e",
+    ];
+    let mut text = String::new();
+    for (place, name) in names.iter().enumerate() {
+        for n in 0..=place {
+            text.push_str(&format!(
+                "{{\"id\":\"{name}{n}\",\"pipeline\":\"{name}\",\"created_at\":\"2013-06-01T00:00:00Z\"}}\n"
+            ));
+        }
+    }
+    assert_eq!(shell.run_with(["import"], &text).code, 0);
+    let hist = ["hist", "--split", "pipeline"];
+    let bucket: serde_json::Value = serde_json::from_str(&shell.data(hist)).unwrap();
+    let json = shell.data(hist.into_iter().chain(["--json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["buckets"][0], bucket);
+    assert_eq!(bucket["count"], 45);
+    assert_eq!(bucket["start"], "2013-06-01T00:00:00Z");
+    for (place, name) in names.iter().enumerate() {
+        assert_eq!(bucket["pipelines"][name], place + 1, "{bucket}");
+    }
+    assert_eq!(
+        shell.data(hist.into_iter().chain(["-f", "csv"])),
+        "\
+start,count,pipeline.e,pipeline.d,pipeline.c,pipeline.b,pipeline.a,pipeline.total,pipeline.start,pipeline.count,pipeline.(others)
+2013-06-01T00:00:00Z,45,9,8,7,6,5,4,3,2,1
+"
+    );
+    let bars = shell.data(hist.into_iter().chain(["-f", "table"]));
+    assert!(
+        bars.contains("# a  + total  : start  . (others)\n"),
+        "{bars}"
+    );
 }
 
 #[test]

@@ -115,6 +115,10 @@ fn every_shell_gets_completions_of_every_verb() {
             assert!(answer.data.contains(word), "{shell} {word}");
         }
     }
+    let bash = answer(bare().args(["completions", "bash"])).data;
+    for words in [" minute hour day week month", " import export put list "] {
+        assert!(bash.contains(words), "{words}");
+    }
     // Those that complete values know the statuses, for each flag that takes them.
     for (shell, begins) in [
         (
@@ -222,7 +226,10 @@ fn what_is_wrong_is_coloured_as_the_parser_does_and_only_when_asked() {
             assert!(!answer.words.contains('\u{1b}'), "{answer:?}");
         }
     }
-    let own = shell.run(["count", "--cursor", "x", "--color", "always"]);
+    let first = shell.run(["list", "--limit", "1"]).words;
+    let cursor = first.trim().rsplit(' ').next().unwrap();
+    let of_another = ["count", "--status", "dlq", "--cursor", cursor];
+    let own = shell.run([&of_another[..], &["--color", "always"]].concat());
     let begin = "\u{1b}[31m\u{1b}[1merror:\u{1b}[0m --cursor: ";
     assert!(own.words.starts_with(begin), "{own:?}");
     assert!(own.words.contains("\u{1b}[32m hint:\u{1b}[0m "), "{own:?}");

@@ -6,6 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use samplestore::{Database, Durability, Sample, Storage, data};
+#[cfg(feature = "arrow")]
+use samplestore::{Map, Value};
 
 use super::Shell;
 
@@ -98,6 +100,52 @@ fn going_through_all_samples_takes_a_bounded_amount_beyond_the_cache() {
             bytes < CACHE_BYTES + BEYOND_BYTES_MAX,
             "{words:?}: {} MiB",
             bytes >> 20
+        );
+    }
+}
+
+/// Each sample has one measurement, and all of them together more than there are columns for.
+#[cfg(feature = "arrow")]
+#[test]
+fn a_table_of_many_columns_takes_a_bounded_amount_beyond_the_cache() {
+    const NAMES: usize = 1_200;
+    let shell = Shell::new();
+    let database = Database::open(shell.db()).unwrap();
+    let sample = |number: usize| {
+        let name = format!("m{:04}", number % NAMES);
+        Sample::builder("p")
+            .id(format!("{number:06}"))
+            .measurements(Map::from([(name, Value::from(number as f64 / 2.0))]))
+            .build()
+            .unwrap()
+    };
+    let samples: Vec<Sample> = (0..SAMPLES).map(sample).collect();
+    for batch in samples.chunks(5_000) {
+        database.store(batch).unwrap();
+    }
+    database.close().unwrap();
+    for format in ["parquet", "arrow"] {
+        let bytes = peak(&shell, &["export", "-f", format]);
+        println!("{format}: {} MiB", bytes >> 20);
+        assert!(
+            bytes < CACHE_BYTES + BEYOND_BYTES_MAX,
+            "{format}: {} MiB",
+            bytes >> 20
+        );
+        let file = shell.path(&format!("wide.{format}"));
+        let file = file.to_str().unwrap();
+        let told = shell.run(["export", file]).words;
+        let said = "without a column of floats: 200 measurements behind the first 1,000 by name;";
+        assert!(told.contains(said), "{told}");
+        // Those without a column come back, too.
+        let url = shell.path(&format!("{format}.db"));
+        let url = ["-d", url.to_str().unwrap()];
+        assert_eq!(shell.run([&url[..], &["import", file]].concat()).code, 0);
+        let last = ["get", "001199"];
+        assert_eq!(shell.data([&url[..], &last].concat()), shell.data(last));
+        assert_eq!(
+            shell.data([&url[..], &["count"]].concat()),
+            format!("{SAMPLES}\n")
         );
     }
 }

@@ -40,6 +40,42 @@ fn instants_of_records_are_in_figures_from_the_year_on() {
 }
 
 #[test]
+fn what_follows_an_array_takes_no_record_with_it() {
+    let shell = Shell::new();
+    let text = "[{\"id\":\"a\",\"pipeline\":\"p\"},{\"id\":\"b\",\"pipeline\":\"p\"}] x";
+    let answer = shell.run_with(["import", "--format", "json"], text);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.words.contains("follows the array"), "{answer:?}");
+    assert_eq!(figures(&answer.words), [2, 0, 0, 0]);
+}
+
+#[test]
+fn a_byte_order_mark_is_of_no_record() {
+    let shell = Shell::new();
+    let sample = "\u{feff}{\"id\":\"a\",\"pipeline\":\"p\"}";
+    assert_eq!(shell.run_with(["put"], sample).code, 0);
+    assert_eq!(shell.run_with(["import"], sample).code, 0);
+    assert_eq!(shell.data(["count"]), "1\n");
+}
+
+#[test]
+fn an_id_goes_into_a_pipe_as_it_is_and_into_a_table_so_that_it_is_seen() {
+    let shell = Shell::new();
+    let id = "a\u{200d}b\u{61c}\u{e0041}";
+    let put = ["put", "--pipeline", "p", "--id", id, "-q"];
+    assert_eq!(shell.data(put), format!("{id}\n"));
+    assert!(shell.data(["list"]).contains(id));
+    let table = shell.data(["list", "-f", "table"]);
+    assert!(table.contains("a\\u{200d}b\\u{61c}\\u{e0041} "), "{table}");
+}
+
+#[test]
+fn how_many_more_were_rejected_is_told_as_other_counts_are() {
+    let answer = Shell::new().run_with(["import"], &"x\n".repeat(1_006));
+    assert!(answer.words.contains("rejected 1,001 more;"), "{answer:?}");
+}
+
+#[test]
 fn a_quote_that_is_not_closed_is_hinted_at() {
     let shell = Shell::new();
     let file = shell.file("a.csv", "a,b\n1,\"2\n3,4\n5,6\",7\n8,9\n");

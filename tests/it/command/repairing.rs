@@ -202,6 +202,40 @@ fn of_a_disk_that_gets_full_the_new_file_is_told() {
 }
 
 #[test]
+fn of_a_disk_that_is_full_the_file_is_told_that_was_to_be_made() {
+    let shell = Shell::new();
+    let text = "x".repeat(1_000);
+    let line =
+        |id| format!("{{\"id\":\"{id}\",\"pipeline\":\"p\",\"data\":{{\"x\":\"{text}\"}}}}\n");
+    let input: String = (0..2_000).map(line).collect();
+    assert_eq!(shell.run_with(["import"], &input).code, 0);
+    with_file_system("size=1m", |folder| {
+        let to = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        let refused = |words: &[&str], path: &str| {
+            let answer = shell.run(words.iter().copied());
+            assert_eq!(answer.code, 1, "{answer:?}");
+            assert!(answer.words.contains(path), "{answer:?}");
+            let hidden = [".part", "/.x.", "/.b."];
+            let is_hidden = hidden.iter().all(|part| !answer.words.contains(part));
+            assert!(is_hidden, "{answer:?}");
+        };
+        refused(&["export", &to("x.jsonl")], &to("x.jsonl"));
+        // Now nothing has room, not even at the beginning.
+        let mut filler = fs::File::create(folder.join("filler")).unwrap();
+        while filler.write_all(&[1; 4096]).is_ok() {}
+        for words in [
+            &["export", &to("x.jsonl")][..],
+            &["hist", "--svg", &to("x.svg")],
+            &["backup", &to("b.redb")],
+            &["salvage", &to("b.redb")],
+        ] {
+            refused(words, words[words.len() - 1]);
+        }
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
+    });
+}
+
+#[test]
 fn a_file_that_was_not_closed_is_1_for_check_and_repair_finishes_it() {
     let (shell, _) = not_closed();
     let checked = shell.run(["check"]);

@@ -164,7 +164,8 @@ fn ctrl_c_at_a_question_changes_nothing() {
 fn interrupted(shell: &Shell, words: &[&str], undo: impl Fn()) -> String {
     for attempt in 0..200 {
         let mut session = on_terminal(shell, words);
-        thread::sleep(Duration::from_millis(attempt * 7 % 400));
+        // Early and late by turns: how long it takes depends on what else the machine does.
+        thread::sleep(Duration::from_millis(attempt * 67 % 1_500));
         // There may be nobody any more.
         let _ = session.send_control('c');
         let (text, code) = ended(&mut session);
@@ -277,6 +278,21 @@ fn ctrl_c_leaves_no_file_that_is_not_whole_and_says_what_is_done() {
         assert_eq!(shell.data(["count"]), format!("{SAMPLES}\n"));
         assert_eq!(shell.run(["check"]).code, 0, "{words:?}");
     }
+}
+
+#[test]
+fn what_is_said_when_compact_is_ended_is_true() {
+    let shell = many(100_000);
+    let undo = || {
+        shell.data(["mark", "ready", "--all", "--yes"]);
+        shell.data(["mark", "pending", "--all", "--yes"]);
+    };
+    undo();
+    let text = interrupted(&shell, &["compact"], undo);
+    assert!(text.contains("repair finishes what was begun"), "{text}");
+    assert_eq!(shell.run(["repair"]).code, 0);
+    assert_eq!(shell.run(["check"]).code, 0);
+    assert_eq!(shell.data(["count"]), "100000\n");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 //! They are made from the library's table [`FILTERS`] and read through [`Query::with_filter`], so a
 //! filter that is added there is known to every verb and ignored by none (rule R10).
 
-use chrono::Utc;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use samplestore::{FILTERS, Filter, Query, Result, Status};
+use samplestore::{Cursor, FILTERS, Filter, Query, Result, Status, parse_instant};
 
 use super::statuses::text_of_statuses;
 use crate::failure::detail;
@@ -39,10 +39,17 @@ As in SQL, a comparison with what is absent or null is not true, nor is its oppo
 samples without data.x. For a shell the whole condition stands in quotes. The documentation of \
 samplestore::Condition has all of it.";
 
+/// The filters whose values are instants.
+const TIMES: [&str; 4] = ["after", "before", "since", "until"];
+/// From now to another year, weekday, month and time of day: no words stand for the same instant at both.
+const ANOTHER_TIME: TimeDelta = TimeDelta::seconds(1_000 * 24 * 60 * 60 + 7 * 60 * 60 + 673);
+
 /// Filters as given, by name and value.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Filters {
     words: Vec<(&'static str, String)>,
+    /// What 2h and the like are counted back from, in whole microseconds, so that its text form is all of it.
+    now: DateTime<Utc>,
 }
 
 impl Filters {
@@ -84,11 +91,24 @@ impl Filters {
     }
 
     fn resolved(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Query> {
-        let now = Utc::now();
         let mut words = self.words.iter().filter(|(name, _)| is_wanted(name));
         words.try_fold(Query::new(), |query, (name, value)| {
-            query.with_filter(name, value, now)
+            query.with_filter(name, value, self.now)
         })
+    }
+
+    /// The words that tell how to go on behind a page: its cursor, and with it the instants that filters of time stood for which
+    /// would stand for others when they are read again.
+    ///
+    /// # Errors
+    /// Those of [`Query::with_filter`].
+    pub(crate) fn next_page(&self, next: &Cursor) -> Result<String> {
+        let passing = |(name, value): &&(&str, String)| is_passing(name, value, self.now);
+        let mut passing = self.words.iter().filter(passing);
+        let instants = passing.try_fold(Query::new(), |query, (name, value)| {
+            query.with_filter(name, value, self.now)
+        })?;
+        Ok(format!("next page: {}", instants.cursor(next.clone())))
     }
 }
 
@@ -117,7 +137,8 @@ impl FromArgMatches for Filters {
                 words.push((name, value.clone()));
             }
         }
-        Ok(Self { words })
+        let now = Utc::now().trunc_subsecs(6);
+        Ok(Self { words, now })
     }
 
     fn update_from_arg_matches(
@@ -127,6 +148,15 @@ impl FromArgMatches for Filters {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// Whether a filter is of time, and stands for another instant at another time.
+fn is_passing(name: &str, value: &str, now: DateTime<Utc>) -> bool {
+    if !TIMES.contains(&name) {
+        return false;
+    }
+    let read_at = |now| parse_instant(value, now).ok();
+    read_at(now) != read_at(now + ANOTHER_TIME)
 }
 
 fn tell(query: &Query) {
@@ -148,7 +178,7 @@ fn argument(filter: &Filter) -> Arg {
         "where" => argument.long_help(format!("{}\n\n{CONDITIONS}", filter.help)),
         // Else a negative one would be taken for a flag that is not there, as would a year before the first one.
         "limit" => argument.allow_negative_numbers(true),
-        "after" | "before" | "since" | "until" => argument.allow_hyphen_values(true),
+        name if TIMES.contains(&name) => argument.allow_hyphen_values(true),
         _ => argument,
     };
     match (filter.is_repeatable, filter.is_list) {
@@ -166,9 +196,29 @@ fn argument(filter: &Filter) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use samplestore::Cursor;
-
     use super::*;
+
+    #[test]
+    fn what_is_counted_from_now_is_told_apart_from_an_instant() {
+        let now = "2026-11-26T21:17:51Z".parse().unwrap();
+        for value in [
+            "2h",
+            "3 days",
+            "friday",
+            "yesterday",
+            "last month",
+            "24 dec",
+            "13:00",
+            "this week",
+            "december",
+        ] {
+            assert!(is_passing("since", value, now), "{value}");
+        }
+        for value in ["2013", "2013-06", "december 2013", "2013-06-01T12:00:00Z"] {
+            assert!(!is_passing("since", value, now), "{value}");
+        }
+        assert!(!is_passing("where", "2h", now));
+    }
 
     #[test]
     fn every_filter_of_the_table_is_a_flag_that_reaches_the_query() {

@@ -21,6 +21,8 @@ pub(super) struct ArrayReader<R> {
     number: u64,
     /// Whether the array stands in an object.
     is_wrapped: bool,
+    /// Whether the bracket behind the last element was read.
+    is_behind: bool,
     is_done: bool,
 }
 
@@ -54,12 +56,17 @@ impl<R: BufRead> ArrayReader<R> {
             element: Vec::new(),
             number: 0,
             is_wrapped,
+            is_behind: false,
             is_done: false,
         })
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<(Place, Record<'_>)>> {
         if self.is_done {
+            return Ok(None);
+        }
+        if self.is_behind {
+            self.end()?;
             return Ok(None);
         }
         if self.number == 0 && skip_space(&mut self.reader)? == Some(b']') {
@@ -69,9 +76,8 @@ impl<R: BufRead> ArrayReader<R> {
         }
         self.number += 1;
         let (fits, end) = self.read_element()?;
-        if end == b']' {
-            self.end()?;
-        }
+        // This record is whole, whatever follows the array.
+        self.is_behind = end == b']';
         let record = match fits {
             true => Record::Json(self.element.trim_ascii()),
             false => Record::TooLong,
@@ -197,6 +203,23 @@ mod tests {
             ("\u{feff}[1]", vec!["1"]),
         ] {
             assert_eq!(elements(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_array_takes_no_element_with_it() {
+        for text in [
+            "[1,2] x",
+            "[1,2]]",
+            "{\"samples\":[1,2]",
+            "{\"samples\":[1,2]} x",
+        ] {
+            let mut array = ArrayReader::new(text.as_bytes(), 20).unwrap();
+            for _ in 0..2 {
+                assert!(array.next().unwrap().is_some(), "{text}");
+            }
+            assert!(array.next().is_err(), "{text}");
+            assert!(array.next().unwrap().is_none(), "{text}");
         }
     }
 

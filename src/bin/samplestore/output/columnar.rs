@@ -2,7 +2,8 @@
 //!
 //! What all samples have is a column each. `data`, `measurements` and `reason` are JSON texts in the form that samples
 //! have in JSON, so that every value comes back equal; and a measurement that is a number is also a column of floats,
-//! `measurements.temp`, for whoever computes with it. `input/columnar.rs` reads the former and not the latter.
+//! `measurements.temp`, for whoever computes with it; the first 1,000 by name, since each column takes memory.
+//! `input/columnar.rs` reads the former, and of the latter what was changed.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,21 +12,28 @@ use arrow_array::builder::{Float64Builder, StringBuilder, TimestampMicrosecondBu
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use indicatif::HumanCount;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use samplestore::Sample;
 use serde_json::Value as Json;
 
-use super::{Columns, Output};
-use crate::failure::{Code, Failure};
+use super::{Columns, Output, counted};
+use crate::failure::{Code, Failure, words};
 
 /// How many samples are encoded at once.
 const ROWS_MAX: usize = 8_192;
+/// How many numbers are, so that a wide table has fewer rows.
+const NUMBERS_AT_ONCE_MAX: usize = 1 << 20;
 /// How many bytes of texts are, about.
 const BYTES_MAX: usize = 8 << 20;
 /// A row group of Parquet is written before it holds more than this.
 const GROUP_BYTES_MAX: usize = 8 << 20;
+/// And before it takes more than this to write it, as each column takes some.
+const GROUP_MEMORY_BYTES_MAX: usize = 24 << 20;
+/// How many columns of numbers have dictionaries.
+const DICTIONARIES_MAX: usize = 100;
 /// How many measurements have a column of their own.
 const NUMBERS_MAX: usize = 1_000;
 
@@ -74,6 +82,7 @@ impl Write for Shared {
 /// The columns of a batch, as they grow.
 struct Rows {
     count: usize,
+    count_max: usize,
     bytes: usize,
     /// Of `id`, `pipeline` and `status`.
     words: [StringBuilder; 3],
@@ -90,15 +99,21 @@ const TEXTS: [&str; 3] = ["data", "measurements", "reason"];
 impl ColumnarWriter {
     /// Begins a file with a column for each of these fields that is a measurement.
     pub(crate) fn new(columnar: Columnar, columns: Columns) -> Result<Self, Failure> {
-        let names = columns.of_group("measurements").take(NUMBERS_MAX);
-        let numbers = names.map(|name| (name, Float64Builder::new()));
-        let rows = Rows::new(numbers.collect());
+        let mut names: Vec<_> = columns.of_group("measurements").collect();
+        if let more @ 1.. = names.len().saturating_sub(NUMBERS_MAX) {
+            words(&format!(
+                "without a column of floats: {} behind the first {} by name; the column measurements has all",
+                counted(more as u64, "measurement"),
+                HumanCount(NUMBERS_MAX as u64)
+            ));
+            names.truncate(NUMBERS_MAX);
+        }
+        let rows = Rows::new(names);
         let schema = Arc::new(rows.schema());
         let encoded = Shared::default();
         let encoder = match columnar {
             Columnar::Parquet => {
-                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
-                let properties = Some(properties.build());
+                let properties = Some(properties(rows.numbers.len()));
                 let writer = ArrowWriter::try_new(encoded.clone(), Arc::clone(&schema), properties);
                 Encoder::Parquet(Box::new(writer.map_err(failed)?))
             }
@@ -117,7 +132,7 @@ impl ColumnarWriter {
 
     pub(crate) fn write(&mut self, output: &mut Output, sample: &Sample) -> Result<(), Failure> {
         self.rows.add(sample)?;
-        match self.rows.count < ROWS_MAX && self.rows.bytes < BYTES_MAX {
+        match self.rows.count < self.rows.count_max && self.rows.bytes < BYTES_MAX {
             true => Ok(()),
             false => self.encode(output),
         }
@@ -129,7 +144,9 @@ impl ColumnarWriter {
         match &mut self.encoder {
             Encoder::Parquet(writer) => {
                 writer.write(&batch).map_err(failed)?;
-                if writer.in_progress_size() > GROUP_BYTES_MAX {
+                if writer.in_progress_size() > GROUP_BYTES_MAX
+                    || writer.memory_size() > GROUP_MEMORY_BYTES_MAX
+                {
                     writer.flush().map_err(failed)?;
                 }
             }
@@ -152,11 +169,31 @@ impl ColumnarWriter {
     }
 }
 
+/// How a Parquet file is written that has so many columns of numbers. The dictionary of a column takes 72 KiB before it has
+/// anything in it.
+fn properties(numbers: usize) -> WriterProperties {
+    let mut properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+    if numbers > DICTIONARIES_MAX {
+        properties = properties
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::Chunk);
+        for name in WORDS {
+            properties = properties.set_column_dictionary_enabled(name.into(), true);
+        }
+    }
+    properties.build()
+}
+
 impl Rows {
-    fn new(numbers: Vec<(String, Float64Builder)>) -> Self {
+    /// With a column of numbers for each of these measurements.
+    fn new(names: Vec<String>) -> Self {
         let instants = || TimestampMicrosecondBuilder::new().with_timezone("UTC");
+        let count_max = ROWS_MAX.min(NUMBERS_AT_ONCE_MAX / names.len().max(1));
+        let numbers = names.into_iter().map(|name| (name, Float64Builder::new()));
+        let numbers = numbers.collect();
         Self {
             count: 0,
+            count_max,
             bytes: 0,
             words: Default::default(),
             created_at: instants(),

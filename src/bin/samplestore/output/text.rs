@@ -6,7 +6,7 @@ use std::fmt::Write;
 use chrono::{DateTime, SecondsFormat, Utc};
 use indicatif::HumanCount;
 
-/// The same text with control characters, and those that turn the direction of writing, written as
+/// The same text with control characters, those that turn the direction of writing and those that are not seen written as
 /// `\n` or `\u{1b}`: data cannot move the cursor, change colours or pretend to be other text.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
@@ -50,7 +50,7 @@ pub(crate) fn shorten(text: &str, chars_max: usize) -> Cow<'_, str> {
 }
 
 /// The same JSON text with these characters written as `\u009b`, which reads back as the same value. Control characters
-/// below 32 are written so in any JSON; those above, and those that turn the direction of writing, need not be.
+/// below 32 are written so in any JSON; those above, those that turn the direction of writing and those that are not seen need not be.
 pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
@@ -60,9 +60,10 @@ pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
         match char {
             // Between values.
             '\n' => safe.push('\n'),
-            // All of them are of 16 bits.
             char if is_unsafe(char) => {
-                let _ = write!(safe, "\\u{:04x}", u32::from(char)); // a String takes it
+                for unit in char.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(safe, "\\u{unit:04x}"); // a String takes it
+                }
             }
             char => safe.push(char),
         }
@@ -70,11 +71,13 @@ pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// Whether it moves the cursor, turns the direction of writing or is not seen, so that a text would look like another one.
 fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}'
+                | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
         )
 }
 
@@ -90,6 +93,12 @@ mod tests {
             ("a\nb\tc\r", "a\\nb\\tc\\r"),
             ("\u{9b}2J\u{7f}", "\\u{9b}2J\\u{7f}"),
             ("\u{202e}evil", "\\u{202e}evil"),
+            ("a\u{61c}b\u{2066}c", "a\\u{61c}b\\u{2066}c"),
+            (
+                "J\u{200b}F\u{200d}K\u{2060}\u{ad}\u{feff}",
+                "J\\u{200b}F\\u{200d}K\\u{2060}\\u{ad}\\u{feff}",
+            ),
+            ("tag\u{e0041}\u{e007f}", "tag\\u{e0041}\\u{e007f}"),
         ] {
             assert_eq!(escape(text), safe);
         }
@@ -118,6 +127,7 @@ mod tests {
             "plain, grün 日本",
             "\u{1b}[31m\n\t\0",
             "\u{9b}2J\u{7f}\u{202e}\u{2069}",
+            "\u{61c}\u{200b}\u{feff}\u{ad}\u{e0001}\u{e007f}",
         ] {
             for json in [
                 serde_json::json!({ text: [text, 1] }),

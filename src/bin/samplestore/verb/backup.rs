@@ -44,6 +44,7 @@ impl Backup {
             let message = format!("{} is there already", self.to.display());
             return Err(Failure::usage(message).with_hint("--overwrite puts the copy in its place"));
         }
+        db.refuse_as_target(&self.to)?;
         let progress = FractionProgress::new("copying");
         let copying = Copying::new()
             .overwrite(self.overwrite)

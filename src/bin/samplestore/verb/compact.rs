@@ -37,9 +37,12 @@ pub(crate) struct Compact {
 
 impl Compact {
     pub(crate) fn run(self, db: &Db) -> Outcome {
-        interrupt::end_with(
-            "nothing is lost, and the next verb that opens it finishes what was begun",
-        )?;
+        interrupt::end_with(match db.location().database()? {
+            Some(_) => {
+                "nothing is lost; repair finishes what was begun, as does the next verb that reads or writes samples"
+            }
+            None => "nothing is lost; run it again for the rest",
+        })?;
         #[cfg(feature = "delta")]
         if let Some(table) = db.write_existing_table()? {
             return self.compact_table(&table);

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, StringValueParser};
 use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 
-use crate::arguments::{command, completed_command};
+use crate::arguments::{Known, command, completed_command};
 use crate::failure::{Code, Failure, InFile, Outcome};
 use crate::fields::nearest;
 use crate::output::Output;
@@ -48,7 +49,7 @@ Examples:
   samplestore man --folder ~/.local/share/man/man1")]
 pub(crate) struct Man {
     /// The verb whose page is written [default: that of the whole command]
-    #[arg(value_name = "VERB", conflicts_with = "folder")]
+    #[arg(value_name = "VERB", value_parser = verb(), hide_possible_values = true, conflicts_with = "folder")]
     verb: Vec<String>,
     /// Where the pages of the command and of each verb go; made if need be
     #[arg(long, value_name = "FOLDER")]
@@ -70,6 +71,18 @@ impl Man {
         output.finish()?;
         Ok(Code::Fine)
     }
+}
+
+/// Takes any word.
+fn verb() -> Known<StringValueParser> {
+    Known::new(StringValueParser::new(), || {
+        let command = command();
+        let verbs = command.get_subcommands();
+        // The parser takes only what lives as long as the process.
+        verbs
+            .map(|verb| PossibleValue::new(&*verb.get_name().to_owned().leak()))
+            .collect()
+    })
 }
 
 /// The whole command, as its pages tell it.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::HumanCount;
 use samplestore::{CopyOptions, CopyReport, ErrorKind, Query, Storage, copy};
+use serde_json::{Value as Json, json};
 
 use super::export::by_extension;
 use crate::arguments::{Filters, INSTANTS, location};
@@ -16,7 +17,7 @@ use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::{Db, Source};
-use crate::output::counted;
+use crate::output::{counted, write_json};
 use crate::progress::{SampleProgress, pace};
 
 const EXAMPLES: &str = "\
@@ -45,6 +46,9 @@ pub(crate) struct Copy {
     /// How many samples are stored at once
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: u32,
+    /// Write what was done and found to standard output, too, as one JSON text
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     filters: Filters,
 }
@@ -112,6 +116,9 @@ impl Copy {
         }
         let pace = pace(report.copied, started.elapsed());
         words(&format!("{} {pace}", in_words(&report)));
+        if self.json {
+            write_json(&in_json(&report))?;
+        }
         for id in report.verified.iter().flat_map(|found| &found.ids) {
             words(&format!("not equal: {id:?}"));
         }
@@ -169,6 +176,26 @@ fn in_words(report: &CopyReport) -> String {
         ));
     }
     line
+}
+
+/// The same as one object.
+fn in_json(report: &CopyReport) -> Json {
+    let verified = report.verified.as_ref().map(|found| {
+        json!({
+            "equal": found.equal,
+            "missing": found.missing,
+            "different": found.different,
+            "ids": found.ids,
+        })
+    });
+    json!({
+        "copied": report.copied,
+        "inserted": report.stored.inserted,
+        "replaced": report.stored.replaced,
+        "retries": report.retries,
+        "in_target": report.in_target,
+        "verified": verified,
+    })
 }
 
 /// How many samples there are to copy, where that is known without reading them.

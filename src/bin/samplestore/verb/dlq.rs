@@ -127,7 +127,7 @@ pub(crate) struct Retry {
 impl Dlq {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         match self.verb {
-            DlqVerb::List(verb) => list(db, &failed(&verb.filters)?, verb.format),
+            DlqVerb::List(verb) => verb.run(db),
             DlqVerb::Group(verb) => verb.run(db),
             DlqVerb::Show(verb) => verb.run(db),
             DlqVerb::Retry(verb) => verb.run(db),
@@ -151,19 +151,24 @@ fn failed(filters: &Filters) -> Result<Query, Failure> {
     })
 }
 
-fn list(db: &Db, query: &Query, format: Option<Format>) -> Outcome {
-    let reader = db.read()?;
-    let listing = || Listing::new(&reader, query);
-    if write(listing, |listing| Ok(listing.into_next()), format)? == 0 {
-        tell_unknown(&reader, query)?;
+impl DlqList {
+    fn run(self, db: &Db) -> Outcome {
+        let query = failed(&self.filters)?;
+        let reader = db.read()?;
+        let listing = || Listing::new(&reader, &query);
+        let next = |listing: Listing<'_>| Ok(listing.into_next());
+        if write(listing, next, &self.filters, self.format)? == 0 {
+            tell_unknown(&reader, &query)?;
+        }
+        Ok(Code::Fine)
     }
-    Ok(Code::Fine)
 }
 
 /// Writes samples, which are asked for twice where a format needs it, and where to go on behind them. Says how many there were.
 fn write<I: Iterator<Item = samplestore::Result<Sample>>>(
     samples: impl Fn() -> samplestore::Result<I>,
     next: impl FnOnce(I) -> samplestore::Result<Option<Cursor>>,
+    filters: &Filters,
     format: Option<Format>,
 ) -> Result<u64, Failure> {
     let mut output = Output::new();
@@ -180,7 +185,7 @@ fn write<I: Iterator<Item = samplestore::Result<Sample>>>(
     writer.finish(&mut output, next.as_ref())?;
     output.finish()?;
     if let Some(next) = next {
-        words(&format!("next page: --cursor {next}"));
+        words(&filters.next_page(&next)?);
     }
     Ok(count)
 }
@@ -319,7 +324,7 @@ impl Show {
             passed.by_ref().try_for_each(|sample| sample.map(drop))?;
             Ok(passed.into_next())
         };
-        let shown = write(of_group, next, self.format)?;
+        let shown = write(of_group, next, &self.filters, self.format)?;
         // Behind the end of a page there may be others alone.
         if shown > 0 || limit == 0 || query.start().is_some() {
             return Ok(Code::Fine);

@@ -33,7 +33,7 @@ Examples:
 JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a \
 column for each field, and tabs between them where the file ends in .tsv; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field \
 that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and a column of \
-floats for each measurement, too, null where it is no number; they need a build with the feature arrow.";
+floats for each measurement, too, null where it is no number, for the first 1,000 measurements by name: the JSON text has all of them. They need a build with the feature arrow.";
 
 /// How often, in samples, progress is told and Ctrl-C is looked for.
 const PROGRESS_SAMPLES: u64 = 256;
@@ -181,6 +181,9 @@ impl Export {
         progress.finish();
         if count == 0 {
             tell_unknown(&reader, &query)?;
+        }
+        if let Some(next) = &next {
+            words(&self.filters.next_page(next)?);
         }
         if !is_stdout {
             let to = self.to.display();

@@ -16,24 +16,26 @@ use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::HumanCount;
-use samplestore::Storage;
+use samplestore::{Location, Storage, StoreReport};
+use serde_json::{Value as Json, json};
 
 use crate::arguments::refuse_dash;
 use crate::failure::{Code, Failure, Outcome, Volume, complaint, is_told, words};
+use crate::identity::Identity;
 use crate::input::{InputFormat, Records, Source};
 use crate::interrupt;
 use crate::opening::Db;
-use crate::output::counted;
+use crate::output::{counted, write_json};
 use crate::progress::{ImportProgress, pace};
 use batch::{Batch, OnConflict};
 pub(crate) use cell::Cell;
 use mapping::{Columns, Mapping};
 pub(crate) use once::parse_once;
-use rejects::Rejects;
+use rejects::{Rejects, would_overwrite};
 pub(crate) use text_form::{check_whole_numbers, make_id, sample_of_text};
 
 const EXAMPLES: &str = "\
@@ -86,6 +88,9 @@ pub(crate) struct Import {
     /// Put the rejects in the place of a file that is there, if there are any
     #[arg(long, requires = "rejects")]
     overwrite: bool,
+    /// Write the figures to standard output, too, as one JSON text
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     mapping: Mapping,
 }
@@ -116,10 +121,7 @@ impl Import {
         }
         if let Some(rejects) = &self.rejects {
             refuse_dash(rejects, "a file of rejects")?;
-            check_distinct(rejects, &self.file)?;
-            if let Some((path, _)) = db.location().database()? {
-                check_distinct(rejects, path)?;
-            }
+            refuse_overwriting(rejects, &source, db)?;
         }
 
         let mut rejects = Rejects::new(self.rejects.as_deref(), self.overwrite)?;
@@ -149,7 +151,11 @@ impl Import {
             .header()
             .map(|header| self.mapping.columns(header))
             .transpose()?;
+        let path = db.location().database()?.map(|(path, _)| path.to_owned());
         let db: Rc<dyn Storage> = db.write()?.into();
+        // Only now is the file there for certain.
+        rejects.spare(source.identity());
+        rejects.spare(path.as_deref().and_then(Identity::at));
         let batch = Batch::new(Rc::clone(&db), self.batch as usize, self.on_conflict);
         let batch = Rc::new(RefCell::new(batch));
         let pausing = Rc::clone(&batch);
@@ -172,15 +178,15 @@ impl Import {
         self.mapping.tell_absent();
         let elapsed = started.elapsed();
         let batch = batch.borrow();
-        let stored = batch.stored();
-        words(&format!(
-            "inserted {}, replaced {}, skipped {}, rejected {} {}",
-            HumanCount(stored.inserted),
-            HumanCount(stored.replaced),
-            HumanCount(batch.skipped()),
-            HumanCount(rejects.count()),
-            pace(stored.stored() + batch.skipped() + rejects.count(), elapsed),
-        ));
+        let figures = Figures {
+            stored: batch.stored(),
+            skipped: batch.skipped(),
+            rejected: rejects.count(),
+        };
+        figures.tell(elapsed);
+        if self.json {
+            write_json(&figures.report())?;
+        }
         if rejects.count() > 0 && !is_told(Volume::Normal) {
             let rejected = counted(rejects.count(), "record");
             complaint(&format!("error: rejected {rejected}"));
@@ -198,6 +204,40 @@ impl Import {
         Ok(match rejects.count() {
             0 => Code::Fine,
             _ => Code::Partly,
+        })
+    }
+}
+
+/// What became of the records.
+struct Figures {
+    stored: StoreReport,
+    skipped: u64,
+    rejected: u64,
+}
+
+impl Figures {
+    fn tell(&self, elapsed: Duration) {
+        let Self {
+            stored,
+            skipped,
+            rejected,
+        } = self;
+        words(&format!(
+            "inserted {}, replaced {}, skipped {}, rejected {} {}",
+            HumanCount(stored.inserted),
+            HumanCount(stored.replaced),
+            HumanCount(*skipped),
+            HumanCount(*rejected),
+            pace(stored.stored() + skipped + rejected, elapsed),
+        ));
+    }
+
+    fn report(&self) -> Json {
+        json!({
+            "inserted": self.stored.inserted,
+            "replaced": self.stored.replaced,
+            "skipped": self.skipped,
+            "rejected": self.rejected,
         })
     }
 }
@@ -272,13 +312,19 @@ fn close(db: &dyn Storage) -> Result<(), Failure> {
     Ok(db.close()?)
 }
 
-/// Refuses a file of rejects that would overwrite what is read or written otherwise.
-fn check_distinct(rejects: &Path, other: &Path) -> Result<(), Failure> {
-    match (rejects.canonicalize(), other.canonicalize()) {
-        (Ok(a), Ok(b)) if a == b => Err(Failure::usage(format!(
-            "--rejects names {}, which it would overwrite",
-            rejects.display()
-        ))),
-        _ => Ok(()),
+/// Refuses a file of rejects that would overwrite what is read or written otherwise. What cannot be seen of it here,
+/// [`Rejects`] sees when it makes the file.
+fn refuse_overwriting(rejects: &Path, source: &Source, db: &Db) -> Result<(), Failure> {
+    let location = Location::from(rejects.to_owned());
+    let is_input = match source {
+        Source::File(path) => location.is_same_place(&path.clone().into()),
+        Source::Stdin => {
+            let identity = source.identity();
+            identity.is_some() && identity == Identity::at(rejects)
+        }
+    };
+    match is_input || location.is_same_place(db.location()) {
+        true => Err(would_overwrite(rejects)),
+        false => Ok(()),
     }
 }

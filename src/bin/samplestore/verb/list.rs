@@ -65,7 +65,7 @@ impl List {
                     "These are the first {LIMIT_ON_TERMINAL}; --limit N gives more."
                 ));
             }
-            words(&format!("next page: --cursor {next}"));
+            words(&self.filters.next_page(&next)?);
         }
         Ok(Code::Fine)
     }

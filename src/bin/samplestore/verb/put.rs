@@ -12,7 +12,7 @@ use crate::arguments::{one_status, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::input::RECORD_BYTES_MAX;
 use crate::opening::Db;
-use crate::output::Output;
+use crate::output::{Output, escape};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,7 +71,12 @@ impl Put {
         };
         words(&format!("{done} {:?}", sample.id()));
         let mut output = Output::new();
-        writeln!(output, "{}", crate::output::escape(sample.id()))?;
+        // Into a pipe it goes as it is, for whoever asks for that id again.
+        let id = match output.is_terminal() {
+            true => escape(sample.id()),
+            false => sample.id().into(),
+        };
+        writeln!(output, "{id}")?;
         output.finish()?;
         Ok(Code::Fine)
     }
@@ -123,6 +128,8 @@ fn from_input() -> Result<Sample, Failure> {
         let words = format!("the sample is longer than {} MiB", RECORD_BYTES_MAX >> 20);
         return Err(Failure::new(Code::Error, words));
     }
+    // A byte order mark is of the text and not of the sample.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(sample_of_text(text.trim(), make_id)?)
 }
 

@@ -2,11 +2,12 @@
 
 use clap::Args;
 use samplestore::{Database, ErrorKind};
+use serde_json::json;
 
 use crate::failure::{Code, Outcome, full_at, words};
 use crate::interrupt::{self, UNCHANGED};
 use crate::opening::{Db, FILE_ALONE};
-use crate::output::counted;
+use crate::output::{counted, write_json};
 use crate::progress::FractionProgress;
 
 const EXAMPLES: &str = "\
@@ -16,7 +17,11 @@ Examples:
 /// Rebuild every index and counter from the records, whether they are wrong or not
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}"))]
-pub(crate) struct Reindex {}
+pub(crate) struct Reindex {
+    /// Write how many samples there are to standard output, too, as one JSON text
+    #[arg(long)]
+    json: bool,
+}
 
 impl Reindex {
     pub(crate) fn run(self, db: &Db) -> Outcome {
@@ -35,8 +40,11 @@ impl Reindex {
         let samples = rebuilt
             .map_err(|error| full_at(path, error))
             .map_err(|error| interrupt::ended(error, UNCHANGED))?;
-        let samples = counted(samples, "sample");
-        words(&format!("rebuilt the indexes of {samples}"));
+        let count = counted(samples, "sample");
+        words(&format!("rebuilt the indexes of {count}"));
+        if self.json {
+            write_json(&json!({ "samples": samples }))?;
+        }
         Ok(Code::Fine)
     }
 }

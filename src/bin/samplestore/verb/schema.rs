@@ -28,7 +28,7 @@ const PROGRESS_SAMPLES: u64 = 256;
 
 /// Show which fields samples have: types, how often present, least, greatest, examples
 ///
-/// Looks at the newest 10,000 that match, unless --full or --limit says otherwise.
+/// Looks at the newest 10,000 that match, or at the first 10,000 behind a --cursor, unless --full or --limit says otherwise.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Schema {
@@ -51,8 +51,13 @@ impl Schema {
             tell_unknown(&reader, &query)?;
         }
         let is_sampled = !self.full && query.limit_max().is_none() && count > SAMPLES_DEFAULT;
+        // A cursor is of one order, which another one would not go on in.
+        let goes_on = query.start().is_some();
         if is_sampled {
-            query = query.newest_first().limit(SAMPLES_DEFAULT);
+            query = match goes_on {
+                true => query.limit(SAMPLES_DEFAULT),
+                false => query.newest_first().limit(SAMPLES_DEFAULT),
+            };
         }
         let total = count.min(if is_sampled {
             SAMPLES_DEFAULT
@@ -92,8 +97,12 @@ impl Schema {
         output.finish()?;
         if is_sampled {
             let (seen, all) = (counted(total, "sample"), HumanCount(count));
+            let which = match goes_on {
+                true => "first",
+                false => "newest",
+            };
             words(&format!(
-                "of the newest {seen} of {all}; --full looks at all"
+                "of the {which} {seen} of {all}; --full looks at all"
             ));
         }
         if fields.dropped() > 0 {

@@ -1,14 +1,16 @@
 //! `tail`: the newest samples, and then those that are stored or changed as they are committed.
 
+use std::collections::VecDeque;
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use samplestore::{Query, Sample};
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
+use crate::identity::Identity;
 use crate::interrupt;
 use crate::opening::{Db, Reader};
 use crate::output::{Columns, Format, Output, SampleWriter, counted};
@@ -43,7 +45,8 @@ pub(crate) enum TailFormat {
 
 /// Show the newest samples, oldest of them first, and go on with new and changed ones
 ///
-/// --limit says how many are shown at first: 10 unless given. A sample that changes is shown again, as it is then; one that
+/// --limit says how many are shown at first: 10 unless given; with a --cursor of list, which goes from old to new, those behind it
+/// alone. A sample that changes is shown again, as it is then; one that
 /// changes several times between two looks at the file, ten of which are taken each second, is shown once.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
@@ -83,31 +86,32 @@ impl Tail {
         let no_columns = || Columns::of(std::iter::empty());
         let mut writer = SampleWriter::begin(&mut output, format, no_columns)?;
         if !self.follow {
-            let newest = query.newest_first().limit(limit);
             let reader = db.read()?;
-            let page = reader.list(&newest)?;
-            for sample in page.samples.iter().rev() {
+            let newest = newest(&reader, &query, limit)?;
+            for sample in &newest {
                 writer.write(&mut output, sample)?;
             }
             writer.finish(&mut output, None)?;
             output.finish()?;
-            if page.samples.is_empty() {
-                tell_unknown(&reader, &newest)?;
+            if newest.is_empty() {
+                tell_unknown(&reader, &query)?;
             }
             return Ok(Code::Fine);
         }
         interrupt::watch()?;
         let path = db.path()?;
-        let identity = identity(path);
+        let identity = Identity::at(path);
         let database = db.read_file()?;
         let mut seen = database.snapshot()?;
-        let page = seen.list(&query.clone().newest_first().limit(limit))?;
-        for sample in page.samples.iter().rev() {
+        let reader = Reader::File(seen.clone());
+        let newest = newest(&reader, &query, limit)?;
+        for sample in &newest {
             writer.write(&mut output, sample)?;
         }
-        if page.samples.is_empty() {
-            tell_unknown(&Reader::File(database.snapshot()?), &query)?;
+        if newest.is_empty() {
+            tell_unknown(&reader, &query)?;
         }
+        drop((reader, newest));
         let filters = query.without_paging();
         let mut count = 0_u64;
         while !interrupt::is_asked() {
@@ -126,7 +130,7 @@ impl Tail {
                 }
             }
             seen = now;
-            if self::identity(path) != identity {
+            if Identity::at(path) != identity {
                 writer.finish(&mut output, None)?;
                 output.finish()?;
                 let path = path.display();
@@ -146,16 +150,19 @@ impl Tail {
     }
 }
 
-/// Which file this path names; none where that cannot be told.
-#[cfg(unix)]
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn identity(_: &Path) -> Option<(u64, u64)> {
-    None
+/// The newest samples of a query, oldest of them first.
+fn newest(reader: &Reader, query: &Query, limit: u64) -> Result<VecDeque<Sample>, Failure> {
+    if query.start().is_none() {
+        let page = reader.list(&query.clone().newest_first().limit(limit))?;
+        return Ok(page.samples.into_iter().rev().collect());
+    }
+    // A cursor goes from old to new, so the newest behind it are known when all of these were met.
+    let mut newest = VecDeque::new();
+    for sample in reader.iterate(&query.clone().limit(u64::MAX))? {
+        newest.push_back(sample?);
+        if newest.len() as u64 > limit {
+            newest.pop_front();
+        }
+    }
+    Ok(newest)
 }

@@ -7,17 +7,19 @@
 //!
 //! The file is made at the first reject, so that an import without any touches none.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use csv::ByteRecord;
+use indicatif::HumanCount;
 use samplestore::Error;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::cell::Cell;
 use super::mapping::Columns;
 use crate::failure::{Failure, words};
+use crate::identity::Identity;
 use crate::input::{Place, Record};
 use crate::progress::ImportProgress;
 
@@ -34,6 +36,8 @@ pub(super) struct Rejects {
     file: Option<File>,
     count: u64,
     hint: Option<&'static str>,
+    /// Files that it must not be, under whatever name.
+    spared: Vec<Identity>,
 }
 
 impl Rejects {
@@ -51,7 +55,13 @@ impl Rejects {
             file: None,
             count: 0,
             hint: None,
+            spared: Vec::new(),
         })
+    }
+
+    /// From here on the file is not made over this one.
+    pub(super) fn spare(&mut self, file: Option<Identity>) {
+        self.spared.extend(file);
     }
 
     /// How many there are.
@@ -76,7 +86,7 @@ impl Rejects {
             return Ok(());
         };
         if self.file.is_none() {
-            self.file = Some(create(path, self.overwrite)?);
+            self.file = Some(create(path, self.overwrite, &self.spared)?);
         }
         let Some(file) = &mut self.file else {
             return Ok(());
@@ -93,7 +103,7 @@ impl Rejects {
     /// Says how many reasons were not told, and what to do.
     pub(super) fn finish(&self) {
         if self.path.is_none() && self.count > TOLD_MAX {
-            let more = self.count - TOLD_MAX;
+            let more = HumanCount(self.count - TOLD_MAX);
             words(&format!(
                 "rejected {more} more; --rejects FILE keeps them all"
             ));
@@ -107,9 +117,10 @@ impl Rejects {
 /// Refuses a file that holds something, unless it may be overwritten, and one that has no folder.
 fn check(path: &Path, overwrite: bool) -> Result<(), Failure> {
     match fs::metadata(path) {
-        Ok(there) if there.is_file() && there.len() > 0 && !overwrite => Err(Failure::usage(
-            format!("--rejects: {} is there already", path.display()),
-        )
+        Ok(there) if holds_something(&there) && !overwrite => Err(Failure::usage(format!(
+            "--rejects: {} is there already",
+            path.display()
+        ))
         .with_hint("--overwrite puts the rejects of this import in its place")),
         Ok(_) => Ok(()),
         Err(_) => {
@@ -120,15 +131,37 @@ fn check(path: &Path, overwrite: bool) -> Result<(), Failure> {
     }
 }
 
-fn create(path: &Path, overwrite: bool) -> Result<File, Failure> {
+fn holds_something(there: &Metadata) -> bool {
+    there.is_file() && there.len() > 0
+}
+
+/// Makes the file. One that is there is emptied only when it is open and known to be none of those that are spared.
+fn create(path: &Path, overwrite: bool, spared: &[Identity]) -> Result<File, Failure> {
     // It may have been made meanwhile.
     check(path, overwrite)?;
-    let file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .write(true)
         .create(true)
-        .truncate(true)
+        .truncate(false)
         .open(path);
-    file.map_err(|cause| not_created(path, cause))
+    let failed = |cause| not_created(path, cause);
+    let file = opened.map_err(failed)?;
+    let there = file.metadata().map_err(failed)?;
+    if Identity::of(&there).is_some_and(|file| spared.contains(&file)) {
+        return Err(would_overwrite(path));
+    }
+    if holds_something(&there) {
+        file.set_len(0).map_err(failed)?;
+    }
+    Ok(file)
+}
+
+/// Why rejects do not go there.
+pub(super) fn would_overwrite(rejects: &Path) -> Failure {
+    Failure::usage(format!(
+        "--rejects names {}, which it would overwrite",
+        rejects.display()
+    ))
 }
 
 /// The line of the file that tells one.
