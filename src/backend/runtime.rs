@@ -51,7 +51,7 @@ pub(super) fn wait<T: Send + 'static>(
 }
 
 // Backends whose client tries again by itself have no use for it.
-#[cfg_attr(not(any(feature = "files", feature = "postgres")), allow(dead_code))]
+#[cfg_attr(not(feature = "files"), allow(dead_code))]
 /// Tries until it succeeds, or the policy or the error says that there is no use.
 pub(super) async fn retrying<T, W: Future<Output = Result<T>>>(
     policy: RetryPolicy,
