@@ -74,16 +74,20 @@ impl Commit {
                 Ok(newer) => return Ok(newer),
                 Err(error) => error,
             };
-            // An answer may be lost, and a checkpoint may fail behind a commit that was made.
+            let Ok(newer) = table.newest().await else {
+                return Err(Failure::of_commit(error));
+            };
+            // Asked behind it, so that nothing that it has is missed. An answer may be lost, and a checkpoint may fail behind
+            // a commit that was made.
             let others = match others(table, first, &name).await {
                 Ok(others) if others.has_ours => return table.newest().await,
                 Ok(others) if failure::is_conflict(&error) => others,
                 Ok(_) | Err(_) => return Err(Failure::of_commit(error)),
             };
             lost = Some(error);
-            match self.newer(table, first, &others).await {
-                Ok(Some(newer)) => newest = newer,
-                Ok(None) | Err(_) => break,
+            match self.stands(table, first, &newer, &others).await {
+                Ok(true) => newest = newer,
+                Ok(false) | Err(_) => break,
             }
         }
         self.clean_up(table).await;
@@ -109,18 +113,6 @@ impl Commit {
             .build(Some(state), Arc::clone(&table.log_store), self.kind.clone())
             .await?;
         Ok(committed.snapshot())
-    }
-
-    /// The table as others have left it, if this commit would be the same there.
-    async fn newer(
-        &self,
-        table: &Table,
-        first: &DeltaTableState,
-        others: &Others,
-    ) -> Result<Option<DeltaTableState>, Failure> {
-        let newer = table.newest().await?;
-        let stands = self.stands(table, first, &newer, others).await?;
-        Ok(stands.then_some(newer))
     }
 
     /// Whether it would be the same on a newer state, behind what others have written.
