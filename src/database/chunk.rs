@@ -177,9 +177,9 @@ impl Rows {
         self.ends[order as usize].get().copied()
     }
 
-    /// Notes the first of them in an order.
-    pub(super) fn note_first(&self, order: Order, first: Entry) {
-        let _ = self.ends[order as usize].set(first);
+    /// Notes the first of them in an order; says whether that is new.
+    pub(super) fn note_first(&self, order: Order, first: Entry) -> bool {
+        self.ends[order as usize].set(first).is_ok()
     }
 }
 

@@ -27,6 +27,10 @@ use crate::error::Result;
 const GATHERED_PAIRS_MAX: u64 = if cfg!(test) { 700 } else { 262_144 };
 /// Pairs merged for each new one, about.
 const MERGE_RATE: usize = 2;
+/// Fewer are not merged: a batch of one sample pays for them once in a while, for buckets side by side, instead of one bucket each time.
+const MERGED_PAIRS_MIN: usize = 32;
+/// More for each new one are not merged, also where much is owed, as behind a replay.
+const MERGE_RATE_MAX: usize = 2 * MERGE_RATE;
 /// Bits of a hash that choose its bucket in a new file: a generation fills the buckets about half.
 pub(super) const FIRST_BITS: u64 = if cfg!(test) { 4 } else { 11 };
 /// Buckets are halved before they would have more pairs than this on average. 312 fill a page, and how many are in one
@@ -159,8 +163,8 @@ pub(super) struct IdTables<'a, 't> {
 }
 
 impl IdTables<'_, '_> {
-    /// Merges the slice of the frozen generation that `new_pairs` new pairs pay for, and freezes the
-    /// growing one when it is full. Pairs for which `is_live` is false are dropped. Returns what is
+    /// Merges the slice of the frozen generation that `new_pairs` new pairs pay for, and those before them that paid for none yet, and freezes
+    /// the growing one when it is full. Pairs for which `is_live` is false are dropped. Returns what is
     /// gathered from now on, unless it is what was.
     pub(super) fn advance(
         &mut self,
@@ -170,7 +174,15 @@ impl IdTables<'_, '_> {
         is_live: &mut dyn FnMut(u64) -> Result<bool>,
     ) -> Result<Option<Gathered>> {
         if !gathered.frozen().is_empty() {
-            return self.merge(gathered, state, new_pairs * MERGE_RATE, is_live);
+            let merged = first_not_below(gathered.frozen(), state.id_buckets.merged_hash_end);
+            let owed = (state.active_ids as usize + new_pairs) * MERGE_RATE;
+            let pairs = owed
+                .saturating_sub(merged)
+                .min((new_pairs * MERGE_RATE_MAX).max(MERGED_PAIRS_MIN));
+            return match pairs < MERGED_PAIRS_MIN {
+                true => Ok(None),
+                false => self.merge(gathered, state, merged, pairs, is_live),
+            };
         }
         if state.active_ids >= GATHERED_PAIRS_MAX {
             let pairs = state.merged_ids + state.active_ids;
@@ -207,16 +219,17 @@ impl IdTables<'_, '_> {
         Ok(())
     }
 
+    /// Merges so many pairs of the frozen generation from the one at `start` on, the first that is not merged.
     fn merge(
         &mut self,
         gathered: &Gathered,
         state: &mut State,
+        start: usize,
         pairs: usize,
         is_live: &mut dyn FnMut(u64) -> Result<bool>,
     ) -> Result<Option<Gathered>> {
         let frozen = gathered.frozen();
         let buckets = state.id_buckets;
-        let start = first_not_below(frozen, buckets.merged_hash_end);
         // Whole buckets: up to the end of the one that the last pair is in.
         let last = frozen.get(start + pairs).map_or(u64::MAX, |pair| pair.0);
         let last = last | (u64::MAX >> buckets.bits);

@@ -218,6 +218,7 @@ impl Log {
                 self.mark.number
             )));
         }
+        // From here on everything before it is on the disk, or `is_behind` says so.
         if is_durable {
             self.make_durable()?;
         }
@@ -227,7 +228,7 @@ impl Log {
         header[4..8].copy_from_slice(&(payload_bytes as u32).to_le_bytes());
         header[8..16].copy_from_slice(&number.to_le_bytes());
         header[16..24].copy_from_slice(&self.mark.chain.to_le_bytes());
-        let life = self.life & !IS_DURABLE | u64::from(is_durable);
+        let life = self.life & !IS_DURABLE | u64::from(!self.is_behind);
         header[24..32].copy_from_slice(&life.to_le_bytes());
         let chain = checksum(self.layout.salt, &header, payload);
         header[SUM_AT..].copy_from_slice(&chain.to_le_bytes());
@@ -319,7 +320,8 @@ impl Log {
                     .read(start + target - 1, &mut last)
                     .map_err(failed)?;
             }
-            if last != [FILLER] {
+            // Filler, or records of a former lap.
+            if last == [0] {
                 let begin = (*ready).max(from);
                 let filler = vec![FILLER; (target - begin) as usize];
                 self.disk

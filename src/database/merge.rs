@@ -49,6 +49,10 @@ pub(super) struct Merge {
     current: Option<Source>,
 }
 
+/// Where a merge begins: chunks alone, none of them open.
+#[derive(Clone)]
+pub(super) struct Start(BinaryHeap<Reverse<Item>>);
+
 /// What comes next.
 pub(super) enum Next {
     Hit(Place),
@@ -59,13 +63,13 @@ pub(super) enum Next {
 
 /// A chunk or a source on the heap, by the first place it may give, mirrored for newest first so that the
 /// least comes first in both orders.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Item {
     bound: Place,
     what: What,
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     Chunk(u64),
     Source(usize),
@@ -108,6 +112,19 @@ impl Merge {
             free: Vec::new(),
             current: None,
         }
+    }
+
+    /// From a start that a merge of the same order had.
+    pub(super) fn from_start(order: Order, start: Start) -> Self {
+        Self {
+            heap: start.0,
+            ..Self::new(order)
+        }
+    }
+
+    /// Where it begins. Nothing of it is open yet.
+    pub(super) fn start(&self) -> Start {
+        Start(self.heap.clone())
     }
 
     /// Makes room for so many chunks.

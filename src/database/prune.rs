@@ -433,7 +433,8 @@ impl Database {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) when nothing says which; as
-    /// [`Storage::delete`](crate::Storage::delete).
+    /// [`Storage::delete`](crate::Storage::delete), and behind the first transaction with a message that says how many samples it had
+    /// removed.
     pub fn prune(&self, prune: &Prune) -> Result<u64> {
         prune.check()?;
         self.engine.check_writable(OPERATION)?;
@@ -454,8 +455,10 @@ impl Database {
         let mut removed = 0;
         let is_stopped = || prune.stop_when.as_ref().is_some_and(|stop| stop());
         while !rows.is_empty() && !is_stopped() {
-            removed += self.prune_step(prune, &targets, &mut rows)?;
-            self.engine.checkpoint(OPERATION)?;
+            let step = self.prune_step(prune, &targets, &mut rows);
+            removed += step.map_err(|error| behind(error, removed))?;
+            let checkpoint = self.engine.checkpoint(OPERATION);
+            checkpoint.map_err(|error| behind(error, removed))?;
             if let Some(progress) = &prune.on_progress {
                 let share = (removed as f64 / total.max(1) as f64).min(1.0);
                 // Others may have removed some.
@@ -478,6 +481,17 @@ impl Database {
             Ok((step.samples > 0).then_some(step.samples))
         })?;
         Ok(removed.unwrap_or(0))
+    }
+}
+
+/// The error, with how many samples were removed before.
+fn behind(error: Error, removed: u64) -> Error {
+    match removed {
+        0 => error,
+        _ => Error::new(error.kind(), OPERATION)
+            .with_message(format!("it removed {removed} samples before"))
+            .with_retryable(error.is_retryable())
+            .with_cause(error),
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Stream {
     /// Places found by id, in order.
     ids: Option<std::vec::IntoIter<Place>>,
     merge: Merge,
+    /// Whether where it began is known better by now.
+    is_start_old: bool,
     /// A place that was looked at and not given out yet.
     ahead: Option<Place>,
     pub(super) figures: Figures,
@@ -52,6 +54,7 @@ impl Stream {
             forced,
             overlap: 1.0,
             ids: None,
+            is_start_old: false,
             ahead: None,
             figures: Figures::default(),
         };
@@ -80,6 +83,7 @@ impl Stream {
             forced,
             overlap: walk.overlap,
             ids: None,
+            is_start_old: false,
             ahead: Some(walk.next),
             figures: Figures::default(),
         })
@@ -232,6 +236,13 @@ impl Stream {
     /// Adds to the merge every chunk that may hold a hit.
     fn push_chunks(&mut self) -> Result<()> {
         let view = Arc::clone(&self.view);
+        let key = self.is_from_the_ends().then(|| self.filter.rows_key());
+        if let Some(key) = &key
+            && let Some((merge, overlap)) = view.starts.get(key, self.filter.order)
+        {
+            (self.merge, self.overlap) = (merge, overlap);
+            return Ok(());
+        }
         let all = view.chunks()?;
         let mut chunks: Vec<(u64, &Chunk)> = Vec::with_capacity(all.len());
         for (number, chunk) in (0..).zip(all.iter()) {
@@ -246,8 +257,7 @@ impl Stream {
         let heads = chunks.iter().map(|(_, chunk)| &chunk.head);
         self.overlap = overlap(heads, self.filter.range);
         // Of chunks that follow each other, few are opened anyway.
-        let looks_up = self.overlap >= OVERLAP_MIN && self.is_from_the_ends();
-        let key = looks_up.then(|| self.filter.rows_key());
+        let key = key.filter(|_| self.overlap >= OVERLAP_MIN);
         self.merge.reserve(chunks.len());
         for (number, chunk) in chunks {
             let rows = key.as_ref().and_then(|key| chunk.kept_rows(key));
@@ -272,6 +282,11 @@ impl Stream {
                 },
             };
             self.merge.push_chunk(number, bound);
+        }
+        if let Some(key) = key {
+            let start = self.merge.start();
+            view.starts
+                .keep(key, self.filter.order, start, self.overlap);
         }
         Ok(())
     }
@@ -385,7 +400,11 @@ impl Stream {
             && self.is_from_the_ends()
         {
             let place = (first.row - first_row(number)) as u32;
-            rows.note_first(self.filter.order, (first.micros, place));
+            let is_new = rows.note_first(self.filter.order, (first.micros, place));
+            if is_new && !std::mem::replace(&mut self.is_start_old, true) {
+                let rows = self.filter.rows_key();
+                self.view.starts.forget(&rows, self.filter.order);
+            }
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ use super::schema::{
 };
 use super::state::{Identity, State, absent, read_identity, read_state};
 use super::unreadable::Unreadable;
-use super::walks::Walks;
+use super::walks::{Starts, Walks};
 use crate::error::Result;
 use crate::sample::{Sample, Status};
 
@@ -59,6 +59,7 @@ pub(super) struct View {
     token: Arc<()>,
     kept_blocks: KeptBlocks,
     pub(super) walks: Walks,
+    pub(super) starts: Starts,
     counters: Arc<Counters>,
 }
 
@@ -108,6 +109,7 @@ impl View {
             token: Arc::default(),
             kept_blocks: KeptBlocks::default(),
             walks: Walks::default(),
+            starts: Starts::default(),
             counters: Arc::clone(counters),
         })
     }
@@ -139,6 +141,7 @@ impl View {
             token: decoded.token,
             kept_blocks: KeptBlocks::default(),
             walks: Walks::default(),
+            starts: Starts::default(),
             counters: decoded.counters,
         })
     }
@@ -355,17 +358,29 @@ impl View {
         see: impl Fn(u64, &[u8]) -> Result<T>,
     ) -> Result<Option<T>> {
         let hash = self.identity.hash(id);
-        if let Some(found) = self.find_gathered(hash, |row| self.see_if(row, id, &see))? {
-            return Ok(Some(found));
-        }
-        let mut rows = Vec::new();
-        find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
-        for row in rows {
-            if let Some(found) = self.see_if(row, id, &see)? {
-                return Ok(Some(found));
+        let see_if = |row| self.see_if(row, id, &see);
+        let find_merged = || {
+            let mut rows = Vec::new();
+            find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
+            for row in rows {
+                if let Some(found) = see_if(row)? {
+                    return Ok(Some(found));
+                }
             }
+            Ok(None)
+        };
+        // No two rows have the same id, so that it does not matter where it is found first. One bucket is read sooner than a run of each
+        // batch that gathered.
+        let is_decoded = self.gathered.get().is_some();
+        let found = match is_decoded {
+            true => self.find_gathered(hash, see_if)?,
+            false => find_merged()?,
+        };
+        match (found, is_decoded) {
+            (None, true) => find_merged(),
+            (None, false) => self.find_gathered(hash, see_if),
+            (found, _) => Ok(found),
         }
-        Ok(None)
     }
 
     /// The row of this id, also when its record cannot be read.

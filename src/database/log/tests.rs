@@ -90,6 +90,28 @@ fn no_page_of_an_acknowledged_record_is_written_again() {
 }
 
 #[test]
+fn what_a_former_lap_wrote_is_not_filled_again() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (mut log, _) = open(&disk, Mark::default());
+    // Payloads without a byte that looks like filler, until both halves were written.
+    let mut number = 0;
+    for _ in 0..2 {
+        while log.has_room(payload(number + 1).len()) {
+            number += 1;
+            append(&mut log, number);
+        }
+        log.switch_half();
+    }
+    let (mut log, _) = open(&disk, log.mark());
+    disk.take_done();
+    while log.has_room(payload(number + 1).len()) {
+        number += 1;
+        append(&mut log, number);
+        assert_eq!(disk.take_done().len(), 1, "{number}");
+    }
+}
+
+#[test]
 fn a_flipped_byte_is_damage_unless_the_last_record_may_have_been_torn() {
     for is_durable in [true, false] {
         let disk = Arc::new(MemoryDisk::default());
@@ -117,6 +139,30 @@ fn a_flipped_byte_is_damage_unless_the_last_record_may_have_been_torn() {
                 let expected: Vec<u64> = (1..=whole).collect();
                 assert_eq!(numbers(&image, Mark::default()), expected, "byte {at}");
             }
+        }
+    }
+}
+
+/// The first record behind a flush says that those before are on the disk, however it was written itself.
+#[test]
+fn what_was_flushed_is_not_taken_for_torn_when_anything_follows() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (mut log, _) = open(&disk, Mark::default());
+    let mut ends = vec![0];
+    for number in 1..=4 {
+        if number == 3 {
+            log.make_durable().unwrap();
+        }
+        append_as(&mut log, number, false);
+        ends.push(log.mark().end);
+    }
+    for (record, found) in [(1, None), (2, None), (3, Some(2)), (4, Some(3))] {
+        let mut bytes = disk.bytes();
+        bytes[(layout().half_start(0) + ends[record - 1]) as usize + HEADER_BYTES] ^= 1;
+        let opened = Log::open(copy(&bytes), layout(), Mark::default());
+        match found {
+            Some(found) => assert_eq!(opened.unwrap().1.len(), found, "{record}"),
+            None => assert_eq!(opened.unwrap_err().kind(), ErrorKind::Damaged, "{record}"),
         }
     }
 }

@@ -261,8 +261,8 @@ fn ids_are_looked_up_in_a_damaged_index_or_that_is_an_error() {
             }
         }
     }
-    // At the least for all ids, when every run is gone.
-    assert!(errors >= 20, "{errors}");
+    // At the least for those that are in no bucket yet, when every run is gone.
+    assert!(errors >= 5, "{errors}");
 }
 
 /// A link to a file is a name of it, for what puts another file in its place too.

@@ -28,6 +28,72 @@ fn every_generation_of_ids_is_found_while_it_is_merged() {
     }
 }
 
+/// Who prunes is told what is gone when the disk fails later.
+#[test]
+fn prune_says_what_it_removed_before_it_failed() {
+    let disk = Arc::new(MemoryDisk::default());
+    let database = Database::options()
+        .open_disk("prune".into(), disk.clone())
+        .unwrap();
+    let batch = |first: usize| {
+        let samples = (first..first + 1_000).map(|number| {
+            Sample::builder("p")
+                .id(format!("{number}x"))
+                .build()
+                .unwrap()
+        });
+        samples.collect::<Vec<_>>()
+    };
+    for first in (0..12_000).step_by(1_000) {
+        database.store(&batch(first)).unwrap();
+    }
+    let before = database.count(&Query::new()).unwrap();
+    let prune = Prune::new().older_than(Utc::now() + chrono::TimeDelta::days(1));
+    let failing = prune.on_progress(move |_| disk.set_failing(true));
+    let failed = database.prune(&failing).unwrap_err();
+    let removed = before - database.count(&Query::new()).unwrap();
+    assert!(removed > 0);
+    let words = format!("it removed {removed} samples before");
+    assert!(failed.to_string().contains(&words), "{failed}");
+}
+
+/// Also of batches so small that one does not pay for a bucket.
+#[test]
+fn a_generation_of_ids_is_merged_before_the_next_one_is_full() {
+    for samples in [1, 7, 100] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Database::options().durability(Durability::Deferred);
+        let database = options.open(folder.path().join("ids.db")).unwrap();
+        let mut buckets = None;
+        let (mut commits, mut merges) = (0, 0);
+        for first in (0..2_800).step_by(samples) {
+            let batch: Vec<Sample> = (first..first + samples)
+                .map(|number| {
+                    Sample::builder("p")
+                        .id(format!("{number}x"))
+                        .build()
+                        .unwrap()
+                })
+                .collect();
+            database.store(&batch).unwrap();
+            let view = database.snapshot().unwrap().view;
+            let state = &view.state;
+            // A generation is 700, and what one batch more brings.
+            assert!(
+                state.active_ids <= 700 + 2 * samples as u64,
+                "{samples}: {}",
+                state.active_ids
+            );
+            commits += 1;
+            merges += usize::from(buckets.replace(state.id_buckets) != Some(state.id_buckets));
+        }
+        // The first one is none.
+        assert!(merges > 3, "{samples}: {merges}");
+        // Several buckets at once, and then none for a while.
+        assert!(samples > 1 || merges * 8 < commits, "{merges} of {commits}");
+    }
+}
+
 #[test]
 fn many_changed_instants_give_a_chunk_a_new_run() {
     let mut pair = Pair::new(64, Durability::Immediate);

@@ -25,6 +25,10 @@ fn walks(pair: &Pair) -> usize {
     pair.database.snapshot().unwrap().view.walks.len()
 }
 
+fn starts(pair: &Pair) -> usize {
+    pair.database.snapshot().unwrap().view.starts.len()
+}
+
 fn shuffled() -> (Pair, [Query; 6]) {
     let mut pair = Pair::new(64, Durability::Deferred);
     pair.run(&Operation::Load(2_500, Pattern::Shuffled));
@@ -164,8 +168,14 @@ fn lists_of_what_was_listed_open_what_they_give() {
                 "{opened:?} by {query}"
             );
             assert_eq!(opened[1], opened[2]);
+            // By then it is known where it begins.
+            let kept = starts(&pair);
+            assert!((1..=4).contains(&kept), "{kept}");
+            let found = pair.database.list(&few).unwrap();
+            assert_eq!(found.samples, pair.memory.list(&few).unwrap().samples);
         }
     }
+    assert_eq!(starts(&pair), 4);
     let newest = Query::new().status(Status::Ready).newest_first().limit(3);
     let first = pair.database.list(&newest).unwrap().samples;
     pair.run(&Operation::SetStatus(
@@ -173,6 +183,7 @@ fn lists_of_what_was_listed_open_what_they_give() {
         None,
         Status::Skipped,
     ));
+    assert_eq!(starts(&pair), 0);
     let found = pair.database.list(&newest).unwrap().samples;
     assert_eq!(found[..2], first[1..]);
     assert_eq!(found, pair.memory.list(&newest).unwrap().samples);

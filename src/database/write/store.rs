@@ -209,7 +209,10 @@ impl Transaction<'_> {
             self.state.greatest_id.push_str(stored.id);
         }
         self.new_pairs.push((hash, row));
-        self.fresh.add((hash, row));
+        // No id is looked up in a replay.
+        if !self.is_replay {
+            self.fresh.add((hash, row));
+        }
         if self.state.next_row.is_multiple_of(CHUNK_ROWS) {
             self.fill_chunk(row / CHUNK_ROWS)?;
         }

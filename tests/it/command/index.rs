@@ -1,6 +1,10 @@
 //! `--where`, and `index`.
 
+use samplestore::{Database, Durability, Sample, Storage, data};
+
 use super::{Shell, bare};
+
+const MILLION: u64 = 1_000_000;
 
 fn numbers(count: usize) -> String {
     let line = |number: usize| {
@@ -83,6 +87,57 @@ fn an_index_is_made_used_listed_and_dropped() {
     );
     assert_eq!(explain(&shell), (Some(10), Some(2_000), 0));
     assert_eq!(shell.data(["index", "list", "-f", "table"]), "");
+}
+
+/// A million samples whose temperature is in no order: each of 100,000 ten times.
+fn fill_a_million(shell: &Shell) {
+    let options = Database::options().durability(Durability::Deferred);
+    let database = options.open(shell.db()).unwrap();
+    let sample = |number: u64| {
+        let mixed = number * 7_919 % 100_000;
+        Sample::builder("p")
+            .id(format!("{number:07}"))
+            .measurements(data! { "temp" => mixed as f64 / 100.0 })
+            .build()
+            .unwrap()
+    };
+    for first in (0..MILLION).step_by(5_000) {
+        let batch: Vec<Sample> = (first..first + 5_000).map(sample).collect();
+        database.store(&batch).unwrap();
+    }
+    database.close().unwrap();
+}
+
+#[test]
+fn of_a_million_samples_an_index_reads_those_that_match() {
+    let shell = Shell::new();
+    fill_a_million(&shell);
+    let read_and_matching = |condition: &str| {
+        let report = shell.data(["explain", "--where", condition, "-f", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        (
+            report["records_read"].as_u64().unwrap(),
+            report["samples"].as_u64().unwrap(),
+        )
+    };
+    let equality = "measurements.temp = 333.33";
+    assert_eq!(read_and_matching(equality), (MILLION, 10));
+    assert_eq!(shell.run(["index", "add", "measurements.temp"]).code, 0);
+    for (condition, samples) in [
+        (equality, 10),
+        ("measurements.temp in (1, 2.5, 1000)", 20),
+        ("measurements.temp >= 999", 1_000),
+        ("measurements.temp between 500 and 509.99", 10_000),
+        ("measurements.temp > 1000", 0),
+    ] {
+        assert_eq!(
+            read_and_matching(condition),
+            (samples, samples),
+            "{condition}"
+        );
+        let listed = shell.data(["list", "--where", condition, "-f", "jsonl"]);
+        assert_eq!(listed.lines().count() as u64, samples, "{condition}");
+    }
 }
 
 #[test]
