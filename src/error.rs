@@ -36,7 +36,8 @@ pub enum ErrorKind {
     Closed,
     /// Another process holds the database.
     Locked,
-    /// The file, the folder or the handle does not allow writing.
+    /// The file, the folder or the handle does not allow writing; or the file that is open was moved, replaced or removed, so that
+    /// what is written to it would be lost.
     ReadOnly,
     /// The disk is full, or a quota is reached.
     Full,

@@ -20,7 +20,9 @@ use redb::Builder;
 
 use super::Database;
 use super::disk::{Access, Disk, FileDisk};
-use super::failure::{Context, commit_failure, damaged, disk_failure, guard, of_draft, wrap};
+use super::failure::{
+    Context, commit_failure, damaged, disk_failure, file_failure, guard, of_draft, wrap,
+};
 use super::fresh::{take_new_name, take_rights};
 use super::header::HALF_BYTES;
 use super::options::sync_folder;
@@ -78,8 +80,9 @@ impl Database {
     /// Makes a copy of the database, as it is now, at `path`, and says how many samples are in it.
     ///
     /// The copy is compact, durable, and checked after it was written as by [`check`](Self::check). It is this database: ids,
-    /// order and cursors are the same in it, and whoever puts it in the place of the file has restored that. Others read and
-    /// write meanwhile, and the file keeps what the copy shows, as with a [`Snapshot`](super::Snapshot). Of memory it
+    /// order and cursors are the same in it. To restore it, close the file and make a backup of the copy over it, with
+    /// [`overwrite`](Backup::overwrite): as long as somebody writes the file that is [`Locked`](ErrorKind::Locked), where to move the copy into its place
+    /// would lose what is stored meanwhile. Others read and write meanwhile, and the file keeps what the copy shows, as with a [`Snapshot`](super::Snapshot). Of memory it
     /// takes 32 MiB for pages, and the status planes, 5 bits for each sample ever stored.
     ///
     /// A file that it takes the place of is one that no other process writes, and stays as it is for those that read it. Where `path` is a link, it is the
@@ -143,9 +146,11 @@ fn target(path: &Path, overwrite: bool) -> PathBuf {
 
 /// Keeps other processes from writing the file that is there, if any, as long as what this gives is held.
 fn lock(path: &Path) -> Result<Option<FileDisk>> {
-    let Ok(disk) = FileDisk::open(path, Access::Read, false) else {
-        // None, or one that this user may not read: whether somebody writes that cannot be known.
-        return Ok(None);
+    let disk = match FileDisk::open(path, Access::Read, false) {
+        Ok(disk) => disk,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // Whether somebody writes it cannot be known.
+        Err(error) => return Err(file_failure(OPERATION, path, error)),
     };
     match disk.try_lock((Bound::Unbounded, Bound::Unbounded), true) {
         Ok(false) => Err(Error::new(ErrorKind::Locked, OPERATION)
@@ -298,7 +303,11 @@ impl Draft {
     /// Gives the copy its name.
     fn finish(&self, path: &Path, own: &Path, overwrite: bool) -> Result<()> {
         let failed = |cause| Error::io(OPERATION, path.display(), cause);
-        take_rights(&self.file, own).map_err(failed)?;
+        match take_rights(&self.file, own) {
+            // It was removed since it was opened: the copy may be all that is left, and stays its owner's alone.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            taken => taken.map_err(failed)?,
+        }
         self.file.sync_all().map_err(failed)?;
         let _held = match overwrite {
             true => lock(path)?,

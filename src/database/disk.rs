@@ -62,6 +62,12 @@ pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
     fn close(&self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Whether this is the file at `path`. To be asked once it is locked: whoever had the lock before may have put
+    /// another file there, as [`reindex`](super::Database::reindex) does, and what is written to this one then is lost.
+    fn is_at(&self, _path: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// What a file is opened for.
@@ -140,16 +146,6 @@ impl FileDisk {
             identity,
         })
     }
-
-    /// Whether this is the file at `path`. To be asked once it is locked: whoever had the lock before may have put
-    /// another file there, as [`reindex`](super::Database::reindex) does, and what is written to this one then is lost.
-    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
-        match std::fs::metadata(path) {
-            Ok(metadata) => Ok(identity(&metadata) == self.identity),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 #[cfg(target_os = "linux")]
@@ -170,6 +166,14 @@ fn open_durable(_path: &Path, _file: &File) -> io::Result<Option<File>> {
 }
 
 impl Disk for FileDisk {
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        match std::fs::metadata(path) {
+            Ok(metadata) => Ok(identity(&metadata) == self.identity),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.backend.len()
     }

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redb::{ReadTransaction, ReadableDatabase};
 
@@ -29,6 +29,9 @@ use super::write::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 
 const COMPACT: &str = "compact the database";
+/// How often commits ask whether the file is still at its path: each time would cost a durable write half of its time again, see
+/// [`Log::append`](log::Log::append).
+const PLACE_ASKED: Duration = Duration::from_secs(1);
 
 /// An open file.
 pub(super) struct Engine {
@@ -55,10 +58,19 @@ pub(super) struct Engine {
 struct Writer {
     /// `None` for a handle that only reads.
     committer: Option<Committer>,
+    place: Place,
     /// Whether a commit could not be published, so that `view` is not the last state.
     is_stale: bool,
     /// Room for the next journal.
     room: Vec<u8>,
+}
+
+/// Where the file was when it was opened. What is written to a file that was replaced or removed meanwhile is lost.
+struct Place {
+    /// Whatever the working directory is by now; `None` where that is not known.
+    path: Option<PathBuf>,
+    /// When it was last seen to be there.
+    seen: Instant,
 }
 
 #[derive(Clone)]
@@ -100,6 +112,10 @@ impl Engine {
             handle: Arc::new(handle),
             view: view.map(Arc::new),
         };
+        let place = Place {
+            path: std::path::absolute(&path).ok(),
+            seen: Instant::now(),
+        };
         Self {
             path,
             volume,
@@ -109,6 +125,7 @@ impl Engine {
             is_closed: AtomicBool::new(false),
             writer: Mutex::new(Writer {
                 committer,
+                place,
                 is_stale: false,
                 room: Vec::new(),
             }),
@@ -182,6 +199,7 @@ impl Engine {
         let open = self.opened(operation)?;
         let Writer {
             committer,
+            place,
             is_stale,
             room,
         } = &mut *writer;
@@ -195,6 +213,9 @@ impl Engine {
         };
         if *is_stale {
             return Err(unpublished(operation));
+        }
+        if place.seen.elapsed() >= PLACE_ASKED {
+            self.check_place(place, operation)?;
         }
         guard(operation, || {
             let transaction = database.begin_write().context(operation)?;
@@ -243,6 +264,23 @@ impl Engine {
         })
     }
 
+    /// Fails when the file is no longer at its path.
+    fn check_place(&self, place: &mut Place, operation: &'static str) -> Result<()> {
+        let Some(path) = &place.path else {
+            return Ok(());
+        };
+        // A folder that cannot be looked into any more says nothing of the file.
+        if self.volume.disk().is_at(path).unwrap_or(true) {
+            place.seen = Instant::now();
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::ReadOnly, operation)
+            .with_subject(self.path.display())
+            .with_message(
+                "the file was moved, replaced or removed while it was open; what was stored since is not at its path",
+            ))
+    }
+
     fn read_only(&self, operation: &'static str) -> Error {
         Error::new(ErrorKind::ReadOnly, operation)
             .with_subject(self.path.display())
@@ -262,10 +300,17 @@ impl Engine {
 
     /// Makes every commit so far durable.
     pub(super) fn flush(&self) -> Result<()> {
+        const OPERATION: &str = "flush";
         let mut writer = self.writer();
-        self.check_open("flush")?;
-        match &mut writer.committer {
-            Some(committer) => guard("flush", || committer.flush()),
+        self.check_open(OPERATION)?;
+        let Writer {
+            committer, place, ..
+        } = &mut *writer;
+        match committer {
+            Some(committer) => {
+                guard(OPERATION, || committer.flush())?;
+                self.check_place(place, OPERATION)
+            }
             None => Ok(()),
         }
     }
@@ -367,6 +412,7 @@ impl Engine {
         let flushed = match (&*handle, writer.committer.take()) {
             (Handle::Writes { database }, Some(mut committer)) => {
                 guard("flush", || committer.settle(database))
+                    .and_then(|()| self.check_place(&mut writer.place, OPERATION))
             }
             _ => Ok(()),
         };

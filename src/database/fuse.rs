@@ -7,6 +7,7 @@
 //! after the next opening, as after a loss of power.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use redb::BackendError;
@@ -96,6 +97,10 @@ impl Disk for Fuse {
 
     fn close(&self) -> io::Result<()> {
         self.disk.close()
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.disk.is_at(path)
     }
 }
 

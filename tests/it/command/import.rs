@@ -338,8 +338,11 @@ fn batches_of_any_size_store_the_same() {
 #[test]
 fn input_that_cannot_be_read_creates_no_database() {
     let shell = Shell::new();
+    let many_columns: Vec<String> = (0..16_385).map(|number| format!("c{number}")).collect();
+    let many_columns = many_columns.join(",") + "\n1\n";
     for (name, content, code, hint) in [
         ("twice.csv", "a,a\n1,2\n", 1, "two columns"),
+        ("many.csv", &many_columns, 1, "more than 16384 columns"),
         ("near.csv", "ID,n\n1,2\n", 2, "did you mean \"ID\"?"),
         ("object.json", "{\"id\":1}", 1, "--format jsonl"),
         ("empty.json", "", 1, "no JSON array"),

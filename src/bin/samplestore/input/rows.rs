@@ -3,11 +3,15 @@
 //! A row that goes on for more than the longest record is the end of the input: most likely a quote is
 //! not closed, and where the next row begins cannot be known.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, Read};
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::{Place, Record, malformed, peek};
+
+/// As many as spreadsheets have.
+const COLUMNS_MAX: usize = 16_384;
 
 /// Reads rows.
 pub(super) struct RowReader<R> {
@@ -40,11 +44,15 @@ impl<R: BufRead> RowReader<R> {
             .delimiter(delimiter)
             .from_reader(bounded);
         let mut header = Vec::new();
+        let mut known = HashSet::new();
         for name in reader.byte_headers().map_err(io_error)? {
             let name = std::str::from_utf8(name)
                 .map_err(|_| malformed("the name of a column is no UTF-8"))?;
-            if header.iter().any(|known| known == name) {
+            if !known.insert(name) {
                 return Err(malformed(format!("two columns are named {name:?}")));
+            }
+            if header.len() == COLUMNS_MAX {
+                return Err(malformed(format!("more than {COLUMNS_MAX} columns")));
             }
             header.push(name.to_owned());
         }
