@@ -208,7 +208,7 @@ impl Chunk {
     pub(super) fn changed(
         &self,
         head: Head,
-        leaves: &[(usize, Planes)],
+        leaves: Vec<(usize, Arc<Planes>)>,
         has_new_run: bool,
     ) -> Self {
         let mut chunk = Self {
@@ -221,9 +221,14 @@ impl Chunk {
             rows: RwLock::default(),
         };
         for (leaf, planes) in leaves {
-            chunk.planes[*leaf] = OnceLock::from(Arc::new(planes.clone()));
+            chunk.planes[leaf] = OnceLock::from(planes);
         }
         chunk
+    }
+
+    /// The planes of a status leaf, numbered over the whole table, if they are decoded.
+    pub(super) fn decoded_planes(&self, leaf: u64) -> Option<Arc<Planes>> {
+        self.planes[leaf as usize % CHUNK_LEAVES].get().cloned()
     }
 
     /// The planes of a status leaf, numbered over the whole table, of this chunk.

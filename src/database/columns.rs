@@ -33,12 +33,16 @@ impl Leaf for Columns {
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) {
-        self.created
-            .iter()
-            .for_each(|micros| bytes.extend(micros.to_le_bytes()));
-        self.pipelines
-            .iter()
-            .for_each(|number| bytes.extend(number.to_le_bytes()));
+        let start = bytes.len();
+        bytes.resize(start + LEAF_BYTES, 0);
+        let (created, pipelines) = bytes[start..].split_at_mut(ROWS * 8);
+        let (created, pipelines) = (created.as_chunks_mut().0, pipelines.as_chunks_mut().0);
+        for (bytes, micros) in created.iter_mut().zip(self.created) {
+            *bytes = micros.to_le_bytes();
+        }
+        for (bytes, number) in pipelines.iter_mut().zip(self.pipelines) {
+            *bytes = number.to_le_bytes();
+        }
     }
 }
 

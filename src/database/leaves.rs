@@ -5,6 +5,7 @@
 //! is in a leaf is `planes.rs` and `columns.rs`.
 
 use std::collections::{BTreeMap, btree_map};
+use std::sync::Arc;
 
 use redb::{ReadableTable, Table};
 
@@ -40,11 +41,16 @@ pub(super) struct Leaves<T> {
     rows: u64,
     /// Added to the number of a leaf, it is its key.
     base: u64,
+    /// The leaves that are decoded already, as they were before the transaction.
+    known: Option<Known<T>>,
     loaded: BTreeMap<u64, Loaded<T>>,
 }
 
+type Known<T> = Box<dyn Fn(u64) -> Option<Arc<T>>>;
+
 struct Loaded<T> {
-    leaf: Box<T>,
+    /// Shared with whoever else has it decoded, until it is changed.
+    leaf: Arc<T>,
     is_changed: bool,
 }
 
@@ -59,7 +65,16 @@ impl<T: Leaf> Leaves<T> {
         Self {
             rows,
             base,
+            known: None,
             loaded: BTreeMap::new(),
+        }
+    }
+
+    /// As [`new`](Self::new), with leaves that are decoded already, as they were before the transaction.
+    pub(super) fn knowing(rows: u64, known: impl Fn(u64) -> Option<Arc<T>> + 'static) -> Self {
+        Self {
+            known: Some(Box::new(known)),
+            ..Self::new(rows)
         }
     }
 
@@ -72,15 +87,22 @@ impl<T: Leaf> Leaves<T> {
         match self.loaded.entry(key) {
             btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             btree_map::Entry::Vacant(entry) => {
-                let leaf = match table.get(at).context("read an index leaf")? {
-                    Some(guard) => T::decode(unseal_exact(T::KIND, at, guard.value())?),
-                    None if key.saturating_mul(T::ROWS) < self.rows => {
-                        return Err(missing(T::KIND, at));
-                    }
-                    None => T::EMPTY,
+                let known = self.known.as_ref().and_then(|known| known(key));
+                let leaf = match known {
+                    Some(leaf) => leaf,
+                    None => match table.get(at).context("read an index leaf")? {
+                        Some(guard) => {
+                            let bytes = unseal_exact(T::KIND, at, guard.value())?;
+                            Arc::new(T::decode(bytes))
+                        }
+                        None if key.saturating_mul(T::ROWS) < self.rows => {
+                            return Err(missing(T::KIND, at));
+                        }
+                        None => Arc::new(T::EMPTY),
+                    },
                 };
                 Ok(entry.insert(Loaded {
-                    leaf: Box::new(leaf),
+                    leaf,
                     is_changed: false,
                 }))
             }
@@ -92,8 +114,8 @@ impl<T: Leaf> Leaves<T> {
         &mut self,
         table: &impl ReadableTable<u64, &'static [u8]>,
         key: u64,
-    ) -> Result<&T> {
-        self.load(table, key).map(|loaded| &*loaded.leaf)
+    ) -> Result<&Arc<T>> {
+        self.load(table, key).map(|loaded| &loaded.leaf)
     }
 
     /// A leaf to be changed, empty if no row of it was given out.
@@ -104,13 +126,13 @@ impl<T: Leaf> Leaves<T> {
     ) -> Result<&mut T> {
         let loaded = self.load(table, key)?;
         loaded.is_changed = true;
-        Ok(&mut loaded.leaf)
+        Ok(Arc::make_mut(&mut loaded.leaf))
     }
 
     /// Each changed leaf.
-    pub(super) fn changed(&self) -> impl Iterator<Item = (u64, &T)> {
+    pub(super) fn changed(&self) -> impl Iterator<Item = (u64, &Arc<T>)> {
         let changed = self.loaded.iter().filter(|(_, loaded)| loaded.is_changed);
-        changed.map(|(key, loaded)| (*key, &*loaded.leaf))
+        changed.map(|(key, loaded)| (*key, &loaded.leaf))
     }
 
     /// Writes every changed leaf, sealed, in order of key.

@@ -132,19 +132,14 @@ impl Transaction<'_> {
     fn pack(&mut self, row: u64, end: u64) -> Result<(u64, usize)> {
         let leaf = row / STATUS_ROWS;
         let end = end.min((leaf + 1) * STATUS_ROWS);
-        let planes = self.status.get(&self.tables.status, leaf)?.clone();
+        let planes = self.status.get(&self.tables.status, leaf)?;
         // Where one transaction ended a block began, until somebody else packed what lies before and behind it.
         let row = planes.block_of(row).unwrap_or(row);
         if planes.in_block(row..end) == end - row {
             return Ok((end, 0));
         }
         let mut unit = Unit::default();
-        let next = unit.read(
-            &self.tables.blocks,
-            &self.tables.replaced,
-            &planes,
-            row..end,
-        )?;
+        let next = unit.read(&self.tables.blocks, &self.tables.replaced, planes, row..end)?;
         if !unit.is_due() {
             return Ok((next, 0));
         }

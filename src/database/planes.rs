@@ -49,8 +49,11 @@ impl Leaf for Planes {
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) {
-        for word in self.words.as_flattened() {
-            bytes.extend(word.to_le_bytes());
+        let start = bytes.len();
+        bytes.resize(start + LEAF_BYTES, 0);
+        let (chunks, _) = bytes[start..].as_chunks_mut::<8>();
+        for (bytes, word) in chunks.iter_mut().zip(self.words.as_flattened()) {
+            *bytes = word.to_le_bytes();
         }
     }
 }

@@ -11,11 +11,12 @@
 
 mod reader;
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use redb::{ReadableTable, Table};
 
+#[cfg(test)]
+pub(super) use reader::KEPT_BYTES_MAX;
 pub(super) use reader::{KeptLeaves, LastLeaf, RunCache, RunReader};
 
 use super::failure::{Context, damaged};
@@ -160,10 +161,15 @@ fn is_identity(order: &[u16]) -> bool {
         .all(|(at, place)| at == usize::from(*place))
 }
 
+/// The instants of a leaf of a run.
+type Instants = [i64; RUN_ENTRIES];
+/// The places of a leaf of a run.
+type Places = [u16; RUN_ENTRIES];
+
 /// One leaf of a run.
 struct RunLeaf {
-    instants: [i64; RUN_ENTRIES],
-    places: [u16; RUN_ENTRIES],
+    instants: Instants,
+    places: Places,
 }
 
 impl RunLeaf {
@@ -282,17 +288,16 @@ impl Timeline<'_> {
                 let Some(leaf) = leaf.checked_sub(1) else {
                     return Ok(0);
                 };
-                let entries = reader.leaf(*chunk, cache, leaf)?;
                 // Entries of one leaf are sorted, so a search within it is right.
-                let (mut low, mut high) = (0, RUN_ENTRIES);
-                while low < high {
-                    let middle = usize::midpoint(low, high);
-                    match entries.entry(middle).cmp(&bound) {
-                        Ordering::Less => low = middle + 1,
-                        _ => high = middle,
-                    }
-                }
-                Ok(leaf * RUN_ENTRIES + low)
+                let instants = reader.instants(*chunk, cache, leaf)?;
+                let before = instants.partition_point(|micros| *micros < bound.0);
+                let ties = instants[before..].partition_point(|micros| *micros == bound.0);
+                let tied_before = match ties {
+                    0 => 0,
+                    _ => reader.places(*chunk, cache, leaf)?[before..before + ties]
+                        .partition_point(|place| u32::from(*place) < bound.1),
+                };
+                Ok(leaf * RUN_ENTRIES + before + tied_before)
             }
             Self::Newest(newest) => Ok(newest.order.partition_point(|place| {
                 (newest.created[usize::from(*place)], u32::from(*place)) < bound
@@ -304,8 +309,8 @@ impl Timeline<'_> {
     pub(super) fn instant(&self, reader: &mut RunReader<'_>, position: usize) -> Result<i64> {
         match self {
             Self::Run { chunk, cache, .. } => {
-                let entries = reader.leaf(*chunk, cache, position / RUN_ENTRIES)?;
-                Ok(entries.instants[position % RUN_ENTRIES])
+                let instants = reader.instants(*chunk, cache, position / RUN_ENTRIES)?;
+                Ok(instants[position % RUN_ENTRIES])
             }
             Self::Newest(newest) => Ok(newest.created[usize::from(newest.order[position])]),
         }
@@ -338,19 +343,21 @@ impl Timeline<'_> {
                     };
                     let leaf = first / RUN_ENTRIES;
                     let base = leaf * RUN_ENTRIES;
-                    let entries = reader.leaf(*chunk, cache, leaf)?;
+                    let places = reader.places(*chunk, cache, leaf)?;
                     let mut in_leaf = positions.start.max(base) - base
                         ..positions.end.min(base + RUN_ENTRIES) - base;
                     let is_wanted = |place: &u16| wanted.contains(u32::from(*place));
-                    let found = find(&entries.places[in_leaf.clone()], from_end, is_wanted);
+                    let found = find(&places[in_leaf.clone()], from_end, is_wanted);
                     let position = take_found(&mut in_leaf, from_end, found);
+                    let hit = position.map(|position| (position, u32::from(places[position])));
                     if from_end {
                         positions.end = base + in_leaf.end;
                     } else {
                         positions.start = base + in_leaf.start;
                     }
-                    if let Some(position) = position {
-                        return Ok(Some(entries.entry(position)));
+                    if let Some((position, place)) = hit {
+                        let instants = reader.instants(*chunk, cache, leaf)?;
+                        return Ok(Some((instants[position], place)));
                     }
                 }
                 Ok(None)
@@ -372,8 +379,7 @@ impl Timeline<'_> {
                     let leaf = position / RUN_ENTRIES;
                     let end = positions.end.min((leaf + 1) * RUN_ENTRIES);
                     let (from, to) = (position - leaf * RUN_ENTRIES, end - leaf * RUN_ENTRIES);
-                    let entries = reader.leaf(*chunk, cache, leaf)?;
-                    entries.places[from..to]
+                    reader.places(*chunk, cache, leaf)?[from..to]
                         .iter()
                         .for_each(|place| each(u32::from(*place)));
                     position = end;

@@ -27,10 +27,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
+use super::chunk::CHUNK_LEAVES;
 use super::clear::to_be_cleared;
 use super::disk::memory::MemoryDisk;
 use super::plan::Access;
-use super::{Database, Durability, Prune, pack};
+use super::planes::Planes;
+use super::schema::STATUS_ROWS;
+use super::{Database, Durability, Prune, leaves, pack};
 use crate::query::{Order, Query, Selection};
 use crate::sample::{Sample, Status};
 use crate::storage::Storage;
@@ -270,6 +273,23 @@ impl Pair {
     }
 
     fn run(&mut self, operation: &Operation) {
+        self.carry_out(operation);
+        self.check_planes();
+    }
+
+    /// What the next commit starts from is what the file has, of each leaf of the planes that is decoded.
+    fn check_planes(&self) {
+        let view = self.database.engine.view("test").unwrap();
+        for leaf in 0..view.state.next_row.div_ceil(STATUS_ROWS) {
+            let chunk = view.chunk(leaf / CHUNK_LEAVES as u64).unwrap();
+            if let Some(decoded) = chunk.decoded_planes(leaf) {
+                let read: Planes = leaves::read(&view.tables.status, leaf).unwrap();
+                assert_eq!(*decoded, read, "leaf {leaf}");
+            }
+        }
+    }
+
+    fn carry_out(&mut self, operation: &Operation) {
         match operation {
             Operation::Store(specs) => self.store(specs),
             Operation::Load(count, pattern) => {

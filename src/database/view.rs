@@ -199,10 +199,10 @@ impl View {
         self.gathered.get()
     }
 
-    /// How many decoded leaves of runs are kept by all views.
+    /// How many bytes of decoded leaves of runs are kept by all views.
     #[cfg(test)]
     pub(super) fn kept_leaves(&self) -> usize {
-        self.kept_leaves.count()
+        self.kept_leaves.bytes()
     }
 
     /// Whether no other view of this opening is alive: neither of a commit before nor of one after.

@@ -16,7 +16,7 @@ use redb::{ReadableDatabase, WriteTransaction};
 use roaring::RoaringBitmap;
 
 use super::blocks::BlockWriter;
-use super::chunk::Head;
+use super::chunk::{CHUNK_LEAVES, Head};
 use super::columns::Columns;
 use super::failure::Context;
 use super::fields::FieldWriter;
@@ -90,6 +90,11 @@ impl<'t> Transaction<'t> {
     /// Opens every table, at the commit that `view` shows.
     pub(super) fn begin(transaction: &'t WriteTransaction, view: &View) -> Result<Self> {
         let base = view.decoded()?;
+        let chunks = Arc::clone(&base.chunks);
+        let known = move |leaf| {
+            let chunk = chunks.get((leaf / CHUNK_LEAVES as u64) as usize)?;
+            chunk.decoded_planes(leaf)
+        };
         Ok(Self {
             tables: TablesMut::open(transaction)?,
             transaction,
@@ -102,7 +107,7 @@ impl<'t> Transaction<'t> {
             base_newest: view.full_chunks(),
             dictionary: Arc::clone(&base.dictionary),
             base,
-            status: Leaves::new(view.state.next_row),
+            status: Leaves::knowing(view.state.next_row, known),
             columns: Leaves::new(view.state.next_row),
             last_block: None,
             left_blocks: BTreeMap::new(),

@@ -5,51 +5,75 @@ use std::sync::{Arc, OnceLock};
 
 use redb::ReadOnlyTable;
 
-use super::{Fences, RunLeaf, Series};
+use super::{Fences, Instants, Places, RunLeaf, Series};
 use crate::database::once::get_or_read;
-use crate::database::schema::{RUN_LEAVES, missing};
+use crate::database::schema::{LEAF_BYTES, RUN_LEAVES};
 use crate::error::Result;
 
-/// Decoded leaves of all runs of a database, 4 KB each: at most so many are kept.
-const KEPT_LEAVES_MAX: usize = if cfg!(test) { 256 } else { 8_192 };
+/// Decoded leaves of all runs of a database: at most so many bytes are kept.
+pub(in crate::database) const KEPT_BYTES_MAX: usize = match cfg!(test) {
+    true => 256 * LEAF_BYTES,
+    false => 32 << 20,
+};
 
-/// What has been decoded of a chunk's run. Commits that leave the run alone share it.
+/// What has been decoded of a chunk's run. Commits that leave the run alone share it. Places and instants are kept apart,
+/// since whoever counts needs the instants of two leaves only.
 #[derive(Default)]
 pub(in crate::database) struct RunCache {
     fences: OnceLock<Fences>,
-    leaves: OnceLock<Box<[OnceLock<Kept>]>>,
+    instants: Cells<Instants>,
+    places: Cells<Places>,
 }
 
-/// A leaf, and the room that it takes until nobody has its run any more.
-struct Kept {
-    leaf: Box<RunLeaf>,
-    _room: Room,
+/// One part of each leaf of a run.
+struct Cells<T>(OnceLock<Box<[Cell<T>]>>);
+
+type Cell<T> = OnceLock<Box<Kept<T>>>;
+
+impl<T> Default for Cells<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
 }
 
-/// How many decoded leaves of runs are kept, by all views of a database together.
+impl<T> Cells<T> {
+    fn of(&self, leaf: usize) -> &Cell<T> {
+        let cells = || (0..RUN_LEAVES).map(|_| OnceLock::new()).collect();
+        &self.0.get_or_init(cells)[leaf]
+    }
+}
+
+/// A part of a leaf, which takes room until nobody has its run any more.
+struct Kept<T> {
+    part: T,
+    kept: KeptLeaves,
+}
+
+impl<T> Drop for Kept<T> {
+    fn drop(&mut self) {
+        self.kept.0.fetch_sub(size_of::<T>(), Relaxed);
+    }
+}
+
+/// How many bytes of decoded leaves of runs are kept, by all views of a database together.
 #[derive(Clone, Default)]
 pub(in crate::database) struct KeptLeaves(Arc<AtomicUsize>);
 
-/// Room for one of them.
-struct Room(KeptLeaves);
-
 impl KeptLeaves {
-    fn room(&self) -> Option<Room> {
-        let more = |kept| (kept < KEPT_LEAVES_MAX).then_some(kept + 1);
-        let taken = self.0.fetch_update(Relaxed, Relaxed, more);
-        taken.ok().map(|_| Room(self.clone()))
+    /// A part of a leaf to be kept, if there is room.
+    fn keep<T: Copy>(&self, part: &T) -> Option<Box<Kept<T>>> {
+        let more = |kept: usize| Some(kept + size_of::<T>()).filter(|kept| *kept <= KEPT_BYTES_MAX);
+        self.0.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Box::new(Kept {
+            part: *part,
+            kept: self.clone(),
+        }))
     }
 
-    /// How many there are.
+    /// How many bytes there are.
     #[cfg(test)]
-    pub(in crate::database) fn count(&self) -> usize {
+    pub(in crate::database) fn bytes(&self) -> usize {
         self.0.load(Relaxed)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -60,12 +84,13 @@ pub(in crate::database) struct RunReader<'a> {
     kept: &'a KeptLeaves,
     /// How many were read, by every reader.
     read: &'a AtomicU64,
-    /// The last leaf that there was no room for.
+    /// The last leaf that was read.
     pub(in crate::database) last: LastLeaf,
     pub(in crate::database) leaves_read: u64,
 }
 
-/// A leaf of a run, its chunk and its number, that a reader has at hand while no room is left to keep it.
+/// A leaf of a run, its chunk and its number, that a reader has at hand for its other part, and while no room is left to
+/// keep it.
 #[derive(Default)]
 pub(in crate::database) struct LastLeaf(Option<(u64, usize, Box<RunLeaf>)>);
 
@@ -96,38 +121,56 @@ impl<'a> RunReader<'a> {
         })
     }
 
-    pub(super) fn leaf<'s>(
+    /// The instants of a leaf.
+    pub(super) fn instants<'s>(
         &'s mut self,
         chunk: u64,
         cache: &'s RunCache,
         leaf: usize,
-    ) -> Result<&'s RunLeaf> {
-        let cells = cache
-            .leaves
-            .get_or_init(|| (0..RUN_LEAVES).map(|_| OnceLock::new()).collect());
-        if let Some(kept) = cells[leaf].get() {
-            return Ok(&kept.leaf);
+    ) -> Result<&'s Instants> {
+        self.part(chunk, cache.instants.of(leaf), leaf, |leaf| &leaf.instants)
+    }
+
+    /// The places of a leaf.
+    pub(super) fn places<'s>(
+        &'s mut self,
+        chunk: u64,
+        cache: &'s RunCache,
+        leaf: usize,
+    ) -> Result<&'s Places> {
+        self.part(chunk, cache.places.of(leaf), leaf, |leaf| &leaf.places)
+    }
+
+    /// A part of a leaf, which is kept in `cell` if there is room.
+    fn part<'s, T: Copy>(
+        &'s mut self,
+        chunk: u64,
+        cell: &'s Cell<T>,
+        leaf: usize,
+        part: impl Fn(&RunLeaf) -> &T,
+    ) -> Result<&'s T> {
+        if let Some(kept) = cell.get() {
+            return Ok(&kept.part);
         }
-        let is_last = matches!(&self.last.0, Some(last) if (last.0, last.1) == (chunk, leaf));
-        if !is_last {
-            self.leaves_read += 1;
-            self.read.fetch_add(1, Relaxed);
-            let read = RunLeaf::read(self.table, self.series, chunk, leaf)?;
-            if let Some(room) = self.kept.room() {
-                let kept = Kept {
-                    leaf: read,
-                    _room: room,
-                };
-                return Ok(&cells[leaf].get_or_init(|| kept).leaf);
+        let room = self.kept;
+        let read = self.read(chunk, leaf)?;
+        if let Some(kept) = room.keep(part(read)) {
+            return Ok(&cell.get_or_init(|| kept).part);
+        }
+        self.read(chunk, leaf).map(part)
+    }
+
+    /// A leaf, from the table unless it was the last one.
+    fn read(&mut self, chunk: u64, leaf: usize) -> Result<&RunLeaf> {
+        let last = match self.last.0.take() {
+            Some(last) if (last.0, last.1) == (chunk, leaf) => last,
+            _ => {
+                self.leaves_read += 1;
+                self.read.fetch_add(1, Relaxed);
+                let read = RunLeaf::read(self.table, self.series, chunk, leaf)?;
+                (chunk, leaf, read)
             }
-            self.last = LastLeaf(Some((chunk, leaf, read)));
-        }
-        match &self.last.0 {
-            Some((_, _, leaf)) => Ok(leaf),
-            None => Err(missing(
-                self.series.kind,
-                self.series.key(chunk, leaf as u64),
-            )),
-        }
+        };
+        Ok(&self.last.0.insert(last).2)
     }
 }

@@ -2,6 +2,8 @@
 //! and survives the loss of checkpoints.
 
 use super::super::disk::memory::Done;
+use super::super::runs::KEPT_BYTES_MAX;
+use super::super::schema::{CHUNK_ROWS, LEAF_BYTES, RUN_ENTRIES, RUN_LEAVES};
 use super::*;
 
 #[test]
@@ -281,11 +283,42 @@ fn leaves_of_runs_that_are_gone_give_back_their_room() {
     }
     // Of the two full chunks, as they are now.
     let kept = pair.database.engine.view("test").unwrap().kept_leaves();
-    assert!(
-        (1..=2 * crate::database::schema::RUN_LEAVES).contains(&kept),
-        "{kept}"
-    );
+    assert!((1..=2 * RUN_LEAVES * LEAF_BYTES).contains(&kept), "{kept}");
     pair.compare(&Query::new(), 50);
+}
+
+/// Whoever counts keeps places alone, of which many more have room; and when no room is left, answers are the same.
+#[test]
+fn parts_of_leaves_are_kept_up_to_so_many_bytes() {
+    let mut pair = Pair::new(64, Durability::Deferred);
+    pair.run(&Operation::Load(IDS, Pattern::Shuffled));
+    pair.run(&Operation::Reopen);
+    let kept = |pair: &Pair| pair.database.engine.view("test").unwrap().kept_leaves();
+    let read = |pair: &Pair| pair.database.metrics().leaves_read;
+    let half = Query::new().after(at(SPAN / 2));
+    let count = pair.database.count(&half).unwrap();
+    let (bytes, leaves) = (kept(&pair), read(&pair));
+    let chunks = usize::from(IDS) / CHUNK_ROWS as usize;
+    // Half of the places, and of each chunk the instants where the range begins.
+    let places = chunks * RUN_LEAVES / 2 * RUN_ENTRIES * 2;
+    let instants = chunks * RUN_ENTRIES * 8;
+    let most = places + instants + chunks * 4 * LEAF_BYTES;
+    assert!((places / 2..=most).contains(&bytes), "{bytes} of {most}");
+    assert_eq!(pair.database.count(&half).unwrap(), count);
+    assert_eq!(read(&pair), leaves, "all are kept");
+    assert_eq!(pair.memory.count(&half).unwrap(), count);
+    // All of them are more than there is room for.
+    assert!(chunks * RUN_LEAVES * LEAF_BYTES > KEPT_BYTES_MAX);
+    pair.compare(&Query::new(), 50);
+    pair.compare(&half.newest_first(), 50);
+    let bytes = kept(&pair);
+    let full = KEPT_BYTES_MAX - LEAF_BYTES..=KEPT_BYTES_MAX;
+    assert!(full.contains(&bytes), "{bytes} of {KEPT_BYTES_MAX}");
+    let view = pair.database.engine.view("test").unwrap();
+    let kept_leaves = view.decoded().unwrap().kept_leaves;
+    drop(view);
+    drop(pair);
+    assert_eq!(kept_leaves.bytes(), 0);
 }
 
 /// Compacting folds what was replaced into blocks, drops dead records and pairs, and changes nothing that is seen; what it

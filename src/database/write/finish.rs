@@ -155,12 +155,12 @@ impl Transaction<'_> {
 
     /// The chunks after the commit; those that it leaves alone are shared.
     fn publish_chunks(&self) -> Vec<Arc<Chunk>> {
-        let mut leaves: BTreeMap<u64, Vec<(usize, Planes)>> = BTreeMap::new();
+        let mut leaves: BTreeMap<u64, Vec<(usize, Arc<Planes>)>> = BTreeMap::new();
         for (leaf, planes) in self.status.changed() {
             let chunk = leaf / CHUNK_LEAVES as u64;
             let in_chunk = leaf as usize % CHUNK_LEAVES;
             let leaves = leaves.entry(chunk).or_default();
-            leaves.push((in_chunk, planes.clone()));
+            leaves.push((in_chunk, Arc::clone(planes)));
         }
         let mut chunks = (*self.base.chunks).clone();
         for (number, head) in &self.heads {
@@ -170,7 +170,7 @@ impl Transaction<'_> {
             let old = chunks
                 .get(*number as usize)
                 .map_or(&empty, |chunk| &**chunk);
-            let chunk = old.changed(*head, &changed, has_new_run);
+            let chunk = old.changed(*head, changed, has_new_run);
             match chunks.get_mut(*number as usize) {
                 Some(old) => *old = Arc::new(chunk),
                 None => chunks.push(Arc::new(chunk)),
