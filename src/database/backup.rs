@@ -265,7 +265,7 @@ impl Draft {
         let hashes = {
             let mut copy = Copy {
                 view,
-                tables: TablesMut::open(&transaction)?,
+                tables: TablesMut::open_all(&transaction)?,
                 fields: match view.field_table() {
                     Some(_) => Some(transaction.open_table(FIELDS).context(OPERATION)?),
                     None => None,

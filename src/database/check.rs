@@ -265,6 +265,11 @@ impl Database {
             let progress = move |share| of_pages(PAGES_SHARE * share);
             pages::check(volume, self.path(), view, &mut report, progress)
         })?;
+        let opened = report.read(FaultKind::Page, None, || view.tables.open_all())?;
+        if opened.is_none() {
+            report.is_complete = false;
+            return Ok(report);
+        }
         let mut check = Check::new(&view, report)?;
         let chunks = view.state.next_row.div_ceil(CHUNK_ROWS);
         for chunk in 0..chunks {
@@ -297,7 +302,7 @@ struct Check<'v> {
 impl<'v> Check<'v> {
     fn new(view: &'v View, mut report: CheckReport) -> Result<Self> {
         let count = u32::try_from(view.state.next_pipeline).unwrap_or(u32::MAX);
-        let table = &view.tables.summary;
+        let table = view.tables.summary()?;
         let mut pipelines = Vec::new();
         for number in 0..count {
             let entry = report.read(FaultKind::Pipeline, None, || Entry::read(table, number))?;
@@ -360,22 +365,32 @@ impl<'v> Check<'v> {
         let indexes = self.view.indexes()?.len() as u64;
         self.count_fields()?;
         for (name, table, first, expected) in [
-            ("blocks", &tables.blocks, next_row, 0),
-            ("replaced", &tables.replaced, next_row, 0),
-            ("status", &tables.status, next_row.div_ceil(STATUS_ROWS), 0),
+            ("blocks", tables.blocks()?, next_row, 0),
+            ("replaced", tables.replaced()?, next_row, 0),
+            (
+                "status",
+                tables.status()?,
+                next_row.div_ceil(STATUS_ROWS),
+                0,
+            ),
             (
                 "columns",
-                &tables.columns,
+                tables.columns()?,
                 next_row.div_ceil(COLUMN_ROWS),
                 0,
             ),
-            ("created_runs", &tables.created_runs, run_key(full, 0), 0),
-            ("created_moved", &tables.created_moved, full, 0),
-            ("pipeline_rows", &tables.pipeline_rows, cell_key(full, 0), 0),
+            ("created_runs", tables.created_runs()?, run_key(full, 0), 0),
+            ("created_moved", tables.created_moved()?, full, 0),
+            (
+                "pipeline_rows",
+                tables.pipeline_rows()?,
+                cell_key(full, 0),
+                0,
+            ),
             // The state is one of them.
             (
                 "summary",
-                &tables.summary,
+                tables.summary()?,
                 0,
                 chunks + self.view.state.next_pipeline + 1 + indexes,
             ),

@@ -46,7 +46,7 @@ impl Transaction<'_> {
     /// Clears a full chunk without samples.
     fn clear_chunk(&mut self, chunk: u64) -> Result<()> {
         let mut pipelines = Vec::new();
-        let cells = self.tables.pipeline_rows.range(cell_keys(chunk));
+        let cells = self.tables.pipeline_rows.open()?.range(cell_keys(chunk));
         for cell in cells.context(OPERATION)? {
             let (key, _) = cell.context(OPERATION)?;
             // The low half of a key is the pipeline.
@@ -56,10 +56,10 @@ impl Transaction<'_> {
             self.entry(number)?.chunks.remove(chunk as u32);
         }
         let tables = &mut self.tables;
-        remove_all(&mut tables.pipeline_rows, cell_keys(chunk))?;
-        remove_all(&mut tables.columns, column_keys(chunk))?;
-        remove_all(&mut tables.created_runs, run_keys(chunk))?;
-        remove_all(&mut tables.created_moved, chunk..=chunk)?;
+        remove_all(tables.pipeline_rows.open()?, cell_keys(chunk))?;
+        remove_all(tables.columns.open()?, column_keys(chunk))?;
+        remove_all(tables.created_runs.open()?, run_keys(chunk))?;
+        remove_all(tables.created_moved.open()?, chunk..=chunk)?;
         if let Some(fields) = &mut self.fields {
             fields.clear_chunk(chunk)?;
         }

@@ -152,7 +152,7 @@ impl Engine {
             // file must keep too.
             None => guard(operation, || {
                 let transaction = open.handle.begin_read()?;
-                View::read(&transaction, self.volume.counters()).map(Arc::new)
+                View::read(transaction, self.volume.counters()).map(Arc::new)
             }),
         }
     }
@@ -386,7 +386,7 @@ impl Engine {
         });
         let handle = Handle::Writes { database };
         let view = guard(OPERATION, || {
-            View::read(&handle.begin_read()?, self.volume.counters()).map(Arc::new)
+            View::read(handle.begin_read()?, self.volume.counters()).map(Arc::new)
         });
         // Whatever failed, it is not closed before it is told to be.
         *open = Some(Open {

@@ -143,3 +143,13 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
 }
+
+/// The error of work in steps, with how many samples those before it changed.
+pub(super) fn behind(error: Error, operation: &'static str, samples: u64, did: &str) -> Error {
+    match samples {
+        0 => error,
+        _ => Error::new(error.kind(), operation)
+            .with_message(format!("it {did} {samples} samples before"))
+            .with_cause(error),
+    }
+}

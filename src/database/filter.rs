@@ -92,7 +92,7 @@ impl Filter {
                 .iter()
                 .filter_map(|name| dictionary.number(name));
             let wanted = numbers.map(|number| {
-                let entry = Entry::read(&view.tables.summary, number)?;
+                let entry = Entry::read(view.tables.summary()?, number)?;
                 Ok(Wanted { number, entry })
             });
             Some(wanted.collect::<Result<_>>()?)
@@ -253,7 +253,7 @@ impl Filter {
                 if !timeline.is_ordered() || chunk.head.moved > 0 {
                     return Ok(self.timed_rows(view, number)?.len());
                 }
-                let places = self.timed_positions(&timeline, &mut view.run_reader())?;
+                let places = self.timed_positions(&timeline, &mut view.run_reader()?)?;
                 let rows = self.rows(view, number)?;
                 Ok(rows
                     .bitmap
@@ -274,7 +274,7 @@ impl Filter {
             return Ok(rows.bitmap.clone());
         }
         let timeline = view.timeline(number)?;
-        let mut reader = view.run_reader();
+        let mut reader = view.run_reader()?;
         let Range { start, end } = self.timed_positions(&timeline, &mut reader)?;
         let mut timed = if timeline.is_ordered() {
             let mut timed = rows.bitmap.clone();
@@ -315,7 +315,7 @@ impl Filter {
                 break;
             }
             *words = chunk
-                .planes(&view.tables.status, leaf)?
+                .planes(view.tables.status()?, leaf)?
                 .matching(self.codes);
         }
         Ok(mask)
@@ -339,7 +339,7 @@ impl Filter {
         }
         for wanted in pipelines {
             if wanted.entry.chunks.contains(chunk as u32) {
-                rows |= read_rows(&view.tables.pipeline_rows, chunk, wanted.number)?;
+                rows |= read_rows(view.tables.pipeline_rows()?, chunk, wanted.number)?;
             }
         }
         Ok(Some(rows))
@@ -367,7 +367,7 @@ fn indexed_fields(view: &View, query: &Query) -> Result<Vec<(usize, Keys)>> {
 pub(super) fn moved_rows(view: &View, chunk: u64) -> Result<Vec<(u32, i64)>> {
     let mut columns = ColumnReader::default();
     let moved = read_moved(
-        &view.tables.created_moved,
+        view.tables.created_moved()?,
         chunk,
         view.chunk(chunk)?.head.moved,
     )?;
@@ -405,7 +405,7 @@ impl ColumnReader {
             Some((key, columns)) if key == leaf => columns,
             _ => {
                 self.leaves += 1;
-                Box::new(leaves::read(&view.tables.columns, leaf)?)
+                Box::new(leaves::read(view.tables.columns()?, leaf)?)
             }
         };
         Ok(&self.last.insert((leaf, columns)).1)

@@ -19,7 +19,6 @@ const GROUP_BYTES_MAX: usize = 64 << 20;
 #[derive(Default)]
 pub(super) struct Group {
     queue: Mutex<Queue>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -32,6 +31,8 @@ struct Queue {
 struct Submission {
     batch: Vec<Sample>,
     outcome: Mutex<Option<Result<StoreReport>>>,
+    /// Wakes its thread, when there is an outcome or nobody leads.
+    changed: Condvar,
 }
 
 impl Group {
@@ -52,31 +53,30 @@ impl Group {
         let submission = Arc::new(Submission {
             batch: batch.to_vec(),
             outcome: Mutex::new(None),
+            changed: Condvar::new(),
         });
         queue.waiting.push(Arc::clone(&submission));
         loop {
-            queue = self
-                .changed
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
             if let Some(outcome) = lock(&submission.outcome).take() {
                 return outcome;
             }
-            if !queue.is_led {
+            if queue.is_led {
+                queue = submission
+                    .changed
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
+            } else {
                 queue.is_led = true;
                 let group = take_group(&mut queue.waiting, 0);
                 drop(queue);
                 // What becomes of the own batch is in its submission, if the group had room for it.
                 let _ = self.lead(None, &group, &commit);
                 queue = lock(&self.queue);
-                if let Some(outcome) = lock(&submission.outcome).take() {
-                    return outcome;
-                }
             }
         }
     }
 
-    /// Stores the own batch and the group's, and hands out the outcomes.
+    /// Stores the own batch and the group's, hands out the outcomes, and wakes the first that waits, to lead.
     fn lead(
         &self,
         own: Option<&[Sample]>,
@@ -95,8 +95,11 @@ impl Group {
             *lock(&submission.outcome) = Some(outcome);
         }
         queue.is_led = false;
+        let next = queue.waiting.first().cloned();
         drop(queue);
-        self.changed.notify_all();
+        for submission in next.iter().chain(group) {
+            submission.changed.notify_one();
+        }
         of_own
     }
 }
@@ -200,6 +203,7 @@ mod tests {
             Arc::new(Submission {
                 batch: batch(samples),
                 outcome: Mutex::new(None),
+                changed: Condvar::new(),
             })
         };
         let mut waiting = vec![submission(GROUP_SAMPLES_MAX + 1), submission(1)];

@@ -19,7 +19,7 @@ use redb::{ReadableTable, Table};
 
 use super::failure::{Context, damaged};
 use super::gathered::{Gathered, Pair, end_batches, first_not_below, run_key};
-use super::schema::{Kind, missing, seal, unseal};
+use super::schema::{Kind, LazyTable, missing, seal, unseal};
 use super::state::State;
 use crate::error::Result;
 
@@ -158,7 +158,7 @@ fn encode(key: u64, pairs: &[Pair], bytes: &mut Vec<u8>) {
 
 /// The two tables of the index, open for writing.
 pub(super) struct IdTables<'a, 't> {
-    pub(super) ids: &'a mut Table<'t, u64, &'static [u8]>,
+    pub(super) ids: &'a mut LazyTable<'t, u64, &'static [u8]>,
     pub(super) ids_gathered: &'a mut Table<'t, u64, &'static [u8]>,
 }
 
@@ -213,6 +213,7 @@ impl IdTables<'_, '_> {
         for (key, _) in keys {
             encode(key, &[], &mut bytes);
             self.ids
+                .open()?
                 .insert(key, bytes.as_slice())
                 .context("make buckets for ids")?;
         }
@@ -270,7 +271,7 @@ impl IdTables<'_, '_> {
         const OPERATION: &str = "sweep ids";
         let (mut next, mut seen, mut removed) = (None, 0, 0);
         let mut swept = Vec::new();
-        for entry in self.ids.range(from..).context(OPERATION)? {
+        for entry in self.ids.open()?.range(from..).context(OPERATION)? {
             let (key, sealed) = entry.context(OPERATION)?;
             let key = key.value();
             if seen >= SWEPT_PAIRS {
@@ -290,7 +291,10 @@ impl IdTables<'_, '_> {
         // A bucket without pairs stays: one that is not there is damage.
         for (key, pairs) in swept {
             encode(key, &pairs, &mut bytes);
-            self.ids.insert(key, bytes.as_slice()).context(OPERATION)?;
+            self.ids
+                .open()?
+                .insert(key, bytes.as_slice())
+                .context(OPERATION)?;
         }
         state.merged_ids = state.merged_ids.saturating_sub(removed);
         state.stale_ids = state.stale_ids.saturating_sub(removed);
@@ -315,7 +319,7 @@ impl IdTables<'_, '_> {
         }
         let mut pairs = Vec::with_capacity(new.len() + BUCKET_PAIRS_MAX as usize);
         let old = {
-            let sealed = self.ids.get(key).context(OPERATION)?;
+            let sealed = self.ids.open()?.get(key).context(OPERATION)?;
             let sealed = sealed.ok_or_else(|| missing(Kind::Ids, key))?;
             pairs.extend(Bucket::new(key, sealed.value())?.pairs());
             pairs.len()
@@ -349,7 +353,10 @@ impl IdTables<'_, '_> {
         for (key, last) in of_bucket {
             let (pairs, behind) = rest.split_at(rest.partition_point(|pair| pair.0 <= last));
             encode(key, pairs, &mut bytes);
-            self.ids.insert(key, bytes.as_slice()).context(OPERATION)?;
+            self.ids
+                .open()?
+                .insert(key, bytes.as_slice())
+                .context(OPERATION)?;
             rest = behind;
         }
         Ok(())

@@ -252,7 +252,7 @@ impl Hits {
                 };
                 // Position and place are the same here, and moved rows are elsewhere.
                 let timeline = view.timeline(*chunk)?;
-                let mut reader = view.run_reader();
+                let mut reader = view.run_reader()?;
                 std::mem::swap(&mut reader.last, last);
                 let micros = timeline.instant(&mut reader, place as usize)?;
                 std::mem::swap(&mut reader.last, last);
@@ -267,7 +267,7 @@ impl Hits {
                 last,
             } => {
                 let timeline = view.timeline(*chunk)?;
-                let mut reader = view.run_reader();
+                let mut reader = view.run_reader()?;
                 std::mem::swap(&mut reader.last, last);
                 let before = positions.len();
                 let from_end = order == Order::Newest;

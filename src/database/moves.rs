@@ -62,7 +62,10 @@ impl Transaction<'_> {
             let leaf = chunk * CHUNK_LEAVES as u64 + index as u64;
             // Leaves behind the last row are not there.
             let is_wanted = words.iter().any(|word| *word != 0);
-            let planes = is_wanted.then(|| self.status.get(&self.tables.status, leaf).cloned());
+            let planes = is_wanted.then(|| {
+                let table = self.tables.status.open()?;
+                self.status.get(table, leaf).cloned()
+            });
             leaves.push(planes.transpose()?);
         }
         let moves = self.count_moves(chunk, rows, &mask, &leaves)?;
@@ -81,7 +84,7 @@ impl Transaction<'_> {
         for (index, words) in mask.leaves().iter().enumerate() {
             if is_wanted[index] {
                 let leaf = chunk * CHUNK_LEAVES as u64 + index as u64;
-                let planes = self.status.get_mut(&self.tables.status, leaf)?;
+                let planes = self.status.get_mut(self.tables.status.open()?, leaf)?;
                 planes.set_codes(words, to.map_or(0, status_code));
             }
         }
@@ -109,7 +112,7 @@ impl Transaction<'_> {
     }
 
     fn count_by_bitmaps(
-        &self,
+        &mut self,
         chunk: u64,
         rows: &RoaringBitmap,
         mask: &Mask,
@@ -126,6 +129,7 @@ impl Transaction<'_> {
         for cell in self
             .tables
             .pipeline_rows
+            .open()?
             .range(cell_keys(chunk))
             .context(OPERATION)?
         {
@@ -164,7 +168,7 @@ impl Transaction<'_> {
         let mut places = rows.iter().peekable();
         while let Some(first) = places.peek() {
             let leaf = (first_row(chunk) + u64::from(*first)) / COLUMN_ROWS;
-            let columns = self.columns.get(&self.tables.columns, leaf)?;
+            let columns = self.columns.get(self.tables.columns.open()?, leaf)?;
             let in_leaf =
                 |place: &u32| (first_row(chunk) + u64::from(*place)) / COLUMN_ROWS == leaf;
             while let Some(place) = places.next_if(in_leaf) {
@@ -257,7 +261,7 @@ mod tests {
             let row = first_row(chunk) + u64::from(*place);
             let planes = transaction
                 .status
-                .get(&transaction.tables.status, row / STATUS_ROWS);
+                .get(transaction.tables.status.open().unwrap(), row / STATUS_ROWS);
             planes.unwrap().code(row) != 0
         };
         (0..CHUNK_ROWS as u32).filter(is_live).collect()
@@ -266,7 +270,9 @@ mod tests {
     fn planes_of(transaction: &mut Transaction<'_>, chunk: u64) -> Vec<Option<Arc<Planes>>> {
         let leaves = chunk * CHUNK_LEAVES as u64..(chunk + 1) * CHUNK_LEAVES as u64;
         let planes = leaves.map(|leaf| {
-            let planes = transaction.status.get(&transaction.tables.status, leaf);
+            let planes = transaction
+                .status
+                .get(transaction.tables.status.open().unwrap(), leaf);
             Some(Arc::clone(planes.unwrap()))
         });
         planes.collect()

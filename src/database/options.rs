@@ -325,7 +325,8 @@ impl Options {
                 .open_read_only_with_backend(backend)
                 .map_err(refused)?;
             let transaction = database.begin_read().context(OPERATION)?;
-            let view = View::read(&transaction, volume.counters())?;
+            let view = View::read(transaction, volume.counters())?;
+            view.tables.open_all()?;
             let (_, records) = open_log(&volume, &view)?;
             let base = layout(&volume)?.base;
             if !records.is_empty() {
@@ -392,8 +393,8 @@ impl Options {
             sync_folder(OPERATION, path)?;
         }
         let transaction = database.begin_read().context(OPERATION)?;
-        let view = View::read(&transaction, volume.counters())?;
-        drop(transaction);
+        let view = View::read(transaction, volume.counters())?;
+        view.tables.open_all()?;
         let (log, records) = open_log(volume, &view)?;
         let is_immediate = self.durability == Durability::Immediate;
         let volume = Arc::clone(volume);
@@ -443,11 +444,12 @@ fn layout(volume: &Volume) -> Result<Layout> {
 fn make_tables(database: &redb::Database, identity: Identity) -> Result<()> {
     let transaction = database.begin_write().context(OPERATION)?;
     {
-        let mut tables = TablesMut::open(&transaction)?;
-        write_state(&mut tables.summary, &State::new())?;
+        let mut tables = TablesMut::open_all(&transaction)?;
+        write_state(tables.summary.open()?, &State::new())?;
         let identity = identity.encode();
         tables
             .meta
+            .open()?
             .insert(IDENTITY, identity.as_slice())
             .context(OPERATION)?;
     }

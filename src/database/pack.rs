@@ -132,33 +132,48 @@ impl Transaction<'_> {
     fn pack(&mut self, row: u64, end: u64) -> Result<(u64, usize)> {
         let leaf = row / STATUS_ROWS;
         let end = end.min((leaf + 1) * STATUS_ROWS);
-        let planes = self.status.get(&self.tables.status, leaf)?;
+        let planes = self.status.get(self.tables.status.open()?, leaf)?;
         // Where one transaction ended a block began, until somebody else packed what lies before and behind it.
         let row = planes.block_of(row).unwrap_or(row);
         if planes.in_block(row..end) == end - row {
             return Ok((end, 0));
         }
         let mut unit = Unit::default();
-        let next = unit.read(&self.tables.blocks, &self.tables.replaced, planes, row..end)?;
+        let next = unit.read(
+            self.tables.blocks.open()?,
+            self.tables.replaced.open()?,
+            planes,
+            row..end,
+        )?;
         if !unit.is_due() {
             return Ok((next, 0));
         }
         for first in unit.old {
-            let removed = self.tables.blocks.remove(first).context(OPERATION)?;
+            let removed = self
+                .tables
+                .blocks
+                .open()?
+                .remove(first)
+                .context(OPERATION)?;
             removed.ok_or_else(|| missing(Kind::Row, first))?;
         }
         for row in &unit.replaced {
-            let removed = self.tables.replaced.remove(row).context(OPERATION)?;
+            let removed = self
+                .tables
+                .replaced
+                .open()?
+                .remove(row)
+                .context(OPERATION)?;
             removed.ok_or_else(|| missing(Kind::Row, *row))?;
         }
-        let planes = self.status.get_mut(&self.tables.status, leaf)?;
+        let planes = self.status.get_mut(self.tables.status.open()?, leaf)?;
         planes.end_blocks(row..next);
         for row in unit.replaced {
             planes.set_replaced(row, false);
         }
         for block in &mut unit.packed {
             planes.begin_block(block.first());
-            block.write(&mut self.tables.blocks)?;
+            block.write(self.tables.blocks.open()?)?;
         }
         self.touch(leaf / CHUNK_LEAVES as u64);
         Ok((next, unit.record_bytes))
@@ -217,7 +232,7 @@ pub(super) fn dead_bytes(view: &View) -> Result<u64> {
             let is_whole = planes.in_block(rows.clone()) == rows.end - rows.start;
             let guard = match is_whole || planes.block_of(first) != Some(first) {
                 true => None,
-                false => view.tables.blocks.get(first).context(OPERATION)?,
+                false => view.tables.blocks()?.get(first).context(OPERATION)?,
             };
             if let Some(guard) = guard {
                 let block = Block::new(first, guard.value())?;

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
 
 use super::Database;
-use super::failure::{damaged, guard};
+use super::failure::{behind, damaged, guard};
 use super::filter::{ColumnReader, Filter, Place, first_row};
 use super::matching::{Matching, Request};
 use super::pipelines::read_all;
@@ -153,7 +153,7 @@ impl Prune {
         };
         let (pipelines, statuses) = (self.query.pipelines(), self.query.statuses());
         let mut targets = Vec::new();
-        for entry in read_all(&view.tables.summary, view.state.next_pipeline)? {
+        for entry in read_all(view.tables.summary()?, view.state.next_pipeline)? {
             let is_named = pipelines.is_empty() || pipelines.contains(&*entry.name);
             let total: u64 = Status::ALL
                 .iter()
@@ -433,8 +433,7 @@ impl Database {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) when nothing says which; as
-    /// [`Storage::delete`](crate::Storage::delete), and behind the first transaction with a message that says how many samples it had
-    /// removed.
+    /// [`Storage::delete`](crate::Storage::delete), with a message that says how many samples were removed before.
     pub fn prune(&self, prune: &Prune) -> Result<u64> {
         prune.check()?;
         self.engine.check_writable(OPERATION)?;
@@ -456,9 +455,9 @@ impl Database {
         let is_stopped = || prune.stop_when.as_ref().is_some_and(|stop| stop());
         while !rows.is_empty() && !is_stopped() {
             let step = self.prune_step(prune, &targets, &mut rows);
-            removed += step.map_err(|error| behind(error, removed))?;
-            let checkpoint = self.engine.checkpoint(OPERATION);
-            checkpoint.map_err(|error| behind(error, removed))?;
+            let step = step.inspect(|step| removed += step);
+            let done = step.and_then(|_| self.engine.checkpoint(OPERATION));
+            done.map_err(|error| behind(error, OPERATION, removed, "removed"))?;
             if let Some(progress) = &prune.on_progress {
                 let share = (removed as f64 / total.max(1) as f64).min(1.0);
                 // Others may have removed some.
@@ -481,17 +480,6 @@ impl Database {
             Ok((step.samples > 0).then_some(step.samples))
         })?;
         Ok(removed.unwrap_or(0))
-    }
-}
-
-/// The error, with how many samples were removed before.
-fn behind(error: Error, removed: u64) -> Error {
-    match removed {
-        0 => error,
-        _ => Error::new(error.kind(), OPERATION)
-            .with_message(format!("it removed {removed} samples before"))
-            .with_retryable(error.is_retryable())
-            .with_cause(error),
     }
 }
 

@@ -5,11 +5,13 @@
 //! each index's own file; no file but this one names a table.
 
 use std::ops::{Range, RangeInclusive};
+use std::sync::OnceLock;
 
-use redb::{ReadOnlyTable, ReadTransaction, Table, WriteTransaction};
+use redb::{Key, ReadOnlyTable, ReadTransaction, Table, TableDefinition, Value, WriteTransaction};
 use twox_hash::XxHash3_64;
 
 use super::failure::{Context, damaged};
+use super::once::get_or_read;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The format version that this crate writes. Newer ones are refused.
@@ -58,42 +60,62 @@ macro_rules! tables {
                 TableDefinition::new(stringify!($name));)+
         }
 
-        /// Every table at one commit.
+        /// Every table at one commit, each opened when it is first used.
         pub(super) struct Tables {
-            $($(#[$doc])* pub(super) $name: ReadOnlyTable<$key, $value>,)+
+            transaction: ReadTransaction,
+            $($name: OnceLock<ReadOnlyTable<$key, $value>>,)+
         }
 
         impl Tables {
-            pub(super) fn open(transaction: &ReadTransaction) -> Result<Self> {
-                Ok(Self {
-                    $($name: transaction.open_table(definition::$name).context("open a table")?,)+
+            pub(super) fn new(transaction: ReadTransaction) -> Self {
+                Self { transaction, $($name: OnceLock::new(),)+ }
+            }
+
+            $($(#[$doc])*
+            pub(super) fn $name(&self) -> Result<&ReadOnlyTable<$key, $value>> {
+                get_or_read(&self.$name, || {
+                    let table = self.transaction.open_table(definition::$name);
+                    table.context("open a table")
                 })
+            })+
+
+            /// Fails unless every table is there.
+            pub(super) fn open_all(&self) -> Result<()> {
+                $(self.$name()?;)+
+                Ok(())
             }
 
             /// Entries of all tables.
             pub(super) fn entries(&self) -> Result<u64> {
                 use redb::ReadableTableMetadata;
                 let mut entries = 0;
-                $(entries += self.$name.len().context("measure a table")?;)+
+                $(entries += self.$name()?.len().context("measure a table")?;)+
                 Ok(entries)
             }
 
             /// Name, entries, bytes in use and bytes allocated of each table.
             pub(super) fn sizes(&self) -> Result<Vec<(&'static str, u64, u64, u64)>> {
-                Ok(vec![$(size_of(stringify!($name), &self.$name)?,)+])
+                Ok(vec![$(size_of(stringify!($name), self.$name()?)?,)+])
             }
         }
 
         /// Every table within one write transaction.
         pub(super) struct TablesMut<'t> {
-            $($(#[$doc])* pub(super) $name: Table<'t, $key, $value>,)+
+            $($(#[$doc])* pub(super) $name: LazyTable<'t, $key, $value>,)+
         }
 
         impl<'t> TablesMut<'t> {
-            pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self> {
-                Ok(Self {
-                    $($name: transaction.open_table(definition::$name).context("open a table")?,)+
-                })
+            pub(super) fn new(transaction: &'t WriteTransaction) -> Self {
+                Self {
+                    $($name: LazyTable { transaction, definition: definition::$name, table: None },)+
+                }
+            }
+
+            /// Opens every table, which makes those that are not there.
+            pub(super) fn open_all(transaction: &'t WriteTransaction) -> Result<Self> {
+                let mut tables = Self::new(transaction);
+                $(tables.$name.open()?;)+
+                Ok(tables)
             }
         }
     };
@@ -125,8 +147,45 @@ tables! {
     pipeline_rows: u64 => &'static [u8];
 }
 
+/// A table within a write transaction. redb looks for each one that was opened again when it commits.
+pub(super) struct LazyTable<'t, K: Key + 'static, V: Value + 'static> {
+    transaction: &'t WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+    table: Option<Table<'t, K, V>>,
+}
+
+impl<'t, K: Key + 'static, V: Value + 'static> LazyTable<'t, K, V> {
+    /// The table, opened unless it is.
+    pub(super) fn open(&mut self) -> Result<&mut Table<'t, K, V>> {
+        match &mut self.table {
+            Some(table) => Ok(table),
+            closed => {
+                let table = self.transaction.open_table(self.definition);
+                Ok(closed.insert(table.context("open a table")?))
+            }
+        }
+    }
+}
+
+/// Tests open all tables first.
+#[cfg(test)]
+impl<'t, K: Key + 'static, V: Value + 'static> std::ops::Deref for LazyTable<'t, K, V> {
+    type Target = Table<'t, K, V>;
+
+    fn deref(&self) -> &Self::Target {
+        self.table.as_ref().unwrap()
+    }
+}
+
+#[cfg(test)]
+impl<K: Key + 'static, V: Value + 'static> std::ops::DerefMut for LazyTable<'_, K, V> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.table.as_mut().unwrap()
+    }
+}
+
 /// Name, entries, bytes in use and bytes allocated of a table.
-pub(super) fn size_of<K: redb::Key + 'static, V: redb::Value + 'static>(
+pub(super) fn size_of<K: Key + 'static, V: Value + 'static>(
     name: &'static str,
     table: &ReadOnlyTable<K, V>,
 ) -> Result<(&'static str, u64, u64, u64)> {
@@ -141,8 +200,8 @@ pub(super) fn size_of<K: redb::Key + 'static, V: redb::Value + 'static>(
 }
 
 /// Keys of indexed fields, of a file that has such indexes: see `fields.rs`.
-pub(super) const FIELDS: redb::TableDefinition<'static, u64, &'static [u8]> =
-    redb::TableDefinition::new("fields");
+pub(super) const FIELDS: TableDefinition<'static, u64, &'static [u8]> =
+    TableDefinition::new("fields");
 
 /// What kind of value a seal belongs to, so that no value passes for one of another table.
 #[derive(Clone, Copy, Debug)]

@@ -272,7 +272,7 @@ impl Snapshot {
                 match &filter.pipelines {
                     None => {
                         let entries =
-                            read_all(&self.view.tables.summary, self.view.state.next_pipeline)?;
+                            read_all(self.view.tables.summary()?, self.view.state.next_pipeline)?;
                         entries
                             .iter()
                             .for_each(|entry| add(&mut facets, entry, filter.codes));
@@ -315,7 +315,7 @@ impl Snapshot {
             }
             let cells = view
                 .tables
-                .pipeline_rows
+                .pipeline_rows()?
                 .range(cell_keys(chunk))
                 .context("count samples")?;
             let mut counted = 0;

@@ -343,7 +343,7 @@ impl Stream {
             rows = Arc::new(self.push_moved(number, &rows.bitmap)?.into());
         }
         let timeline = view.timeline(number)?;
-        let mut reader = view.run_reader();
+        let mut reader = view.run_reader()?;
         let positions = self.filter.positions(&timeline, &mut reader, number)?;
         self.figures.leaves += reader.leaves_read;
         if positions.is_empty() || rows.bitmap.is_empty() {

@@ -283,7 +283,7 @@ impl Pair {
         for leaf in 0..view.state.next_row.div_ceil(STATUS_ROWS) {
             let chunk = view.chunk(leaf / CHUNK_LEAVES as u64).unwrap();
             if let Some(decoded) = chunk.decoded_planes(leaf) {
-                let read: Planes = leaves::read(&view.tables.status, leaf).unwrap();
+                let read: Planes = leaves::read(view.tables.status().unwrap(), leaf).unwrap();
                 assert_eq!(*decoded, read, "leaf {leaf}");
             }
         }

@@ -82,7 +82,7 @@ pub(super) struct Decoded {
 
 impl View {
     /// The view of this transaction, decoded when it is asked.
-    pub(super) fn read(transaction: &ReadTransaction, counters: &Arc<Counters>) -> Result<Self> {
+    pub(super) fn read(transaction: ReadTransaction, counters: &Arc<Counters>) -> Result<Self> {
         let meta = transaction
             .open_table(definition::meta)
             .map_err(|error| match error {
@@ -90,9 +90,9 @@ impl View {
                 other => wrap(other.into(), "open the database"),
             })?;
         let identity = read_identity(&meta)?;
-        let tables = Tables::open(transaction)?;
-        let state = read_state(&tables.summary)?;
-        let field_table = fields::open_table(transaction)?;
+        let field_table = fields::open_table(&transaction)?;
+        let tables = Tables::new(transaction);
+        let state = read_state(tables.summary()?)?;
         Ok(Self {
             tables,
             identity,
@@ -116,17 +116,17 @@ impl View {
 
     /// The view of this transaction, with what its writer has decoded already.
     pub(super) fn published(
-        transaction: &ReadTransaction,
+        transaction: ReadTransaction,
         identity: Identity,
         state: State,
         decoded: Decoded,
     ) -> Result<Self> {
         let field_table = match decoded.indexes.is_empty() {
             true => None,
-            false => fields::open_table(transaction)?,
+            false => fields::open_table(&transaction)?,
         };
         Ok(Self {
-            tables: Tables::open(transaction)?,
+            tables: Tables::new(transaction),
             identity,
             state,
             dictionary: OnceLock::from(decoded.dictionary),
@@ -148,14 +148,14 @@ impl View {
 
     pub(super) fn dictionary(&self) -> Result<&Arc<Dictionary>> {
         get_or_read(&self.dictionary, || {
-            Dictionary::read(&self.tables.summary, self.state.next_pipeline).map(Arc::new)
+            Dictionary::read(self.tables.summary()?, self.state.next_pipeline).map(Arc::new)
         })
     }
 
     /// All chunks that hold any row.
     pub(super) fn chunks(&self) -> Result<&Arc<Vec<Arc<Chunk>>>> {
         get_or_read(&self.chunks, || {
-            let chunks = read_chunks(&self.tables.summary)?;
+            let chunks = read_chunks(self.tables.summary()?)?;
             if chunks.len() as u64 != self.state.next_row.div_ceil(CHUNK_ROWS) {
                 return Err(missing(Kind::Chunk, chunks.len() as u64));
             }
@@ -177,12 +177,12 @@ impl View {
         hash: u64,
         mut see: impl FnMut(u64) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let table = &self.tables.ids_gathered;
+        let table = || self.tables.ids_gathered();
         let is_decoded = self.gathered.get().is_some();
         if !is_decoded && self.looked_up.fetch_add(1, Relaxed) < UNDECODED_LOOKUPS_MAX {
-            return find_in_batches(table, &self.state, hash, see);
+            return find_in_batches(table()?, &self.state, hash, see);
         }
-        let gathered = get_or_read(&self.gathered, || Gathered::read(table, &self.state))?;
+        let gathered = get_or_read(&self.gathered, || Gathered::read(table()?, &self.state))?;
         let mut rows = Vec::new();
         gathered.find(hash, &mut rows);
         for row in rows {
@@ -247,7 +247,7 @@ impl View {
                 let leaf = row / COLUMN_ROWS;
                 let end = self.state.next_row.min((leaf + 1) * COLUMN_ROWS);
                 let places = (row % COLUMN_ROWS) as usize..(end - leaf * COLUMN_ROWS) as usize;
-                let columns: Columns = leaves::read(&self.tables.columns, leaf)?;
+                let columns: Columns = leaves::read(self.tables.columns()?, leaf)?;
                 created.extend(&columns.created[places.clone()]);
                 pipelines.extend(&columns.pipelines[places]);
                 row = end;
@@ -260,7 +260,7 @@ impl View {
     /// The indexes of fields.
     pub(super) fn indexes(&self) -> Result<&Arc<Vec<FieldIndex>>> {
         get_or_read(&self.indexes, || {
-            fields::read_definitions(&self.tables.summary, self.full_chunks()).map(Arc::new)
+            fields::read_definitions(self.tables.summary()?, self.full_chunks()).map(Arc::new)
         })
     }
 
@@ -287,25 +287,25 @@ impl View {
         let cache = &self.chunk(number)?.run;
         Ok(Timeline::Run {
             chunk: number,
-            fences: self.run_reader().fences(number, cache)?,
+            fences: self.run_reader()?.fences(number, cache)?,
             cache,
         })
     }
 
-    pub(super) fn run_reader(&self) -> RunReader<'_> {
-        RunReader::new(
-            &self.tables.created_runs,
+    pub(super) fn run_reader(&self) -> Result<RunReader<'_>> {
+        Ok(RunReader::new(
+            self.tables.created_runs()?,
             Series::CREATED,
             &self.kept_leaves,
             &self.counters.leaves_read,
-        )
+        ))
     }
 
     /// The status planes of the leaf that a row is in.
     pub(super) fn planes(&self, row: u64) -> Result<&Planes> {
         let leaf = row / STATUS_ROWS;
         let chunk = self.chunk(leaf / CHUNK_LEAVES as u64)?;
-        chunk.planes(&self.tables.status, leaf)
+        chunk.planes(self.tables.status()?, leaf)
     }
 
     /// The status code of a row, 0 when it has no sample.
@@ -321,7 +321,7 @@ impl View {
     ) -> Result<T> {
         let planes = self.planes(row)?;
         if planes.is_replaced(row) {
-            let sealed = self.tables.replaced.get(row).context("read a record")?;
+            let sealed = self.tables.replaced()?.get(row).context("read a record")?;
             let sealed = sealed.ok_or_else(|| missing(Kind::Row, row))?;
             return see(unseal(Kind::Row, row, sealed.value())?);
         }
@@ -333,7 +333,7 @@ impl View {
 
     /// The bytes of the block that begins with a row.
     pub(super) fn block(&self, first: u64) -> Result<AccessGuard<'static, &'static [u8]>> {
-        let block = self.tables.blocks.get(first).context("read a record")?;
+        let block = self.tables.blocks()?.get(first).context("read a record")?;
         block.ok_or_else(|| missing(Kind::Row, first))
     }
 
@@ -344,7 +344,7 @@ impl View {
         see: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
         let read = || {
-            let block = self.tables.blocks.get_owned(first);
+            let block = self.tables.blocks()?.get_owned(first);
             let block = block.context("read a record")?;
             block.ok_or_else(|| missing(Kind::Row, first))
         };
@@ -361,7 +361,7 @@ impl View {
         let see_if = |row| self.see_if(row, id, &see);
         let find_merged = || {
             let mut rows = Vec::new();
-            find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
+            find_merged(self.tables.ids()?, &self.state, hash, &mut rows)?;
             for row in rows {
                 if let Some(found) = see_if(row)? {
                     return Ok(Some(found));
@@ -395,7 +395,7 @@ impl View {
             return Ok(Some(row));
         }
         let mut rows = Vec::new();
-        find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
+        find_merged(self.tables.ids()?, &self.state, hash, &mut rows)?;
         for row in rows {
             if let Some(row) = see(row)? {
                 return Ok(Some(row));

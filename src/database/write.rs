@@ -82,12 +82,12 @@ impl Outcome {
             gathered.add(&self.new_pairs);
         }
         let transaction = database.begin_read().context("read a commit")?;
-        View::published(&transaction, identity, self.state, self.decoded)
+        View::published(transaction, identity, self.state, self.decoded)
     }
 }
 
 impl<'t> Transaction<'t> {
-    /// Opens every table, at the commit that `view` shows.
+    /// Begins at the commit that `view` shows.
     pub(super) fn begin(transaction: &'t WriteTransaction, view: &View) -> Result<Self> {
         let base = view.decoded()?;
         let chunks = Arc::clone(&base.chunks);
@@ -96,7 +96,7 @@ impl<'t> Transaction<'t> {
             chunk.decoded_planes(leaf)
         };
         Ok(Self {
-            tables: TablesMut::open(transaction)?,
+            tables: TablesMut::new(transaction),
             transaction,
             fields: match view.indexes()?.is_empty() {
                 true => None,
@@ -140,7 +140,7 @@ impl<'t> Transaction<'t> {
     /// As [`FieldWriter::remove`].
     pub(super) fn drop_index(&mut self, field: &Field) -> Result<bool> {
         match &mut self.fields {
-            Some(fields) => fields.remove(field, &mut self.tables.summary),
+            Some(fields) => fields.remove(field, self.tables.summary.open()?),
             None => Ok(false),
         }
     }
@@ -190,9 +190,9 @@ impl<'t> Transaction<'t> {
     pub(super) fn entry(&mut self, pipeline: u32) -> Result<&mut pipelines::Entry> {
         match self.entries.entry(pipeline) {
             std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                Ok(entry.insert(pipelines::Entry::read(&self.tables.summary, pipeline)?))
-            }
+            std::collections::hash_map::Entry::Vacant(entry) => Ok(entry.insert(
+                pipelines::Entry::read(self.tables.summary.open()?, pipeline)?,
+            )),
         }
     }
 
@@ -201,7 +201,7 @@ impl<'t> Transaction<'t> {
         match self.moved.entry(chunk) {
             btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             btree_map::Entry::Vacant(entry) => {
-                Ok(entry.insert(read_moved(&self.tables.created_moved, chunk, count)?))
+                Ok(entry.insert(read_moved(self.tables.created_moved.open()?, chunk, count)?))
             }
         }
     }
@@ -212,7 +212,7 @@ impl<'t> Transaction<'t> {
             btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             btree_map::Entry::Vacant(entry) => {
                 let rows = match is_there {
-                    true => read_rows(&self.tables.pipeline_rows, chunk, pipeline)?,
+                    true => read_rows(self.tables.pipeline_rows.open()?, chunk, pipeline)?,
                     false => RoaringBitmap::new(),
                 };
                 Ok(entry.insert(rows))

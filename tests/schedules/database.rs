@@ -3,12 +3,14 @@
 #[path = "../../src/database/group.rs"]
 mod group;
 
+use std::sync::OnceLock;
+
 use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
 use group::Group;
-use samplestore::{Error, ErrorKind, StoreReport};
+use samplestore::{Error, ErrorKind, Sample, StoreReport, data};
 
 use crate::{batch, check};
 
@@ -70,5 +72,36 @@ fn a_batch_that_fails_fails_alone() {
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
         assert_eq!(failed.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn batches_that_fill_a_group_each_are_all_stored() {
+    static LARGE: OnceLock<[Sample; 1]> = OnceLock::new();
+    LARGE.get_or_init(|| {
+        let text = "x".repeat(40 << 20);
+        [Sample::builder("p")
+            .data(data! { "text" => text })
+            .build()
+            .unwrap()]
+    });
+    check(|| {
+        let group = Arc::new(Group::default());
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let group = Arc::clone(&group);
+                thread::spawn(move || {
+                    let report = group.store(LARGE.get().unwrap(), |batches| {
+                        thread::yield_now();
+                        let reports = batches.iter().map(|_| StoreReport::new(1, 0));
+                        Ok(reports.collect())
+                    });
+                    assert_eq!(report.unwrap(), StoreReport::new(1, 0));
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
     });
 }

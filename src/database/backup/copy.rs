@@ -60,7 +60,7 @@ impl Copy<'_, '_> {
         let keeps = |chunk: u64| cleared.binary_search(&chunk).is_err();
         let mut is_live = |row| Ok(view.code(row)? != 0);
         let mut state = view.state.clone();
-        state.stale_ids = dead_pairs(&from.ids_gathered, &mut is_live)?;
+        state.stale_ids = dead_pairs(from.ids_gathered()?, &mut is_live)?;
         (state.swept_ids, state.merged_ids) = (0, 0);
         state.mark = Mark {
             number: state.mark.number,
@@ -72,35 +72,35 @@ impl Copy<'_, '_> {
         for (of, from, to, chunk_of) in [
             (
                 ("columns", Kind::Columns),
-                &from.columns,
-                &mut to.columns,
+                from.columns()?,
+                to.columns.open()?,
                 column_chunk as ChunkOf,
             ),
             (
                 ("created_runs", Kind::CreatedRun),
-                &from.created_runs,
-                &mut to.created_runs,
+                from.created_runs()?,
+                to.created_runs.open()?,
                 run_chunk,
             ),
             (
                 ("created_moved", Kind::CreatedMoved),
-                &from.created_moved,
-                &mut to.created_moved,
+                from.created_moved()?,
+                to.created_moved.open()?,
                 |chunk| chunk,
             ),
             (
                 ("pipeline_rows", Kind::PipelineRows),
-                &from.pipeline_rows,
-                &mut to.pipeline_rows,
+                from.pipeline_rows()?,
+                to.pipeline_rows.open()?,
                 cell_chunk,
             ),
         ] {
             let is_kept = |key| keeps(chunk_of(key));
             self.hashes.push(&verbatim(of, from, to, is_kept, told)?);
         }
-        let mut target = Target::new("ids", &mut to.ids);
+        let mut target = Target::new("ids", to.ids.open()?);
         let mut bucket = Vec::new();
-        for entry in from.ids.iter().context(OPERATION)? {
+        for entry in from.ids()?.iter().context(OPERATION)? {
             let (key, sealed) = entry.context(OPERATION)?;
             let pairs = swept_bucket(key.value(), sealed.value(), &mut is_live, &mut bucket)?;
             // Also without pairs: a bucket that is not there is damage.
@@ -111,13 +111,13 @@ impl Copy<'_, '_> {
         self.hashes.push(&target.hash);
         self.hashes.push(&verbatim(
             ("ids_gathered", Kind::IdRun),
-            &from.ids_gathered,
-            &mut to.ids_gathered,
+            from.ids_gathered()?,
+            to.ids_gathered.open()?,
             |_| true,
             told,
         )?);
-        let mut target = Target::new("summary", &mut to.summary);
-        for entry in from.summary.iter().context(OPERATION)? {
+        let mut target = Target::new("summary", to.summary.open()?);
+        for entry in from.summary()?.iter().context(OPERATION)? {
             let (key, sealed) = entry.context(OPERATION)?;
             let key = key.value();
             if key == Kind::State.summary_key(0) {
@@ -151,13 +151,16 @@ impl Copy<'_, '_> {
         }
         let mut meta = TableHash::new("meta");
         let state = state.encode();
-        for entry in from.meta.iter().context(OPERATION)? {
+        for entry in from.meta()?.iter().context(OPERATION)? {
             let (key, value) = entry.context(OPERATION)?;
             let copied = match key.value() {
                 STATE => &state,
                 _ => unseal(Kind::Meta, 0, value.value()).map(|_| value.value())?,
             };
-            to.meta.insert(key.value(), copied).context(OPERATION)?;
+            to.meta
+                .open()?
+                .insert(key.value(), copied)
+                .context(OPERATION)?;
             meta.add(key.value().as_bytes(), copied);
         }
         self.hashes.push(&meta);
@@ -167,10 +170,10 @@ impl Copy<'_, '_> {
     /// Writes every record, packed, and the planes that say where it is.
     fn records(&mut self, told: &mut Told<'_>) -> Result<()> {
         let from = &self.view.tables;
-        let mut blocks = Target::new("blocks", &mut self.tables.blocks);
-        let mut status = Target::new("status", &mut self.tables.status);
+        let mut blocks = Target::new("blocks", self.tables.blocks.open()?);
+        let mut status = Target::new("status", self.tables.status.open()?);
         let mut bytes = Vec::new();
-        for entry in from.status.iter().context(OPERATION)? {
+        for entry in from.status()?.iter().context(OPERATION)? {
             let (leaf, sealed) = entry.context(OPERATION)?;
             let leaf = leaf.value();
             let old = Planes::decode(unseal_exact(Kind::Status, leaf, sealed.value())?);
@@ -181,7 +184,7 @@ impl Copy<'_, '_> {
             let mut row = rows.start;
             while row < rows.end {
                 let mut unit = Unit::default();
-                row = unit.read(&from.blocks, &from.replaced, &old, row..rows.end)?;
+                row = unit.read(from.blocks()?, from.replaced()?, &old, row..rows.end)?;
                 for block in &unit.packed {
                     let is_live = |row: &u64| old.code(*row) != 0;
                     for row in (block.first()..block.end()).filter(is_live) {

@@ -45,16 +45,16 @@ impl Hashes {
         let tables = &view.tables;
         let fields = view.field_table().map(|table| ("fields", table));
         let tables = [
-            ("blocks", &tables.blocks),
-            ("status", &tables.status),
-            ("replaced", &tables.replaced),
-            ("columns", &tables.columns),
-            ("created_runs", &tables.created_runs),
-            ("created_moved", &tables.created_moved),
-            ("pipeline_rows", &tables.pipeline_rows),
-            ("ids", &tables.ids),
-            ("ids_gathered", &tables.ids_gathered),
-            ("summary", &tables.summary),
+            ("blocks", tables.blocks()?),
+            ("status", tables.status()?),
+            ("replaced", tables.replaced()?),
+            ("columns", tables.columns()?),
+            ("created_runs", tables.created_runs()?),
+            ("created_moved", tables.created_moved()?),
+            ("pipeline_rows", tables.pipeline_rows()?),
+            ("ids", tables.ids()?),
+            ("ids_gathered", tables.ids_gathered()?),
+            ("summary", tables.summary()?),
         ];
         for (name, table) in tables.into_iter().chain(fields) {
             let mut hash = TableHash::new(name);
@@ -66,7 +66,7 @@ impl Hashes {
             self.push(&hash);
         }
         let mut meta = TableHash::new("meta");
-        for entry in view.tables.meta.iter().context(OPERATION)? {
+        for entry in view.tables.meta()?.iter().context(OPERATION)? {
             let (key, value) = entry.context(OPERATION)?;
             meta.add(key.value().as_bytes(), value.value());
         }

@@ -82,7 +82,7 @@ impl Check<'_> {
         let leaves = (rows.rows.end - rows.rows.start).div_ceil(STATUS_ROWS);
         for leaf in first_leaf..first_leaf + leaves {
             let row = Some(leaf * STATUS_ROWS);
-            let table = &self.view.tables.status;
+            let table = self.view.tables.status()?;
             let planes = self
                 .report
                 .read(FaultKind::Status, row, || leaves::read(table, leaf))?;
@@ -91,7 +91,7 @@ impl Check<'_> {
                 None => (rows.is_counted, self.is_counted) = (false, false),
             }
         }
-        let table = &self.view.tables.status;
+        let table = self.view.tables.status()?;
         self.count_entries(
             "status",
             table,
@@ -111,13 +111,13 @@ impl Check<'_> {
 
     /// Whether the head of a full chunk says that nothing but its planes is left. What is wrong with a head is noted elsewhere.
     pub(super) fn is_cleared(&self, chunk: u64) -> bool {
-        let head = || Head::read(&self.view.tables.summary, chunk);
+        let head = || Head::read(self.view.tables.summary()?, chunk);
         chunk < self.view.full_chunks()
             && guard(OPERATION, head).is_ok_and(|head| head.is_cleared())
     }
 
     fn read_columns(&mut self, rows: &mut Rows, indexed: Range<u64>) -> Result<()> {
-        let table = &self.view.tables.columns;
+        let table = self.view.tables.columns()?;
         let first_leaf = indexed.start / COLUMN_ROWS;
         let leaves = (indexed.end - indexed.start).div_ceil(COLUMN_ROWS);
         for leaf in first_leaf..first_leaf + leaves {
@@ -174,7 +174,7 @@ impl Check<'_> {
                 );
             }
             let sealed = self.report.read(FaultKind::Record, Some(row), || {
-                let sealed = tables.replaced.get(row).context(OPERATION)?;
+                let sealed = tables.replaced()?.get(row).context(OPERATION)?;
                 let sealed = sealed.ok_or_else(|| missing(Kind::Row, row))?;
                 Ok(sealed.value().to_vec())
             })?;
@@ -196,8 +196,8 @@ impl Check<'_> {
             }
         }
         let keys = first..=first + STATUS_ROWS - 1;
-        self.count_entries("blocks", &tables.blocks, keys.clone(), blocks)?;
-        self.count_entries("replaced", &tables.replaced, keys, replaced)
+        self.count_entries("blocks", tables.blocks()?, keys.clone(), blocks)?;
+        self.count_entries("replaced", tables.replaced()?, keys, replaced)
     }
 
     /// Checks the records of a block that is needed.
@@ -285,7 +285,7 @@ impl Check<'_> {
     fn head(&mut self, rows: &Rows) -> Result<()> {
         let (chunk, view) = (rows.chunk, self.view);
         let row = Some(rows.rows.start);
-        let read = || Head::read(&view.tables.summary, chunk);
+        let read = || Head::read(view.tables.summary()?, chunk);
         let Some(head) = self.report.read(FaultKind::Counter, row, read)? else {
             return Ok(());
         };
@@ -302,9 +302,9 @@ impl Check<'_> {
                 format!("{outside} instants of chunk {chunk} lie outside of its head's span");
             self.report.note(FaultKind::Counter, row, message);
         }
-        let read = || read_moved(&view.tables.created_moved, chunk, head.moved);
+        let read = || read_moved(view.tables.created_moved()?, chunk, head.moved);
         let moved = self.report.read(FaultKind::TimeIndex, row, read)?;
-        let (runs, moves) = (&view.tables.created_runs, &view.tables.created_moved);
+        let (runs, moves) = (view.tables.created_runs()?, view.tables.created_moved()?);
         match moved {
             Some(_) if rows.is_cleared => {
                 self.count_entries("created_runs", runs, run_keys(chunk), 0)?;
@@ -380,7 +380,7 @@ impl Check<'_> {
                 };
                 let (mut seen, mut cells) = (0, 0);
                 for cell in tables
-                    .pipeline_rows
+                    .pipeline_rows()?
                     .range(cell_keys(chunk))
                     .context(OPERATION)?
                 {

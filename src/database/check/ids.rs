@@ -22,7 +22,7 @@ pub(super) struct IdCheck {
 
 impl IdCheck {
     pub(super) fn new(view: &View, report: &mut CheckReport) -> Result<Self> {
-        let read = || Gathered::read(&view.tables.ids_gathered, &view.state);
+        let read = || Gathered::read(view.tables.ids_gathered()?, &view.state);
         Ok(Self {
             gathered: report.read(FaultKind::IdIndex, None, read)?,
             bucket: None,
@@ -77,7 +77,7 @@ impl IdCheck {
         let key = view.state.id_buckets.key(hash);
         if self.bucket.as_ref().is_none_or(|(last, _)| *last != key) {
             let pairs = report.read(FaultKind::IdIndex, None, || {
-                let sealed = view.tables.ids.get(key).context(OPERATION)?;
+                let sealed = view.tables.ids()?.get(key).context(OPERATION)?;
                 let pairs = sealed.map(|sealed| {
                     let bucket = Bucket::new(key, sealed.value())?;
                     Ok(bucket.pairs().collect())
@@ -146,7 +146,7 @@ fn merged_pairs(view: &View) -> Result<u64> {
         damaged(OPERATION, message).with_subject(format!("table ids, key {key}"))
     };
     let mut count = 0;
-    for entry in view.tables.ids.range(0_u64..).context(OPERATION)? {
+    for entry in view.tables.ids()?.range(0_u64..).context(OPERATION)? {
         let (key, sealed) = entry.context(OPERATION)?;
         let key = key.value();
         let mut last = None;

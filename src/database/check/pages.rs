@@ -56,7 +56,7 @@ pub(super) fn check<P: Proceed>(
             .create_with_backend(overlay)
             .map_err(|error| open_failure(error, path))?;
         let transaction = database.begin_read().context(OPERATION)?;
-        match View::read(&transaction, volume.counters())?.state == view.state {
+        match View::read(transaction, volume.counters())?.state == view.state {
             true => Ok(()),
             false => Err(damaged(
                 OPERATION,

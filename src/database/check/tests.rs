@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use redb::{Builder, ReadableTable, Table, WriteTransaction};
+use redb::{Builder, ReadableTable, Table, TableHandle, WriteTransaction};
 
 use super::{CheckReport, FaultKind};
 use crate::database::disk::Access;
 use crate::database::disk::memory::MemoryDisk;
 use crate::database::header::HALF_BYTES;
-use crate::database::schema::{FIELDS, Kind, SEAL_BYTES, TablesMut, cell_key, run_key, seal};
+use crate::database::schema::{
+    FIELDS, Kind, SEAL_BYTES, TablesMut, cell_key, definition, run_key, seal,
+};
 use crate::database::volume::{Backend, Volume};
 use crate::database::{Backup, Database, Options};
 use crate::query::{Field, Query};
@@ -76,7 +78,7 @@ pub(in crate::database) fn tamper(
     change: impl FnOnce(&mut TablesMut<'_>),
 ) -> Vec<u8> {
     transact(bytes, |transaction| {
-        change(&mut TablesMut::open(transaction).unwrap());
+        change(&mut TablesMut::open_all(transaction).unwrap());
     })
 }
 
@@ -465,4 +467,34 @@ fn faults_of_an_index_of_a_field_are_found_and_never_answers() {
     assert_eq!(explain.records_read, expected.len() as u64);
     assert!(check(&std::fs::read(&path).unwrap()).samples > 0);
     assert!(database.check(|_| ()).unwrap().is_sound());
+}
+
+#[test]
+fn a_table_that_is_missing_is_damage_when_the_file_is_opened() {
+    let whole = file();
+    for table in [
+        definition::blocks,
+        definition::replaced,
+        definition::status,
+        definition::columns,
+        definition::created_runs,
+        definition::created_moved,
+        definition::summary,
+        definition::ids,
+        definition::ids_gathered,
+        definition::pipeline_rows,
+    ] {
+        let damaged = transact(&whole, |transaction| {
+            assert!(transaction.delete_table(table).unwrap());
+        });
+        let name = table.name();
+        for read_only in [false, true] {
+            let disk = Arc::new(MemoryDisk::of(damaged.clone()));
+            let options = options().read_only(read_only);
+            let error = options.open_disk("memory".into(), disk).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{name}: {error:?}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(name), "{name}: {cause}");
+        }
+    }
 }

@@ -24,20 +24,20 @@ impl Transaction<'_> {
         let gathered = self.finish_ids()?;
         self.finish_moved()?;
         self.finish_blocks()?;
-        self.status.flush(&mut self.tables.status)?;
-        self.columns.flush(&mut self.tables.columns)?;
+        self.status.flush(self.tables.status.open()?)?;
+        self.columns.flush(self.tables.columns.open()?)?;
         for ((chunk, pipeline), rows) in &self.pipeline_rows {
-            write_rows(&mut self.tables.pipeline_rows, *chunk, *pipeline, rows)?;
+            write_rows(self.tables.pipeline_rows.open()?, *chunk, *pipeline, rows)?;
         }
         for (number, entry) in &self.entries {
-            entry.write(&mut self.tables.summary, *number)?;
+            entry.write(self.tables.summary.open()?, *number)?;
         }
         for (chunk, head) in &self.heads {
-            head.write(&mut self.tables.summary, *chunk)?;
+            head.write(self.tables.summary.open()?, *chunk)?;
         }
         let full_chunks = self.state.next_row / CHUNK_ROWS;
         let indexes = match self.fields.take() {
-            Some(fields) => fields.finish(&mut self.tables.summary, full_chunks)?,
+            Some(fields) => fields.finish(self.tables.summary.open()?, full_chunks)?,
             None => Arc::default(),
         };
         let chunks = self.publish_chunks();
@@ -62,9 +62,9 @@ impl Transaction<'_> {
     }
 
     /// The pairs that were gathered before, decoded when they are first asked for.
-    pub(super) fn gathered(&self) -> Result<&Gathered> {
+    pub(super) fn gathered(&mut self) -> Result<&Gathered> {
         get_or_read(&self.base.gathered, || {
-            Gathered::read(&self.tables.ids_gathered, &self.state)
+            Gathered::read(self.tables.ids_gathered.open()?, &self.state)
         })
     }
 
@@ -81,9 +81,9 @@ impl Transaction<'_> {
         };
         let mut ids = IdTables {
             ids: &mut self.tables.ids,
-            ids_gathered: &mut self.tables.ids_gathered,
+            ids_gathered: self.tables.ids_gathered.open()?,
         };
-        let (status, table) = (&mut self.status, &self.tables.status);
+        let (status, table) = (&mut self.status, self.tables.status.open()?);
         let mut is_live = |row| Ok(status.get(table, row / STATUS_ROWS)?.code(row) != 0);
         let new_pairs = self.new_pairs.len();
         let advanced = match &gathered {
@@ -102,9 +102,9 @@ impl Transaction<'_> {
     pub(in crate::database) fn sweep_ids(&mut self, from: u64) -> Result<(Option<u64>, u64)> {
         let mut ids = IdTables {
             ids: &mut self.tables.ids,
-            ids_gathered: &mut self.tables.ids_gathered,
+            ids_gathered: self.tables.ids_gathered.open()?,
         };
-        let (status, table) = (&mut self.status, &self.tables.status);
+        let (status, table) = (&mut self.status, self.tables.status.open()?);
         let mut is_live = |row| Ok(status.get(table, row / STATUS_ROWS)?.code(row) != 0);
         ids.sweep(from, &mut self.state, &mut is_live)
     }
@@ -117,19 +117,25 @@ impl Transaction<'_> {
     /// Writes the last block, and those again of which too little is needed.
     fn finish_blocks(&mut self) -> Result<()> {
         if let Some(mut block) = self.last_block.take() {
-            block.write(&mut self.tables.blocks)?;
+            block.write(self.tables.blocks.open()?)?;
         }
         for (first, before) in std::mem::take(&mut self.left_blocks) {
-            let planes = self.status.get(&self.tables.status, first / STATUS_ROWS)?;
+            let planes = self
+                .status
+                .get(self.tables.status.open()?, first / STATUS_ROWS)?;
             let rows = planes.block_rows(first);
             let span = rows.end.min(self.state.next_row) - first;
             let after = planes.in_block(rows);
             if after == 0 {
                 // Should it be gone already, that is what is wanted.
-                self.tables.blocks.remove(first).context("remove records")?;
+                self.tables
+                    .blocks
+                    .open()?
+                    .remove(first)
+                    .context("remove records")?;
             } else if blocks::is_due(span, before, after) {
                 let is_needed = |row| planes.code(row) != 0 && !planes.is_replaced(row);
-                match blocks::rewrite(&mut self.tables.blocks, first, is_needed) {
+                match blocks::rewrite(self.tables.blocks.open()?, first, is_needed) {
                     // It stays as it is: what of it can be read is wanted, and nothing else needs this.
                     Err(error) if error.kind() == ErrorKind::Damaged => {}
                     rewritten => rewritten?,
@@ -148,7 +154,7 @@ impl Transaction<'_> {
             }
             // At most 61,440.
             self.head(*chunk).moved = rows.len() as u32;
-            write_moved(&mut self.tables.created_moved, *chunk, rows)?;
+            write_moved(self.tables.created_moved.open()?, *chunk, rows)?;
         }
         Ok(())
     }

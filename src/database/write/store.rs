@@ -102,7 +102,9 @@ impl Transaction<'_> {
                 Operation::Replace(row, record) => {
                     let stored = Stored::read(row, record)?;
                     self.check_rows(row, 1)?;
-                    let columns = self.columns.get(&self.tables.columns, row / COLUMN_ROWS)?;
+                    let columns = self
+                        .columns
+                        .get(self.tables.columns.open()?, row / COLUMN_ROWS)?;
                     let old_pipeline = columns.pipeline(row);
                     self.replace(&stored, row, old_pipeline)?;
                 }
@@ -141,7 +143,7 @@ impl Transaction<'_> {
             }
         }
         // Other pairs are not merged before the end of the transaction.
-        find_merged(&self.tables.ids, &self.state, hash, &mut rows)?;
+        find_merged(self.tables.ids.open()?, &self.state, hash, &mut rows)?;
         for row in rows {
             let found = self.record_of(row, id);
             if let Some(pipeline) = unreadable.pass(row, found)? {
@@ -151,14 +153,18 @@ impl Transaction<'_> {
         let Some(row) = unreadable.row(self.identity)? else {
             return Ok(None);
         };
-        let columns = self.columns.get(&self.tables.columns, row / COLUMN_ROWS)?;
+        let columns = self
+            .columns
+            .get(self.tables.columns.open()?, row / COLUMN_ROWS)?;
         Ok(Some((row, columns.pipeline(row))))
     }
 
     /// The pipeline of the record of a row, if it is of this id.
     fn record_of(&mut self, row: u64, id: &str) -> Result<Option<u32>> {
         // A pair may be of a sample that is gone. The planes are looked at in memory.
-        let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
+        let planes = self
+            .status
+            .get(self.tables.status.open()?, row / STATUS_ROWS)?;
         if planes.code(row) == 0 {
             return Ok(None);
         }
@@ -167,7 +173,12 @@ impl Transaction<'_> {
             Ok((header.id == id).then_some(header.pipeline))
         };
         if planes.is_replaced(row) {
-            let sealed = self.tables.replaced.get(row).context("read a record")?;
+            let sealed = self
+                .tables
+                .replaced
+                .open()?
+                .get(row)
+                .context("read a record")?;
             let sealed = sealed.ok_or_else(|| missing(Kind::Row, row))?;
             return pipeline(unseal(Kind::Row, row, sealed.value())?);
         }
@@ -176,7 +187,12 @@ impl Transaction<'_> {
         }
         let first = planes.block_of(row);
         let first = first.ok_or_else(|| missing(Kind::Row, row))?;
-        let block = self.tables.blocks.get(first).context("read a record")?;
+        let block = self
+            .tables
+            .blocks
+            .open()?
+            .get(first)
+            .context("read a record")?;
         let block = block.ok_or_else(|| missing(Kind::Row, row))?;
         pipeline(Block::new(first, block.value())?.record(row)?)
     }
@@ -196,11 +212,11 @@ impl Transaction<'_> {
         self.state.next_row += 1;
         let planes = self
             .status
-            .get_mut(&self.tables.status, row / STATUS_ROWS)?;
+            .get_mut(self.tables.status.open()?, row / STATUS_ROWS)?;
         planes.set_code(row, status_code(stored.status));
         let columns = self
             .columns
-            .get_mut(&self.tables.columns, row / COLUMN_ROWS)?;
+            .get_mut(self.tables.columns.open()?, row / COLUMN_ROWS)?;
         columns.set(row, stored.micros, stored.pipeline);
         self.head(row / CHUNK_ROWS).widen(stored.micros);
         self.count(row / CHUNK_ROWS, stored.pipeline, stored.status, 1)?;
@@ -223,9 +239,11 @@ impl Transaction<'_> {
     fn append_record(&mut self, row: u64, record: &[u8]) -> Result<()> {
         let begins_leaf = row.is_multiple_of(STATUS_ROWS);
         if self.last_block.is_none() && !begins_leaf {
-            let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
+            let planes = self
+                .status
+                .get(self.tables.status.open()?, row / STATUS_ROWS)?;
             if let Some(first) = planes.block_of(row - 1) {
-                self.last_block = BlockWriter::resume(&self.tables.blocks, first, row)?;
+                self.last_block = BlockWriter::resume(self.tables.blocks.open()?, first, row)?;
             }
         }
         if let Some(block) = &mut self.last_block {
@@ -233,11 +251,11 @@ impl Transaction<'_> {
                 block.push(record);
                 return Ok(());
             }
-            block.write(&mut self.tables.blocks)?;
+            block.write(self.tables.blocks.open()?)?;
         }
         let planes = self
             .status
-            .get_mut(&self.tables.status, row / STATUS_ROWS)?;
+            .get_mut(self.tables.status.open()?, row / STATUS_ROWS)?;
         planes.begin_block(row);
         let block = self.last_block.get_or_insert_default();
         block.restart(row);
@@ -247,16 +265,19 @@ impl Transaction<'_> {
 
     /// Gives up the record of a row that has a sample: it is removed, or its block takes note.
     pub(in crate::database) fn leave_record(&mut self, row: u64) -> Result<()> {
-        let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
+        let planes = self
+            .status
+            .get(self.tables.status.open()?, row / STATUS_ROWS)?;
         if planes.is_replaced(row) {
             // Should it be gone already, that is what is wanted.
             self.tables
                 .replaced
+                .open()?
                 .remove(row)
                 .context("remove a record")?;
             let planes = self
                 .status
-                .get_mut(&self.tables.status, row / STATUS_ROWS)?;
+                .get_mut(self.tables.status.open()?, row / STATUS_ROWS)?;
             planes.set_replaced(row, false);
             return Ok(());
         }
@@ -272,18 +293,21 @@ impl Transaction<'_> {
     fn replace(&mut self, stored: &Stored<'_>, row: u64, old_pipeline: u32) -> Result<()> {
         let chunk = row / CHUNK_ROWS;
         self.journal.replace(row, stored.record);
-        let planes = self.status.get(&self.tables.status, row / STATUS_ROWS)?;
+        let planes = self
+            .status
+            .get(self.tables.status.open()?, row / STATUS_ROWS)?;
         let old_status = live_status(row, planes.code(row))?;
         if !planes.is_replaced(row) {
             self.leave_record(row)?;
         }
         self.tables
             .replaced
+            .open()?
             .insert(row, stored.record)
             .context("write a record")?;
         let planes = self
             .status
-            .get_mut(&self.tables.status, row / STATUS_ROWS)?;
+            .get_mut(self.tables.status.open()?, row / STATUS_ROWS)?;
         planes.set_replaced(row, true);
         planes.set_code(row, status_code(stored.status));
         let is_full = self.is_full(chunk);
@@ -293,13 +317,15 @@ impl Transaction<'_> {
         self.count(chunk, old_pipeline, old_status, -1)?;
         self.count(chunk, stored.pipeline, stored.status, 1)?;
 
-        let columns = self.columns.get(&self.tables.columns, row / COLUMN_ROWS)?;
+        let columns = self
+            .columns
+            .get(self.tables.columns.open()?, row / COLUMN_ROWS)?;
         let has_moved = columns.created_at(row) != stored.micros;
         let has_pipeline_changed = old_pipeline != stored.pipeline;
         if has_moved || has_pipeline_changed {
             let columns = self
                 .columns
-                .get_mut(&self.tables.columns, row / COLUMN_ROWS)?;
+                .get_mut(self.tables.columns.open()?, row / COLUMN_ROWS)?;
             columns.set(row, stored.micros, stored.pipeline);
             if !self.is_full(chunk) {
                 self.newest_changed = true;
@@ -336,7 +362,7 @@ impl Transaction<'_> {
         for leaf in 0..leaves {
             let columns = self
                 .columns
-                .get(&self.tables.columns, chunk * leaves + leaf)?;
+                .get(self.tables.columns.open()?, chunk * leaves + leaf)?;
             for (place, pipeline) in (leaf * COLUMN_ROWS..).zip(columns.pipelines) {
                 rows.entry(pipeline).or_default().insert(place as u32);
             }
@@ -353,11 +379,11 @@ impl Transaction<'_> {
         let mut instants = Vec::with_capacity(CHUNK_ROWS as usize);
         let first = first_row(chunk) / COLUMN_ROWS;
         for leaf in first..first + CHUNK_ROWS / COLUMN_ROWS {
-            let columns = self.columns.get(&self.tables.columns, leaf)?;
+            let columns = self.columns.get(self.tables.columns.open()?, leaf)?;
             instants.extend(columns.created);
         }
         write_run(
-            &mut self.tables.created_runs,
+            self.tables.created_runs.open()?,
             Series::CREATED,
             chunk,
             &instants,
