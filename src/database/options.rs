@@ -389,8 +389,9 @@ impl Options {
     ) -> Result<(View, Committer)> {
         if volume.is_new() {
             make_tables(database, Identity::new(self.hash_bits))?;
-            volume.finish()?;
+            // Before the file counts as made: the next opening of one that does not makes it anew, and does this again.
             sync_folder(OPERATION, path)?;
+            volume.finish()?;
         }
         let transaction = database.begin_read().context(OPERATION)?;
         let view = View::read(transaction, volume.counters())?;

@@ -1,13 +1,17 @@
 //! Disks that fail: whichever read, write, resize or sync fails, once or from then on, is a typed error and never a panic,
 //! and when the database is opened again nothing that was acknowledged is missing and nothing that was refused is there.
 //!
-//! A workload is repeated until no operation is left that did not fail in it once. What is there afterwards is
+//! A workload is repeated until no operation is left that did not fail in it once: on a file that was closed, on those of writers
+//! that were killed, and on a disk on which there is none yet (`faults/start.rs`). What is there afterwards (`faults/model.rs`) is
 //! looked at twice: as the process left it, and as a loss of power right behind it would.
 
 mod disk;
+mod model;
+mod start;
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use samplestore::{Database, Durability, Error, ErrorKind, Query, Sample, Storage, Ticket, Writer};
 
@@ -19,112 +23,29 @@ use crate::crash::record::{By, Mode};
 use crate::crash::verify;
 use crate::crash::workload::Operation;
 use crate::crash::workload::fields::conditions;
-use crate::crash::workload::model::{self, State};
+use crate::crash::workload::model::State;
 use disk::{Fault, FaultyDisk, What};
-
-/// So many operations come before the disk fails, and so many while it does.
-const BEFORE: u64 = 8;
-const OPERATIONS: u64 = 10;
-const SEED: u64 = 10_221;
+use model::{Model, operation};
+use start::{From, Start};
 
 const EIO: i32 = 5;
 const EBADF: i32 = 9;
 const ENOSPC: i32 = 28;
 const EROFS: i32 = 30;
 
-fn mode(durability: Durability, shared_readers: bool) -> Mode {
+const IMMEDIATE: Mode = mode(Durability::Immediate, false);
+const MODES: [Mode; 3] = [
+    IMMEDIATE,
+    mode(Durability::Deferred, false),
+    mode(Durability::Immediate, true),
+];
+
+const fn mode(durability: Durability, shared_readers: bool) -> Mode {
     Mode {
         durability,
         shared_readers,
         by: By::One,
     }
-}
-
-/// What there is, and what else there may be.
-struct Model {
-    done: Vec<Operation>,
-    /// What there is before the first operation that was acknowledged, and after each.
-    states: Vec<State>,
-    /// Up to this state everything survives a loss of power.
-    durable: usize,
-    /// What there is if the operation has taken effect of which nobody knows.
-    in_doubt: Option<State>,
-    /// Fields of which nobody knows whether there is an index: making it or removing it has failed since it was last done.
-    unsure: BTreeSet<String>,
-    /// What failed, and how, in words.
-    failed: Vec<String>,
-}
-
-impl Model {
-    /// After the operations that come before the disk fails.
-    fn new() -> Self {
-        let done: Vec<_> = (0..BEFORE).map(operation).collect();
-        Self {
-            states: vec![after(&done)],
-            done,
-            durable: 0,
-            in_doubt: None,
-            unsure: BTreeSet::new(),
-            failed: Vec::new(),
-        }
-    }
-
-    fn acknowledge(&mut self, operation: Operation) {
-        if let Operation::CreateIndex(field) | Operation::DropIndex(field) = &operation {
-            self.unsure.remove(field);
-        }
-        self.done.push(operation);
-        self.states.push(after(&self.done));
-    }
-
-    /// What there is if this operation takes effect too.
-    fn with(&self, operation: &Operation) -> State {
-        let done: Vec<_> = self.done.iter().chain([operation]).cloned().collect();
-        after(&done)
-    }
-
-    /// Whether there may be what was found, after a loss of power or without. Every index is whole, one of which nobody knows
-    /// too.
-    fn may_be(&self, found: &State, is_power_lost: bool) -> bool {
-        let first = match is_power_lost {
-            true => self.durable,
-            false => self.states.len() - 1,
-        };
-        let mut possible = self.states[first..].iter().chain(&self.in_doubt);
-        found.indexes.values().all(|is_whole| *is_whole)
-            && possible.any(|state| self.is_same(state, found))
-    }
-
-    /// Whether two states are the same but for what nobody knows.
-    fn is_same(&self, one: &State, other: &State) -> bool {
-        let known = |state: &State| {
-            let mut indexes = state.indexes.clone();
-            indexes.retain(|field, _| !self.unsure.contains(field));
-            indexes
-        };
-        one.samples == other.samples && known(one) == known(other)
-    }
-}
-
-fn operation(number: u64) -> Operation {
-    Operation::nth(SEED, 0, number)
-}
-
-fn after(operations: &[Operation]) -> State {
-    let mut model = model::Model::default();
-    operations.iter().for_each(|operation| model.run(operation));
-    model.state()
-}
-
-/// A database with some samples, closed.
-fn start(mode: Mode) -> Bytes {
-    let disk = RecordingDisk::of(Bytes::default(), false);
-    let database = mode.options().open_on(disk.clone()).unwrap();
-    for number in 0..BEFORE {
-        operation(number).run(&database, &database).unwrap();
-    }
-    database.close().unwrap();
-    disk.bytes()
 }
 
 /// The kind of error that a fault is.
@@ -182,15 +103,19 @@ fn assert_kept(mode: Mode, bytes: Bytes, model: &Model, is_power_lost: bool, fau
     checked.unwrap_or_else(|loss| panic!("{fault:?}: {loss}"));
 }
 
-/// Carries out operations while the disk fails.
-fn run(mode: Mode, disk: &std::sync::Arc<FaultyDisk>, model: &mut Model, fault: Fault) {
+/// Carries out operations while the disk fails; says whether it could be opened.
+fn run(start: &Start, disk: &Arc<FaultyDisk>, model: &mut Model, fault: Fault) -> bool {
     // With next to no cache, so that there is something to read.
-    let opened = mode.options().cache_bytes(128 << 10).open_on(disk.clone());
-    let database = match opened {
+    let options = start.mode.options().cache_bytes(128 << 10);
+    let database = match options.open_on(disk.clone()) {
         Ok(database) => database,
-        Err(error) => return assert_typed(&error, fault),
+        Err(error) => {
+            assert_typed(&error, fault);
+            assert_first(&error, fault);
+            return false;
+        }
     };
-    for number in BEFORE..BEFORE + OPERATIONS {
+    for number in start.from.operations() {
         let operation = operation(number);
         match operation.run(&database, &database) {
             Ok(()) => {
@@ -204,7 +129,7 @@ fn run(mode: Mode, disk: &std::sync::Arc<FaultyDisk>, model: &mut Model, fault: 
                     model.in_doubt.is_none() || model.is_same(before, after),
                     "{fault:?}: something was taken behind what nobody knows"
                 );
-                if makes_durable || mode.durability == Durability::Immediate {
+                if makes_durable || start.mode.durability == Durability::Immediate {
                     model.durable = model.states.len() - 1;
                 }
             }
@@ -239,6 +164,7 @@ fn run(mode: Mode, disk: &std::sync::Arc<FaultyDisk>, model: &mut Model, fault: 
         Ok(()) => model.durable = model.states.len() - 1,
         Err(error) => assert_typed(&error, fault),
     }
+    true
 }
 
 /// Conditions count these samples, or fail.
@@ -265,9 +191,18 @@ fn has_pruned(operation: &Operation, database: &Database, model: &Model) -> Opti
     Some(page.samples == model.with(operation).samples)
 }
 
-/// Repeats the workload with this fault at every operation that it meets; says how many there are.
-fn sweep(mode: Mode, what: What, lasts: bool, errno: i32) -> usize {
-    let start = start(mode);
+/// What a sweep met.
+struct Swept {
+    /// Operations on the disk, each of which failed once.
+    met: usize,
+    /// So many of them are of opening, which failed with them.
+    of_opening: usize,
+}
+
+/// Repeats the workload with this fault at every operation that it meets.
+fn sweep(start: &Start, what: What, lasts: bool, errno: i32) -> Swept {
+    let mode = start.mode;
+    let mut of_opening = 0;
     for nth in 0.. {
         let fault = Fault {
             what,
@@ -275,45 +210,100 @@ fn sweep(mode: Mode, what: What, lasts: bool, errno: i32) -> usize {
             lasts,
             errno,
         };
-        let disk = FaultyDisk::of(start.clone(), fault);
-        let mut model = Model::new();
-        let ran = catch_unwind(AssertUnwindSafe(|| run(mode, &disk, &mut model, fault)));
-        assert!(ran.is_ok(), "{fault:?} in {mode:?}");
+        let disk = FaultyDisk::of(start.disk(), fault);
+        let mut model = start.model.clone();
+        let ran = catch_unwind(AssertUnwindSafe(|| run(start, &disk, &mut model, fault)));
+        let Ok(is_opened) = ran else {
+            panic!("{fault:?} in {mode:?}, {:?}", start.from);
+        };
+        of_opening += usize::from(!is_opened);
         assert_kept(mode, disk.disk.bytes(), &model, false, fault);
         let done = disk.disk.done();
         // What a read that fails leads to is nothing that the power has to do with.
-        let cuts = match what {
-            What::Reads => Vec::new(),
-            _ => vec![(done.len(), Way::Durable), (done.len(), Way::Torn)],
+        let ways: &[Way] = match (what, start.from) {
+            (What::Reads, _) => &[],
+            (_, From::Closed) if errno == EIO => &[Way::Durable, Way::Torn],
+            // By turns.
+            _ if nth.is_multiple_of(2) => &[Way::Durable],
+            _ => &[Way::Torn],
         };
-        for image in images(&start, &done, cuts, &mut Random::new(nth as u64)) {
+        let cuts = ways.iter().map(|way| (done.len(), *way)).collect();
+        for image in images(&start.base, &done, cuts, &mut Random::new(nth as u64)) {
             assert_kept(mode, image.bytes, &model, true, fault);
         }
         if !disk.has_failed() {
-            return nth;
+            assert!(is_opened, "nothing failed");
+            return Swept {
+                met: nth,
+                of_opening,
+            };
         }
     }
     unreachable!("there is an end to what a workload does");
 }
 
-/// Every operation of one kind fails, once and from then on, in every mode.
-fn sweep_modes(what: What, errno: i32, at_least: usize) {
-    for mode in [
-        mode(Durability::Immediate, false),
-        mode(Durability::Deferred, false),
-        mode(Durability::Immediate, true),
-    ] {
-        for lasts in [false, true] {
-            let met = sweep(mode, what, lasts, errno);
-            println!("{met} {what:?} in {mode:?}, from then on: {lasts}");
+/// Every operation of one kind fails, once, from then on or both, in each of these modes, and there are at least so many of them.
+fn sweep_modes(
+    modes: &[Mode],
+    from: From,
+    what: What,
+    errno: i32,
+    lasts: &[bool],
+    at_least: usize,
+) {
+    for mode in modes {
+        let start = Start::of(*mode, from);
+        for lasts in lasts {
+            let Swept { met, of_opening } = sweep(&start, what, *lasts, errno);
+            println!(
+                "{met} {what:?} of a file {from:?}, {of_opening} of them of opening it, in {mode:?}, error {errno}, from then on: {lasts}"
+            );
             assert!(met >= at_least, "only {met} of {what:?} in {mode:?}");
+            let opens = from.is_closed() || what == What::Resizes || of_opening > 0;
+            assert!(opens, "no {what:?} of opening failed in {mode:?}");
         }
+    }
+}
+
+/// The least number of operations of each kind that are met.
+struct AtLeast {
+    reads: usize,
+    writes: usize,
+    syncs: usize,
+    resizes: usize,
+}
+
+/// Every fault there is, in every mode.
+fn sweep_everything(from: From, at_least: &AtLeast) {
+    const BOTH: [bool; 2] = [false, true];
+    let AtLeast {
+        reads,
+        writes,
+        syncs,
+        resizes,
+    } = *at_least;
+    sweep_modes(&MODES, from, What::Reads, EIO, &BOTH, reads);
+    sweep_modes(&MODES, from, What::Writes, EIO, &BOTH, writes);
+    sweep_modes(&MODES, from, What::Syncs, EIO, &BOTH, syncs);
+    sweep_modes(&MODES, from, What::Resizes, EIO, &BOTH, resizes);
+    sweep_modes(&MODES, from, What::Writes, ENOSPC, &BOTH, writes);
+    sweep_modes(&MODES, from, What::Resizes, ENOSPC, &BOTH, resizes);
+    for errno in [EBADF, EROFS] {
+        sweep_modes(
+            &MODES,
+            from,
+            What::Changes,
+            errno,
+            &[true],
+            writes + syncs + resizes,
+        );
     }
 }
 
 #[test]
 fn the_workload_has_every_operation() {
-    let names: std::collections::BTreeSet<_> = (BEFORE..BEFORE + OPERATIONS)
+    let names: std::collections::BTreeSet<_> = From::Closed
+        .operations()
         .map(|number| operation(number).name())
         .collect();
     let all = [
@@ -331,40 +321,102 @@ fn the_workload_has_every_operation() {
 
 #[test]
 fn every_read_fails() {
-    sweep_modes(What::Reads, EIO, 20);
+    sweep_modes(&MODES, From::Closed, What::Reads, EIO, &[false, true], 200);
 }
 
 #[test]
 fn every_write_fails() {
-    sweep_modes(What::Writes, EIO, 50);
+    sweep_modes(&MODES, From::Closed, What::Writes, EIO, &[false, true], 150);
 }
 
 #[test]
 fn every_sync_fails() {
-    sweep_modes(What::Syncs, EIO, 5);
+    sweep_modes(&MODES, From::Closed, What::Syncs, EIO, &[false, true], 20);
 }
 
 #[test]
 fn every_resize_fails() {
-    sweep_modes(What::Resizes, EIO, 1);
+    sweep_modes(&MODES, From::Closed, What::Resizes, EIO, &[false, true], 4);
 }
 
 #[test]
 fn the_disk_is_full_at_every_write_and_resize() {
-    for what in [What::Writes, What::Resizes] {
-        for lasts in [false, true] {
-            let met = sweep(mode(Durability::Immediate, false), what, lasts, ENOSPC);
-            println!("{met} {what:?} on a full disk, from then on: {lasts}");
-        }
+    for (what, at_least, of_little) in [(What::Writes, 150, 60), (What::Resizes, 4, 1)] {
+        let (first, others) = MODES.split_at(1);
+        let both = [false, true];
+        sweep_modes(first, From::Closed, what, ENOSPC, &both, at_least);
+        sweep_modes(
+            others,
+            From::ClosedForLittle,
+            what,
+            ENOSPC,
+            &both,
+            of_little,
+        );
     }
 }
 
 #[test]
 fn the_handle_turns_read_only_at_every_change() {
     for errno in [EBADF, EROFS] {
-        let mode = mode(Durability::Immediate, false);
-        let met = sweep(mode, What::Changes, true, errno);
-        println!("{met} changes from which on the handle is read-only, error {errno}");
+        let (first, others) = MODES.split_at(1);
+        let what = What::Changes;
+        sweep_modes(first, From::Closed, what, errno, &[true], 174);
+        sweep_modes(others, From::ClosedForLittle, what, errno, &[true], 70);
+    }
+}
+
+#[test]
+fn everything_fails_while_a_file_is_made() {
+    let at_least = AtLeast {
+        reads: 6,
+        writes: 30,
+        syncs: 10,
+        resizes: 2,
+    };
+    sweep_everything(From::Nothing, &at_least);
+}
+
+#[test]
+fn everything_fails_while_a_log_is_replayed() {
+    let at_least = AtLeast {
+        reads: 40,
+        writes: 10,
+        syncs: 6,
+        resizes: 0,
+    };
+    sweep_everything(From::Killed, &at_least);
+}
+
+#[test]
+fn everything_fails_while_every_page_is_looked_at() {
+    let at_least = AtLeast {
+        reads: 30,
+        writes: 12,
+        syncs: 9,
+        resizes: 0,
+    };
+    sweep_everything(From::KilledBehindCompacting, &at_least);
+}
+
+/// What the sweeps rely on: what is left to whoever opens such a file is more than to open it.
+#[test]
+fn files_of_writers_that_were_killed_are_repaired() {
+    for mode in MODES {
+        for from in [From::Closed, From::Killed, From::KilledBehindCompacting] {
+            let is_told = Arc::new(AtomicBool::new(false));
+            let told = Arc::clone(&is_told);
+            let options = mode.options();
+            let options = options.on_repair(move |_| told.store(true, Ordering::SeqCst));
+            options.open_on(Start::of(mode, from).disk()).unwrap();
+            // Beside readers there is no log.
+            let is_repaired = match from {
+                From::Killed => !mode.shared_readers,
+                from => from == From::KilledBehindCompacting,
+            };
+            let is_told = is_told.load(Ordering::SeqCst);
+            assert_eq!(is_told, is_repaired, "{from:?} in {mode:?}");
+        }
     }
 }
 
@@ -373,9 +425,9 @@ fn the_handle_turns_read_only_at_every_change() {
 #[test]
 fn tickets_say_when_nobody_knows() {
     const BATCHES: u64 = 8;
-    let mode = mode(Durability::Immediate, false);
-    let start = start(mode);
-    let before = Model::new().states.remove(0);
+    let mode = IMMEDIATE;
+    let start = Start::of(mode, From::Closed);
+    let before = start.model.states.last().unwrap();
     let batch = |number: u64| -> Vec<Sample> {
         (0..4)
             .map(|at| {
@@ -392,7 +444,7 @@ fn tickets_say_when_nobody_knows() {
             lasts: true,
             errno: EIO,
         };
-        let disk = FaultyDisk::of(start.clone(), fault);
+        let disk = FaultyDisk::of(start.disk(), fault);
         let Ok(database) = mode.options().open_on(disk.clone()) else {
             continue;
         };

@@ -1,15 +1,23 @@
 //! Files of every format version, as they were written then: each opens, and everything in it is what it should be.
 //!
 //! A fixture is a file without its empty pages: the length (`u64`, little-endian), and then the number of each page that is not
-//! all zeros (`u32`) and its 4,096 bytes. `cargo test --test it make_the_fixtures -- --ignored` writes those of the version
-//! that this crate writes; it is run when a version is new, and never again.
+//! all zeros (`u32`) and its 4,096 bytes; in gzip, where its name ends in `.gz`. `cargo test --test it fixtures::make -- --ignored`
+//! and the same of `fixtures::large::make` write those of the version that this crate writes; they are run when a version is new,
+//! and never again.
+
+mod large;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use samplestore::{
-    Cursor, Database, Map, MemoryStorage, Query, Reason, Sample, Status, Storage, Value, data,
+    Backup, Cursor, Database, ErrorKind, Map, MemoryStorage, Options, Query, Reason, Sample,
+    Status, Storage, Value, data,
 };
 
 use crate::files::write_format;
@@ -30,11 +38,27 @@ fn pack(file: &Path, fixture: &Path) {
             packed.extend(page);
         }
     }
+    if is_zipped(fixture) {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&packed).unwrap();
+        packed = encoder.finish().unwrap();
+    }
     fs::write(fixture, packed).unwrap();
 }
 
+fn is_zipped(fixture: &Path) -> bool {
+    fixture
+        .extension()
+        .is_some_and(|extension| extension == "gz")
+}
+
 fn unpack(fixture: &str, file: &Path) {
-    let packed = fs::read(folder().join(fixture)).unwrap();
+    let fixture = folder().join(fixture);
+    let mut packed = fs::read(&fixture).unwrap();
+    if is_zipped(&fixture) {
+        let zipped = std::mem::take(&mut packed);
+        GzDecoder::new(&*zipped).read_to_end(&mut packed).unwrap();
+    }
     let (len, pages) = packed.split_first_chunk().unwrap();
     let mut bytes = vec![0; u64::from_le_bytes(*len) as usize];
     for page in pages.chunks(4 + PAGE_BYTES) {
@@ -159,6 +183,24 @@ fn make_the_fixtures() {
     pack(&path, &folder().join("format-1-killed.pages"));
 }
 
+#[test]
+#[ignore = "writes the fixture of a writer beside readers, of a new format version"]
+fn make_the_fixture_of_shared_readers() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("s.samplestore");
+    let database = shared().open(&path).unwrap();
+    live(&database);
+    database
+        .store(&[sample(11, "first"), sample(12, "first")])
+        .unwrap();
+    live_on(&database);
+    pack(&path, &folder().join("format-1-shared.pages.gz"));
+}
+
+fn shared() -> Options {
+    Database::options().shared_readers(true)
+}
+
 /// Fields that have an index in the fixture of these, and conditions that ask it.
 const INDEXED: [(&str, &str); 2] = [
     ("measurements.temp", "measurements.temp between 3 and 12.3"),
@@ -214,7 +256,11 @@ fn format_of(path: &Path) -> u32 {
 #[test]
 fn format_1_opens_with_all_that_is_in_it() {
     let temporary = tempfile::tempdir().unwrap();
-    for (fixture, is_killed) in [("format-1.pages", false), ("format-1-killed.pages", true)] {
+    for (fixture, is_killed) in [
+        ("format-1.pages", false),
+        ("format-1-killed.pages", true),
+        ("format-1-shared.pages.gz", true),
+    ] {
         let path = temporary.path().join(fixture);
         unpack(fixture, &path);
         assert_eq!(format_of(&path), 1);
@@ -286,8 +332,36 @@ fn format_1_has_its_indexes_of_fields() {
 }
 
 #[test]
+fn format_1_of_a_writer_beside_readers_opens_as_it_was_left() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("s.samplestore");
+    unpack("format-1-shared.pages.gz", &path);
+    let bytes = fs::read(&path).unwrap();
+    // Nothing was ever in the log, which ends where redb's part begins.
+    let base = u64::from_le_bytes(bytes[24..32].try_into().unwrap()) as usize;
+    assert!(bytes[PAGE_BYTES..base].iter().all(|byte| *byte == 0));
+    let memory = MemoryStorage::new();
+    live(&memory);
+    memory
+        .store(&[sample(11, "first"), sample(12, "first")])
+        .unwrap();
+    live_on(&memory);
+    let reader = || shared().read_only(true).open(&path);
+    assert_eq!(reader().unwrap_err().kind(), ErrorKind::NeedsRepair);
+    let database = shared().open(&path).unwrap();
+    assert_same(&database, &memory);
+    let reader = reader().unwrap();
+    assert_same(&reader, &memory);
+    assert!(database.check(|_| ()).unwrap().is_sound());
+    for storage in [&database as &dyn Storage, &memory] {
+        storage.store(&[sample(500, "new")]).unwrap();
+    }
+    assert_same(&reader, &memory);
+    assert_same(&database, &memory);
+}
+
+#[test]
 fn a_newer_format_is_refused_by_everybody_and_left_alone() {
-    use samplestore::ErrorKind;
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("s.samplestore");
     unpack("format-1.pages", &path);

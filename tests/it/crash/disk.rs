@@ -39,6 +39,14 @@ impl RecordingDisk {
         })
     }
 
+    /// A disk to which this was done already, and which has these bytes since then.
+    pub(crate) fn after(bytes: Bytes, done: Vec<Done>) -> Arc<Self> {
+        Arc::new(Self {
+            content: Mutex::new(Content { bytes, done }),
+            lies: false,
+        })
+    }
+
     pub(crate) fn bytes(&self) -> Bytes {
         self.content().bytes.clone()
     }

@@ -9,9 +9,9 @@ use super::bytes::Bytes;
 use super::disk::Done;
 use super::random::Random;
 
-const SECTOR_BYTES: usize = 512;
+pub(crate) const SECTOR_BYTES: usize = 512;
 /// The first two sectors of a file: see the chapter on its format.
-const HEAD_BYTES: u64 = 1_024;
+pub(crate) const HEAD_BYTES: u64 = 1_024;
 
 /// Which part of what was not durable is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

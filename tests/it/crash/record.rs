@@ -9,6 +9,7 @@ use samplestore::{Database, Durability, Options, Result, Storage, Ticket, Writer
 use super::bytes::Bytes;
 use super::disk::{Done, RecordingDisk};
 use super::lane::Lane;
+use super::random::Random;
 use super::workload::Operation;
 
 /// How a database is written.
@@ -30,16 +31,19 @@ pub(crate) enum By {
     Tickets,
 }
 
+/// Durability, and whether readers share the file.
+const OPENINGS: [(Durability, bool); 3] = [
+    (Durability::Immediate, false),
+    (Durability::Deferred, false),
+    (Durability::Immediate, true),
+];
+
 impl Mode {
     /// Every durability with every way to share commits.
     pub(crate) fn all() -> Vec<Self> {
         let mut modes = Vec::new();
         for by in [By::One, By::Threads, By::Tickets] {
-            for (durability, shared_readers) in [
-                (Durability::Immediate, false),
-                (Durability::Deferred, false),
-                (Durability::Immediate, true),
-            ] {
+            for (durability, shared_readers) in OPENINGS {
                 modes.push(Self {
                     durability,
                     shared_readers,
@@ -48,6 +52,21 @@ impl Mode {
             }
         }
         modes
+    }
+
+    /// The same file opened otherwise, or in the same way.
+    pub(crate) fn reopened(self, random: &mut Random) -> Self {
+        let (durability, shared_readers) = random.pick(&OPENINGS);
+        Self {
+            durability,
+            shared_readers,
+            by: self.by,
+        }
+    }
+
+    /// Whether two modes open a file in the same way.
+    pub(crate) fn opens_as(self, other: Self) -> bool {
+        self.durability == other.durability && self.shared_readers == other.shared_readers
     }
 
     pub(crate) fn lanes(self) -> u64 {

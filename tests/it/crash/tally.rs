@@ -30,6 +30,8 @@ pub(crate) struct Tally {
     without_index: AtomicUsize,
     with_index: AtomicUsize,
     with_half_an_index: AtomicUsize,
+    /// And those that were opened in another mode than they were written in.
+    in_another_mode: AtomicUsize,
     pub(crate) lost: Mutex<Vec<Lost>>,
 }
 
@@ -94,6 +96,7 @@ fn crash(plan: Plan, count: usize, tally: &Tally) {
 fn crash_again(plan: Plan, image: &Image, lanes: Vec<Lane>, count: usize, tally: &Tally) {
     let mut random = Random::new(plan.seed ^ image.cut as u64);
     let plan = Plan {
+        mode: opening_mode(plan.mode, plan.seed, image),
         operations: OPENING_OPERATIONS,
         ..plan
     };
@@ -162,11 +165,26 @@ impl Tally {
     }
 }
 
+/// The mode in which an image is opened: of one in three perhaps another one than it was written in.
+fn opening_mode(written: Mode, seed: u64, image: &Image) -> Mode {
+    let mut random = Random::new(seed ^ ((image.cut as u64) << 8) ^ image.way as u64);
+    match random.chance(33) {
+        true => written.reopened(&mut random),
+        false => written,
+    }
+}
+
 /// Everything that must hold of an image; gives the lanes as it has them.
 fn check(recording: &Recording, image: &Image, tally: &Tally) -> Result<Vec<Lane>, Loss> {
     let disk = RecordingDisk::of(image.bytes.clone(), false);
-    let open = || recording.mode.options().open_on(disk.clone());
-    let database: Database = open().map_err(|error| Loss::Opening(verify::text(&error)))?;
+    let mode = opening_mode(recording.mode, recording.seed, image);
+    if !mode.opens_as(recording.mode) {
+        tally.in_another_mode.fetch_add(1, Ordering::Relaxed);
+    }
+    let opened = mode.options().open_on(disk.clone());
+    let database: Database = opened.map_err(|error| Loss::Opening(verify::text(&error)))?;
+    // And then again as it was written.
+    let reopen = || recording.mode.options().open_on(disk.clone());
     let found = verify::state(&database)?;
     let lanes = &recording.lanes;
     let numbers: Vec<u64> = lanes.iter().map(|lane| lane.number).collect();
@@ -185,7 +203,7 @@ fn check(recording: &Recording, image: &Image, tally: &Tally) -> Result<Vec<Lane
     if is_first {
         verify::is_sound(&database, found.samples.len())?;
     }
-    let (database, samples) = verify::goes_on(database, &found, open)?;
+    let (database, samples) = verify::goes_on(database, &found, reopen)?;
     if !is_first {
         verify::is_sound(&database, samples)?;
     }
@@ -225,10 +243,11 @@ pub(crate) fn nothing_is_lost(count: usize, plan: impl Fn(Mode) -> Plan + Sync) 
         &tally.with_half_an_index,
     ];
     let [without, whole, half] = kinds.map(|count| count.load(Ordering::Relaxed));
+    let other = tally.in_another_mode.into_inner();
     let lost = tally.lost.into_inner().unwrap();
     say(&format!(
-        "crash images: {checked} checked, {whole} with indexes of fields, {half} with one half made, {without} without, {} lost \
-         (SAMPLESTORE_CRASH_SEED={seed} repeats it)",
+        "crash images: {checked} checked, {} lost; {whole} with indexes of fields, {half} with one half made, {without} without, \
+         {other} opened in another mode (SAMPLESTORE_CRASH_SEED={seed} repeats it)",
         lost.len()
     ));
     for lost in lost.iter().take(20) {
@@ -236,5 +255,5 @@ pub(crate) fn nothing_is_lost(count: usize, plan: impl Fn(Mode) -> Plan + Sync) 
     }
     assert!(lost.is_empty());
     assert_eq!(checked, count);
-    assert!(checked < 1_000 || whole > checked / 10 && without > 0);
+    assert!(checked < 1_000 || whole > checked / 10 && without > 0 && other > checked / 10);
 }

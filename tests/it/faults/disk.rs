@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use samplestore::simulation::Disk;
 
-use crate::crash::bytes::Bytes;
 use crate::crash::disk::RecordingDisk;
+use crate::crash::image::{HEAD_BYTES, SECTOR_BYTES};
 
 /// What a fault meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub(crate) struct FaultyDisk {
 }
 
 impl FaultyDisk {
-    pub(crate) fn of(bytes: Bytes, fault: Fault) -> Arc<Self> {
+    pub(crate) fn of(disk: Arc<RecordingDisk>, fault: Fault) -> Arc<Self> {
         Arc::new(Self {
-            disk: RecordingDisk::of(bytes, false),
+            disk,
             fault,
             met: AtomicUsize::new(0),
         })
@@ -65,11 +65,14 @@ impl FaultyDisk {
         }
     }
 
-    /// A write that fails leaves its first half there.
+    /// A write that fails leaves its first half there; of the head, whole sectors.
     fn check_write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.check(What::Writes).inspect_err(|_| {
-            let half = &bytes[..bytes.len() / 2];
-            self.disk.write(offset, half).unwrap();
+            let mut half = bytes.len() / 2;
+            if offset < HEAD_BYTES {
+                half -= half % SECTOR_BYTES;
+            }
+            self.disk.write(offset, &bytes[..half]).unwrap();
         })
     }
 }
