@@ -126,7 +126,7 @@ fn prepared() -> TempDir {
         fs::copy(db, shell.path(copy)).unwrap();
     }
     shell.file("events.json", r#"[{"n":1},{"n":2}]"#);
-    shell.file("nightly.db", "");
+    run(&["backup", shell.path("nightly.db").to_str().unwrap()], "");
     shell.file("rejects.jsonl", "");
     shell.into_folder()
 }

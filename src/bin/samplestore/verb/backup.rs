@@ -18,9 +18,9 @@ const EXAMPLES: &str = "\
 Examples:
   samplestore -d weather.db backup weather-2026-01-31.db
   samplestore -d weather.db backup nightly.db --overwrite
-  samplestore -d nightly.db backup weather.db --overwrite    # restores it
+  samplestore -d nightly.db backup weather.db --overwrite
 
-The copy is a database like any other. To restore it, back it up over the first one, as above: that is refused while somebody writes there, where to move the copy into its place would lose what is stored meanwhile.";
+The copy is a database like any other. To restore it, back it up over the first one, as the last example does: that is refused while somebody writes there, where to move the copy into its place would lose what is stored meanwhile.";
 
 /// Copy the database, compact and checked, while others read and write it
 #[derive(Debug, Args)]
