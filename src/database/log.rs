@@ -20,7 +20,8 @@
 //! counts, says that commits between the two were there and are lost, and nothing opens such a log as if they had never been. Of the last
 //! record nobody can say that.
 
-use std::collections::BTreeMap;
+mod scan;
+
 use std::hash::Hasher;
 use std::sync::Arc;
 
@@ -105,7 +106,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The log behind `mark`, and the records that follow it. Writes nothing.
+    /// The log behind `mark`, and the records that follow it. Writes nothing. Where none does since the file
+    /// `was_closed`, nothing else is looked at: it takes longer than everything else that opening does.
     ///
     /// # Errors
     /// [`Damaged`](ErrorKind::Damaged) also when commits are lost that were on the disk.
@@ -113,23 +115,34 @@ impl Log {
         disk: Arc<dyn Disk>,
         layout: Layout,
         mark: Mark,
+        was_closed: bool,
     ) -> Result<(Self, Vec<Record>)> {
-        let (log, records, lost) = Self::read_all(disk, layout, mark)?;
-        match lost {
-            0 => Ok((log, records)),
-            _ => Err(damaged(
-                READ,
-                format!("{lost} commits in it cannot be read"),
-            )),
+        let (log, records, len) = Self::follow(disk, layout, mark)?;
+        if !(was_closed && records.is_empty()) {
+            let lost = log.count_lost(len)?;
+            if lost > 0 {
+                return Err(damaged(
+                    READ,
+                    format!("{lost} commits in it cannot be read"),
+                ));
+            }
         }
+        Ok((log, records))
     }
 
-    /// The same, and how many commits at least are lost that were on the disk.
+    /// The records that follow `mark`, and how many commits at least are lost that were on the disk.
     pub(super) fn read_all(
         disk: Arc<dyn Disk>,
         layout: Layout,
         mark: Mark,
-    ) -> Result<(Self, Vec<Record>, u64)> {
+    ) -> Result<(Vec<Record>, u64)> {
+        let (log, records, len) = Self::follow(disk, layout, mark)?;
+        let lost = log.count_lost(len)?;
+        Ok((records, lost))
+    }
+
+    /// The log behind the records that follow `mark`, these, and how long the disk is.
+    fn follow(disk: Arc<dyn Disk>, layout: Layout, mark: Mark) -> Result<(Self, Vec<Record>, u64)> {
         let is_place = mark.end.is_multiple_of(PAGE_BYTES) && mark.end <= 2 * layout.half_bytes;
         if !is_place {
             return Err(damaged(
@@ -143,11 +156,10 @@ impl Log {
         while let Some(record) = log.next(len)? {
             records.push(record);
         }
-        let lost = log.count_lost(len)?;
         // They were read, which does not say that they are on the disk.
         log.is_behind = !records.is_empty();
         log.ready[log.half as usize] = log.at();
-        Ok((log, records, lost))
+        Ok((log, records, len))
     }
 
     /// A log that goes on behind `mark`.
@@ -346,74 +358,6 @@ impl Log {
             Some(_) => self.spans_halves = true,
         }
         Ok(record)
-    }
-
-    /// Every commit of which there is a record, in order, whatever follows what: for want of a mark.
-    pub(super) fn find_all(disk: Arc<dyn Disk>, layout: Layout) -> Result<Vec<Record>> {
-        let len = disk.len().map_err(|error| disk_failure(READ, error))?;
-        let log = Self::behind(disk, layout, Mark::default());
-        let mut records = BTreeMap::new();
-        log.each_page(len, |place, header, room| {
-            if word(header, 0) as u32 == MAGIC
-                && let Some(payload) = log.payload(place, header, room)?
-            {
-                let number = word(header, 8);
-                records.insert(number, Record { number, payload });
-            }
-            Ok(())
-        })?;
-        Ok(records.into_values().collect())
-    }
-
-    /// How many commits the records say were on the disk when they were written, beyond those that count.
-    fn count_lost(&self, len: u64) -> Result<u64> {
-        let mut lost = 0;
-        self.each_page(len, |place, header, room| {
-            if self.is_later(header) && self.payload(place, header, room)?.is_some() {
-                lost = lost.max(word(header, 8) - self.mark.number);
-            }
-            Ok(())
-        })?;
-        Ok(lost)
-    }
-
-    /// Shows `see` the start of every page that was ever written: where it is, its first bytes, and how many there are behind it.
-    fn each_page(
-        &self,
-        len: u64,
-        mut see: impl FnMut(u64, &[u8; HEADER_BYTES], u64) -> Result<()>,
-    ) -> Result<()> {
-        let mut piece = vec![0; STEP_BYTES as usize];
-        for half in 0..2 {
-            let start = self.layout.half_start(half);
-            let end = len.min(start + self.layout.half_bytes);
-            let mut at = start;
-            while at < end {
-                let bytes = STEP_BYTES.min(end - at);
-                let piece = &mut piece[..bytes as usize];
-                self.read_at(at, piece)?;
-                let pages = (at..).step_by(PAGE_BYTES as usize);
-                let pages = || pages.clone().zip(piece.chunks(PAGE_BYTES as usize));
-                // Behind what was ever written.
-                if pages().all(|(_, page)| matches!(page[0], 0 | FILLER)) {
-                    break;
-                }
-                for (place, page) in pages() {
-                    if let Some(header) = page.first_chunk() {
-                        see(place, header, end - place)?;
-                    }
-                }
-                at += bytes;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether this may begin a record before which all are on the disk, and that is behind the last one.
-    fn is_later(&self, header: &[u8; HEADER_BYTES]) -> bool {
-        word(header, 0) as u32 == MAGIC
-            && word(header, 24) & IS_DURABLE != 0
-            && word(header, 8) > self.mark.number
     }
 
     /// The payload of the record with this header, in this place, if its checksum holds; `room` is how long it may be.

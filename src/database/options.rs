@@ -432,7 +432,12 @@ pub(super) fn sync_folder(operation: &'static str, path: &Path) -> Result<()> {
 
 /// The log behind what redb has, and the commits that follow there.
 fn open_log(volume: &Volume, view: &View) -> Result<(Log, Vec<Record>)> {
-    Log::open(Arc::clone(volume.disk()), layout(volume)?, view.state.mark)
+    Log::open(
+        Arc::clone(volume.disk()),
+        layout(volume)?,
+        view.state.mark,
+        volume.was_closed(),
+    )
 }
 
 fn layout(volume: &Volume) -> Result<Layout> {

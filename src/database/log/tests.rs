@@ -1,6 +1,9 @@
 //! Every way in which the bytes of a log may have been left: the records taken are those that were
 //! acknowledged, and at most the one that was being appended.
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::super::disk::memory::{Done, MemoryDisk};
 use super::*;
 
@@ -15,7 +18,7 @@ fn layout() -> Layout {
 }
 
 fn open(disk: &Arc<MemoryDisk>, mark: Mark) -> (Log, Vec<u64>) {
-    let (log, records) = Log::open(disk.clone(), layout(), mark).unwrap();
+    let (log, records) = Log::open(disk.clone(), layout(), mark, false).unwrap();
     for record in &records {
         assert_eq!(record.payload, payload(record.number), "{}", record.number);
     }
@@ -28,6 +31,36 @@ fn numbers(disk: &Arc<MemoryDisk>, mark: Mark) -> Vec<u64> {
 
 fn copy(bytes: &[u8]) -> Arc<MemoryDisk> {
     Arc::new(MemoryDisk::of(bytes.to_vec()))
+}
+
+/// A disk that is read, and counts how much.
+#[derive(Debug)]
+struct Counted {
+    disk: Arc<MemoryDisk>,
+    bytes_read: AtomicUsize,
+}
+
+impl Disk for Counted {
+    fn len(&self) -> io::Result<u64> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.bytes_read.fetch_add(out.len(), Ordering::Relaxed);
+        self.disk.read(offset, out)
+    }
+
+    fn write(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What commit `number` says: of one page to three, and exactly one or two for some.
@@ -133,7 +166,7 @@ fn a_flipped_byte_is_damage_unless_the_last_record_may_have_been_torn() {
             if is_filler {
                 assert_eq!(numbers(&image, Mark::default()), [1, 2, 3], "byte {at}");
             } else if is_durable && whole < 2 {
-                let refused = Log::open(image, layout(), Mark::default()).unwrap_err();
+                let refused = Log::open(image, layout(), Mark::default(), false).unwrap_err();
                 assert_eq!(refused.kind(), ErrorKind::Damaged, "byte {at}");
             } else {
                 let expected: Vec<u64> = (1..=whole).collect();
@@ -159,7 +192,7 @@ fn what_was_flushed_is_not_taken_for_torn_when_anything_follows() {
     for (record, found) in [(1, None), (2, None), (3, Some(2)), (4, Some(3))] {
         let mut bytes = disk.bytes();
         bytes[(layout().half_start(0) + ends[record - 1]) as usize + HEADER_BYTES] ^= 1;
-        let opened = Log::open(copy(&bytes), layout(), Mark::default());
+        let opened = Log::open(copy(&bytes), layout(), Mark::default(), false);
         match found {
             Some(found) => assert_eq!(opened.unwrap().1.len(), found, "{record}"),
             None => assert_eq!(opened.unwrap_err().kind(), ErrorKind::Damaged, "{record}"),
@@ -261,8 +294,32 @@ fn a_commit_may_go_past_the_log() {
     append(&mut log, 3);
     assert_eq!(numbers(&disk, mark), [3]);
     // If redb does not have the second, which was durable before the third was appended, that is damage.
-    let error = Log::open(disk, layout(), Mark::default()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Damaged);
+    let opened = |was_closed| Log::open(disk.clone(), layout(), Mark::default(), was_closed);
+    assert_eq!(opened(false).unwrap_err().kind(), ErrorKind::Damaged);
+    // What follows is read, and then all of it, also where redb says that nothing should.
+    assert_eq!(opened(true).unwrap_err().kind(), ErrorKind::Damaged);
+}
+
+/// To look for what may be lost reads all of the log, which is most of what opening reads.
+#[test]
+fn of_a_file_that_was_closed_no_more_is_read_than_whether_a_record_follows() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (mut log, _) = open(&disk, Mark::default());
+    for number in 1..=3 {
+        append(&mut log, number);
+    }
+    let mark = log.mark();
+    let bytes_read = |was_closed| {
+        let counted = Arc::new(Counted {
+            disk: Arc::clone(&disk),
+            bytes_read: AtomicUsize::new(0),
+        });
+        let (_, records) = Log::open(counted.clone(), layout(), mark, was_closed).unwrap();
+        assert!(records.is_empty());
+        counted.bytes_read.load(Ordering::Relaxed)
+    };
+    assert!(bytes_read(true) <= 2 * HEADER_BYTES);
+    assert!(bytes_read(false) > STEP_BYTES as usize);
 }
 
 #[test]
@@ -318,7 +375,7 @@ fn a_record_of_another_file_does_not_count() {
     append(&mut log, 1);
     let salt = 8;
     let other = Layout { salt, ..layout() };
-    let (_, records) = Log::open(disk, other, Mark::default()).unwrap();
+    let (_, records) = Log::open(disk, other, Mark::default(), false).unwrap();
     assert!(records.is_empty());
 }
 
@@ -375,7 +432,7 @@ fn what_does_not_fit_or_follow_is_refused() {
             end,
             ..Mark::default()
         };
-        let error = Log::open(disk.clone(), layout(), mark).unwrap_err();
+        let error = Log::open(disk.clone(), layout(), mark, false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged);
     }
 }

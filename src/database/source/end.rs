@@ -55,7 +55,7 @@ impl Source {
             return;
         };
         let records = match Log::read_all(Arc::clone(&self.disk), layout, state.mark) {
-            Ok((_, records, lost)) => {
+            Ok((records, lost)) => {
                 self.lost_commits = lost;
                 records
             }
