@@ -22,8 +22,11 @@ pub struct Explain {
     /// Where a list takes its rows from: `ids`, the index of ids; `chunks`, the bitmaps and time runs
     /// of the chunks; `nothing`, when no sample can match.
     pub plan: &'static str,
-    /// Fields whose index leaves fewer rows; conditions are asked of the records of these.
+    /// Fields whose index left fewer rows; conditions are asked of the records of these. An index that leaves more than half of the rows of
+    /// a chunk is not used there.
     pub field_indexes: Vec<String>,
+    /// Fields that have an index, of which the conditions leave too many rows everywhere for it to be used.
+    pub unused_indexes: Vec<String>,
     /// Conditions that are asked of each record.
     pub conditions: usize,
     /// What a count uses.
@@ -57,10 +60,12 @@ impl Explain {
         samples: u64,
     ) -> Result<Self> {
         let figures = fetch.stream.figures;
+        let [field_indexes, unused_indexes] = fetch.stream.narrowing_fields()?;
         Ok(Self {
             query: query.to_string(),
             plan: fetch.stream.name(),
-            field_indexes: fetch.stream.fields()?,
+            field_indexes,
+            unused_indexes,
             conditions: query.conditions().len(),
             count_plan,
             estimated: estimated.round() as u64,
@@ -118,6 +123,13 @@ impl fmt::Display for Explain {
                     let fields = self.field_indexes.join(", ");
                     writeln!(f, "where     {read} that the index of {fields} leaves")?;
                 }
+            }
+            if !self.unused_indexes.is_empty() {
+                let fields = self.unused_indexes.join(", ");
+                writeln!(
+                    f,
+                    "          that of {fields} is not used: it leaves more than half"
+                )?;
             }
         }
         writeln!(f, "count     {}", self.count_plan)?;

@@ -229,13 +229,22 @@ impl Filter {
         })
     }
 
-    /// Of these rows of a chunk, those that indexes of fields leave to be looked at.
-    pub(super) fn candidates(&self, view: &View, chunk: u64, rows: Arc<Rows>) -> Result<Arc<Rows>> {
+    /// Of these rows of a chunk, those that indexes of fields leave to be looked at. `see` is told of the number of each, and
+    /// whether it leaves few enough to be used.
+    pub(super) fn candidates(
+        &self,
+        view: &View,
+        chunk: u64,
+        rows: Arc<Rows>,
+        mut see: impl FnMut(usize, bool),
+    ) -> Result<Arc<Rows>> {
         let mut left: Option<RoaringBitmap> = None;
-        for (index, keys) in &self.fields {
-            let index = view.indexes()?.get(*index);
+        for (number, keys) in &self.fields {
+            let index = view.indexes()?.get(*number);
             let index = index.ok_or_else(|| missing(Kind::Field, 0))?;
-            if let Some(rows_of_keys) = index.rows(&view.field_rows()?, chunk, keys)? {
+            let rows_of_keys = index.rows(&view.field_rows()?, chunk, keys)?;
+            see(*number, rows_of_keys.is_some());
+            if let Some(rows_of_keys) = rows_of_keys {
                 left = Some(left.as_ref().unwrap_or(&rows.bitmap) & rows_of_keys);
             }
         }

@@ -316,9 +316,10 @@ impl<'a> Targets<'a> {
         // Every target has the same conditions.
         match self.targets.first() {
             Some(target) if !rows.is_empty() => {
-                let rows = target
-                    .before
-                    .candidates(view, chunk, Arc::new(rows.into()))?;
+                let rows =
+                    target
+                        .before
+                        .candidates(view, chunk, Arc::new(rows.into()), |_, _| ())?;
                 Ok(rows.bitmap.clone())
             }
             _ => Ok(rows),

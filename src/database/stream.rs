@@ -5,6 +5,7 @@
 //! `plan.rs` decides. A stream that went to the end of a page is kept for the next page (`walks.rs`). No record is read
 //! here, but for ids, which are looked up by it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -39,6 +40,9 @@ pub(super) struct Stream {
     is_start_old: bool,
     /// A place that was looked at and not given out yet.
     ahead: Option<Place>,
+    /// Which of the indexes that may leave fewer rows did somewhere, and which did not.
+    narrowing: BTreeSet<usize>,
+    not_narrowing: BTreeSet<usize>,
     pub(super) figures: Figures,
 }
 
@@ -56,6 +60,8 @@ impl Stream {
             ids: None,
             is_start_old: false,
             ahead: None,
+            narrowing: BTreeSet::new(),
+            not_narrowing: BTreeSet::new(),
             figures: Figures::default(),
         };
         if stream.left > 0 {
@@ -85,6 +91,8 @@ impl Stream {
             ids: None,
             is_start_old: false,
             ahead: Some(walk.next),
+            narrowing: BTreeSet::new(),
+            not_narrowing: BTreeSet::new(),
             figures: Figures::default(),
         })
     }
@@ -157,12 +165,25 @@ impl Stream {
         }
     }
 
-    /// The fields whose indexes are asked.
+    /// The fields whose indexes may leave fewer rows: of ids that are given none is asked.
     pub(super) fn fields(&self) -> Result<Vec<String>> {
-        let indexes = self.view.indexes()?;
-        let fields = self.filter.fields.iter();
-        let fields = fields.filter_map(|(index, _)| indexes.get(*index));
-        Ok(fields.map(|index| index.field.to_string()).collect())
+        let fields = self.filter.fields.iter().filter(|_| self.ids.is_none());
+        self.names(fields.map(|(index, _)| *index))
+    }
+
+    /// Those of them whose indexes did in some chunk, and those whose indexes did in none that was opened.
+    pub(super) fn narrowing_fields(&self) -> Result<[Vec<String>; 2]> {
+        let in_none = self.not_narrowing.difference(&self.narrowing);
+        Ok([
+            self.names(self.narrowing.iter().copied())?,
+            self.names(in_none.copied())?,
+        ])
+    }
+
+    fn names(&self, indexes: impl Iterator<Item = usize>) -> Result<Vec<String>> {
+        let all = self.view.indexes()?;
+        let named = indexes.filter_map(|index| all.get(index));
+        Ok(named.map(|index| index.field.to_string()).collect())
     }
 
     /// How many rows match, about; limit left aside, and conditions.
@@ -334,7 +355,13 @@ impl Stream {
         let view = Arc::clone(&self.view);
         let mut rows = self.filter.rows(&view, number)?;
         if !rows.bitmap.is_empty() && !self.filter.fields.is_empty() {
-            rows = self.filter.candidates(&view, number, rows)?;
+            let see = |index, is_used| {
+                match is_used {
+                    true => self.narrowing.insert(index),
+                    false => self.not_narrowing.insert(index),
+                };
+            };
+            rows = self.filter.candidates(&view, number, rows, see)?;
         }
         if rows.bitmap.is_empty() {
             return Ok(());

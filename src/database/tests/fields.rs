@@ -51,6 +51,16 @@ fn an_index_of_a_field_reads_what_matches_and_nothing_else() {
         pair.run(&Operation::Load(500, Pattern::Shuffled));
         pair.run(&Operation::Kill(Some(round.into())));
     }
+    // Each chunk has more than half of these.
+    let most = Query::new().condition("measurements.half >= 0".parse().unwrap());
+    let unused = pair.database.explain(&most).unwrap();
+    assert!(unused.field_indexes.is_empty());
+    assert_eq!(unused.unused_indexes, ["measurements.half"]);
+    assert!(unused.to_string().contains("leaves more than half"));
+    // Ids are looked up, and no index of a field is asked.
+    let by_id = pair.database.explain(&most.ids(["s5"])).unwrap();
+    assert_eq!((by_id.samples, by_id.records_read > 0), (1, true));
+    assert!(by_id.field_indexes.is_empty() && by_id.unused_indexes.is_empty());
     let both = format!("{range} and {equal}");
     let (samples, read, fields) = explain(&pair, &both);
     assert_eq!((read, fields.len()), (samples, 2));

@@ -211,6 +211,7 @@ fn add_of_reading(reports: &mut Reports, shell: &Shell) {
         ("schema", &["schema"]),
         ("stats", &["stats"]),
         ("explain", &["explain", "--where", "measurements.m > 2"]),
+        ("explain", &["explain", "--where", "measurements.m >= 0"]),
         ("explain", &["explain", "--id", "a"]),
         ("dlq group", &["dlq", "group"]),
         ("dlq group", &["dlq", "group", "--status", "skipped"]),
