@@ -97,6 +97,9 @@ enum Command {
         /// Replaces the tables in this file, between their markers.
         #[arg(long, value_name = "MARKDOWN")]
         into: Option<PathBuf>,
+        /// The run that they are of, as the markers name it behind each table's name: a file may have those of several.
+        #[arg(long, value_name = "WORDS", requires = "into")]
+        run: Option<String>,
     },
     /// Draws what each workload takes against the number of samples.
     Plot {
@@ -131,10 +134,10 @@ impl Orders {
 fn main() -> Result<()> {
     let mut arguments = Arguments::parse();
     match &arguments.command {
-        Some(Command::Table { files, into }) => {
+        Some(Command::Table { files, into, run }) => {
             let tables = published::Tables::new(&record::read_all(files)?);
             return match into {
-                Some(path) => tables.put_into(path),
+                Some(path) => tables.put_into(path, run.as_deref()),
                 None => {
                     print!("{tables}");
                     Ok(())

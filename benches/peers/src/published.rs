@@ -1,7 +1,7 @@
 //! The tables of `src/docs/performance.md`, made of what `--json` wrote.
 //!
 //! Each stands in the chapter between two comments, `<!-- peers: NAME -->` and `<!-- peers: end of NAME -->`, and nothing
-//! between these is written by hand.
+//! between these is written by hand. Those of a run that has a name have that behind `NAME`.
 
 use std::fmt::{self, Display, Write};
 use std::path::Path;
@@ -32,17 +32,34 @@ impl Tables {
         }
     }
 
-    /// Replaces the tables in a file of Markdown that has markers for all of them.
-    pub fn put_into(&self, path: &Path) -> Result<()> {
+    /// Replaces the tables in a file of Markdown that has markers for all of them; of a run with a name, those that it has markers for.
+    pub fn put_into(&self, path: &Path, run: Option<&str>) -> Result<()> {
         let mut text = std::fs::read_to_string(path)?;
+        let mut replaced = 0;
         for (name, block) in &self.blocks {
-            let (begin, end) = markers(name);
-            let missing = || format!("{} has no line {begin} … {end}", path.display());
-            let from = text.find(&begin).ok_or_else(missing)? + begin.len();
-            let to = from + text[from..].find(&end).ok_or_else(missing)?;
-            text.replace_range(from..to, &format!("\n\n{}\n\n", block.trim_end()));
+            let (begin, end) = match run {
+                Some(run) => markers(&format!("{name} {run}")),
+                None => markers(name),
+            };
+            let place = text.find(&begin).and_then(|from| {
+                let from = from + begin.len();
+                Some(from..from + text[from..].find(&end)?)
+            });
+            match place {
+                Some(place) => {
+                    text.replace_range(place, &format!("\n\n{}\n\n", block.trim_end()));
+                    replaced += 1;
+                }
+                None if run.is_some() => {}
+                None => {
+                    return Err(format!("{} has no line {begin} … {end}", path.display()).into());
+                }
+            }
         }
-        Ok(std::fs::write(path, text)?)
+        match replaced {
+            0 => Err(format!("{} has no tables of this run", path.display()).into()),
+            _ => Ok(std::fs::write(path, text)?),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Leaves and chunks are small here, so a file of some hundred kilobytes has everything that there can be in one.
 //! A byte that no read path ever reads cannot matter; so it is found out first which are read, and each of
 //! these is flipped in turn: all of a file with few samples, and of that one every so many in an ordinary run, and all with
-//! `SAMPLESTORE_DAMAGE=all`.
+//! `SAMPLESTORE_DAMAGE=all`, or one in three with `SAMPLESTORE_DAMAGE=3`.
 
 // The sweeps say what they saw.
 #![allow(clippy::print_stdout)]
@@ -33,6 +33,8 @@ const STRIDE: usize = 211;
 /// One in so many ids is looked up then.
 const ID_STRIDE: usize = 9;
 const PAGE_BYTES: usize = 4_096;
+/// A sweep says how far it is after so many images.
+const TOLD_EVERY: usize = 50_000;
 
 fn options() -> Options {
     Database::options().cache_bytes(4 << 20)
@@ -74,20 +76,23 @@ impl Counts {
                         | ErrorKind::NeedsRepair
                 );
                 if !is_known {
-                    self.wrong
-                        .lock()
-                        .unwrap()
-                        .push(format!("{what}: {error:?}"));
+                    self.is_wrong(format!("{what}: {error:?}"));
                 }
                 self.refused.fetch_add(1, Ordering::Relaxed)
             }
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                 let text: String = text.chars().take(200).collect();
-                self.wrong.lock().unwrap().push(format!("{what}: {text}"));
+                self.is_wrong(format!("{what}: {text}"));
                 0
             }
         };
+    }
+
+    /// Keeps a finding, and says it at once: a long run may be ended before it tells.
+    fn is_wrong(&self, finding: String) {
+        println!("damage: wrong: {finding}");
+        self.wrong.lock().unwrap().push(finding);
     }
 
     fn tell(&self, what: &str, images: usize) {
@@ -106,8 +111,19 @@ impl Counts {
     }
 }
 
+/// One in how many bytes of a large file is flipped, if that was said.
+fn told_stride() -> Option<usize> {
+    let told = std::env::var("SAMPLESTORE_DAMAGE").ok()?;
+    Some(match &*told {
+        "all" => 1,
+        number => number
+            .parse()
+            .expect("SAMPLESTORE_DAMAGE is `all` or a number"),
+    })
+}
+
 fn is_long() -> bool {
-    std::env::var("SAMPLESTORE_DAMAGE").is_ok_and(|value| value == "all")
+    told_stride() == Some(1)
 }
 
 /// redb panics on some damaged pages, which is caught; that need not be told each time.
@@ -126,13 +142,18 @@ fn silence_redb() {
     });
 }
 
-/// Does something for each of these, on two threads.
+/// Does something for each of these, on two threads, and says how far it is now and then.
 fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(one) = all.get(at) else { break };
+                    if at > 0 && at.is_multiple_of(TOLD_EVERY) {
+                        println!("damage: {at} of {}", all.len());
+                    }
                     work(one);
                 }
             });
@@ -149,7 +170,7 @@ fn damage_of_any_byte_of_a_small_file_is_an_error_or_changes_nothing() {
 /// Of a file that has everything in it that there can be.
 #[test]
 fn damage_of_any_byte_is_an_error_or_changes_nothing() {
-    flip_bytes(LARGE, if is_long() { 1 } else { STRIDE });
+    flip_bytes(LARGE, told_stride().unwrap_or(STRIDE));
 }
 
 /// Flips one in so many of the bytes that are read of a file of so many samples.

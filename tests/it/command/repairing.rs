@@ -8,6 +8,7 @@ use samplestore::{Database, Sample, Storage};
 use serde_json::Value;
 
 use super::Shell;
+use super::terminal::seen;
 use crate::files::with_file_system;
 
 /// `created_at` of the fourth sample, as the columns have it.
@@ -120,6 +121,19 @@ fn not_closed() -> (Shell, Vec<u8>) {
     drop(writer);
     fs::write(shell.db(), &left).unwrap();
     (shell, left)
+}
+
+#[test]
+fn opening_what_a_killed_writer_left_shows_on_a_terminal_how_far_it_is() {
+    let (shell, left) = not_closed();
+    for words in [&["count"][..], &["mark", "ready", "--all", "--yes"]] {
+        fs::write(shell.db(), &left).unwrap();
+        let (text, code) = seen(&shell, words);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("repairing") && text.contains('7'), "{text}");
+        let (again, _) = seen(&shell, words);
+        assert!(!again.contains("repairing"), "{again}");
+    }
 }
 
 #[test]

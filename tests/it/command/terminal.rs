@@ -60,7 +60,8 @@ pub(super) fn ended(session: &mut PtySession) -> (String, i32) {
     }
 }
 
-fn seen(shell: &Shell, words: &[&str]) -> (String, i32) {
+/// What the command shows on a terminal, and its exit code.
+pub(super) fn seen(shell: &Shell, words: &[&str]) -> (String, i32) {
     ended(&mut on_terminal(shell, words))
 }
 
