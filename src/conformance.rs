@@ -17,8 +17,8 @@
 //!
 //! Three things cannot be seen through the trait, and are each backend's own to test: that a batch
 //! survives `kill -9` and the loss of power (W7 is tested by leaving a storage and opening it again),
-//! how much memory an iterator holds (R9 is tested by reading on, and by stopping half-way), and that
-//! opening creates nothing when it is told not to (L1). Nothing here measures time; a writer that waits
+//! how much memory an iterator holds (R9 is tested by reading on, by stopping half-way, and of those that say that they stream
+//! by mixed sizes), and that opening creates nothing when it is told not to (L1). Nothing here measures time; a writer that waits
 //! for a reader for a whole minute is taken to wait for ever.
 //!
 //! The themes, one file each: `samples` (M), `writing` and `selecting` (W), `reading` (R1–R5),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread;
 
+use crate::attempts;
 use crate::error::Result;
 use crate::proceed::{Proceed, told};
 use crate::query::Query;
@@ -103,7 +104,8 @@ impl fmt::Debug for CopyOptions {
 pub struct CopyReport {
     /// How many samples the source gave.
     pub copied: u64,
-    /// Of these, what was new to the target and what was not.
+    /// Of these, what was new to the target and what was not, as far as it said: of what an attempt stored before it failed it does
+    /// not, so the two may add up to less.
     pub stored: StoreReport,
     /// How often a batch was tried again.
     pub retries: u64,
@@ -146,6 +148,10 @@ impl fmt::Display for CopyReport {
             "copied {}: {inserted} inserted, {replaced} replaced",
             self.copied
         )?;
+        let untold = self.copied.saturating_sub(self.stored.stored());
+        if untold > 0 {
+            write!(f, ", {untold} one or the other")?;
+        }
         if self.retries > 0 {
             write!(f, ", {} retries", self.retries)?;
         }
@@ -194,7 +200,9 @@ pub fn copy(
 ) -> Result<CopyReport> {
     let mut report = CopyReport::default();
     batches(source, query, options, |batch| {
-        report.stored += store(target, batch, options, &mut report.retries)?;
+        let attempted = attempts::store(target, batch, &options.retry, thread::sleep);
+        report.retries += attempted.retries;
+        report.stored += attempted.into_result()?;
         report.copied += batch.len() as u64;
         options.tell(report.copied)
     })?;
@@ -240,30 +248,6 @@ fn batches(
     match batch.is_empty() {
         true => Ok(()),
         false => work(&batch),
-    }
-}
-
-/// Stores a batch, again and again where that may help. What of it was stored is stored once more: that
-/// changes nothing.
-fn store(
-    target: &dyn Storage,
-    batch: &[Sample],
-    options: &CopyOptions,
-    retries: &mut u64,
-) -> Result<StoreReport> {
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let error = match target.store(batch) {
-            Ok(report) => return Ok(report),
-            Err(error) => error,
-        };
-        let Some(delay) = options.retry.delay_after_error(attempts, &error) else {
-            return Err(error);
-        };
-        tracing::warn!(name: "retry", %error, attempts, ?delay, "storing failed, trying again");
-        *retries += 1;
-        thread::sleep(delay);
     }
 }
 

@@ -57,6 +57,7 @@
 #[cfg(all(test, feature = "simulation"))]
 extern crate self as samplestore;
 
+mod attempts;
 mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -56,6 +56,8 @@ pub(super) enum Need {
     Query,
     SetStatus,
     Delete,
+    /// Iterators hold a bounded number of samples.
+    Streaming,
     /// Batches are atomic.
     Atomic,
     /// The storage is durable, and the suite was told how to open it again.
@@ -74,6 +76,7 @@ impl Need {
             Self::Query => without(capabilities.query, "does not offer queries"),
             Self::SetStatus => without(capabilities.set_status, "does not offer `set_status`"),
             Self::Delete => without(capabilities.delete, "does not offer `delete`"),
+            Self::Streaming => without(capabilities.streaming, "does not stream"),
             Self::Atomic => without(
                 capabilities.atomic_batches,
                 "does not promise atomic batches",

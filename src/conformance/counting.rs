@@ -1,12 +1,12 @@
 //! R8–R10: counts and facets, iterators over many samples, and filters in words.
 
 use super::case::{Case, Need, Trial, Verdict, case, ensure, ensure_eq, refused, same_samples};
-use super::make::{PIPELINES, at, grid, series};
+use super::make::{PIPELINES, at, grid, sample_of_bytes, series};
 use crate::error::ErrorKind;
 use crate::query::{FILTERS, Facets, Query};
 use crate::sample::Status;
 
-use Need::Query as Queries;
+use Need::{Query as Queries, Streaming};
 
 pub(super) const CASES: &[Case] = &[
     case(
@@ -26,6 +26,12 @@ pub(super) const CASES: &[Case] = &[
         "an iterator may be dropped half-way",
         &[Queries],
         dropped_iterator,
+    ),
+    case(
+        "R9",
+        "iterators read by turns give small and large samples, in order",
+        &[Queries, Streaming],
+        mixed_iterators,
     ),
     case(
         "R10",
@@ -117,6 +123,33 @@ fn dropped_iterator(trial: &Trial<'_>) -> Verdict {
         storage.store(&samples[..1])?;
     }
     Ok(())
+}
+
+/// Whoever streams reads on by a measure of its own, a number of samples or their size, from a place of each iterator's own.
+fn mixed_iterators(trial: &Trial<'_>) -> Verdict {
+    const LARGE_BYTES: usize = 768 << 10;
+    let bytes = LARGE_BYTES.min(trial.capabilities.sample_bytes_max / 2);
+    let mut samples = series("small", 90)?;
+    for n in 0..6 {
+        let large = sample_of_bytes(&format!("large-{n}"), bytes)?.into_builder();
+        samples.push(large.created_at(at(90 + n)).build()?);
+    }
+    for (n, small) in series("late", 20)?.into_iter().enumerate() {
+        let small = small.into_builder();
+        samples.push(small.created_at(at(96 + n as i64)).build()?);
+    }
+    let storage = trial.open_with(&samples)?;
+    let (oldest, newest) = (Query::new(), Query::new().newest_first());
+    let mut iterators = [storage.iterate(&oldest)?, storage.iterate(&newest)?];
+    let mut found = [Vec::new(), Vec::new()];
+    for _ in 0..=samples.len() {
+        for (iterator, found) in iterators.iter_mut().zip(&mut found) {
+            found.extend(iterator.next().transpose()?);
+        }
+    }
+    same_samples(&found[0], &samples, "oldest first")?;
+    samples.reverse();
+    same_samples(&found[1], &samples, "newest first")
 }
 
 fn unknown_words(_: &Trial<'_>) -> Verdict {

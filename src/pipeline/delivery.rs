@@ -6,14 +6,12 @@
 //! the end before the next one begins. That keeps rule W3 across batches: a sample that is stored by
 //! itself after a failure can never overwrite a later one of its id.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::process::Sleep;
 use super::report::FailedSample;
+use crate::attempts::{self, Attempted};
 use crate::error::{Error, ErrorKind, Result};
-use crate::panicked;
 use crate::retry::RetryPolicy;
 use crate::sample::Sample;
 use crate::storage::{Capabilities, Storage, StoreReport};
@@ -53,7 +51,10 @@ impl Delivery {
             return;
         }
         self.account().batches += 1;
-        let Err((left, error)) = self.store_with_retries(batch) else {
+        let pause = |delay| (self.sleep)(delay);
+        let attempted = attempts::store(&*self.storage, batch, &self.policy, pause);
+        self.count(batch, &attempted);
+        let Some((left, error)) = attempted.failure else {
             return;
         };
         // After an unknown outcome a store that succeeds proves nothing, so nothing is tried again
@@ -64,9 +65,11 @@ impl Delivery {
         }
         tracing::warn!(name: "one_by_one", %error, samples = left.len(), "a batch failed, storing sample by sample");
         for sample in &*left {
-            match self.store(std::slice::from_ref(sample)) {
-                Ok(report) => self.count(std::slice::from_ref(sample), report),
-                Err(error) => self.fail(sample, &error),
+            let alone = std::slice::from_ref(sample);
+            let attempted = attempts::store(&*self.storage, alone, &RetryPolicy::none(), |_| ());
+            self.count(alone, &attempted);
+            if let Some((_, error)) = attempted.failure {
+                self.fail(sample, &error);
             }
         }
     }
@@ -94,67 +97,24 @@ impl Delivery {
         });
     }
 
-    /// Gives what is left to be stored when the policy has ended, and the last error.
-    fn store_with_retries<'b>(
-        &self,
-        batch: &'b [Sample],
-    ) -> Result<(), (Cow<'b, [Sample]>, Error)> {
-        let mut left = Cow::Borrowed(batch);
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let error = match self.store(&left) {
-                Ok(report) => {
-                    self.count(&left, report);
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
-            if !error.stored_ids().is_empty() {
-                let (stored, rest) = split(&left, error.stored_ids());
-                self.count(&stored, StoreReport::default());
-                left = Cow::Owned(rest);
-                if left.is_empty() {
-                    return Ok(());
-                }
-            }
-            let Some(delay) = self.policy.delay_after_error(attempts, &error) else {
-                return Err((left, error));
-            };
-            tracing::warn!(name: "retry", %error, attempts, ?delay, "storing failed, trying again");
-            self.account().retries += 1;
-            (self.sleep)(delay);
-        }
-    }
-
-    fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
-        panicked::catch_error("store a batch", || self.storage.store(batch))
-    }
-
-    fn count(&self, stored: &[Sample], report: StoreReport) {
+    /// Counts what was stored of a batch.
+    fn count(&self, batch: &[Sample], attempted: &Attempted<'_>) {
+        let left = attempted.failure.as_ref().map_or(&[][..], |(left, _)| left);
         let mut account = self.account();
-        account.stored += stored.len() as u64;
-        account.report += report;
-        for sample in stored {
+        account.retries += attempted.retries;
+        account.report += attempted.report;
+        account.stored += (batch.len() - left.len()) as u64;
+        for sample in batch {
             account.stored_by_status[sample.status().index()] += 1;
+        }
+        for sample in left {
+            account.stored_by_status[sample.status().index()] -= 1;
         }
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What of a batch is stored by an error's word, and what is left. An id that the batch has twice is
-/// left both times: the error does not say which of the two is stored, and storing again is safe.
-fn split(batch: &[Sample], stored_ids: &[String]) -> (Vec<Sample>, Vec<Sample>) {
-    let mut times: HashMap<&str, u32> = HashMap::with_capacity(batch.len());
-    for sample in batch {
-        *times.entry(sample.id()).or_default() += 1;
-    }
-    let stored: std::collections::HashSet<&str> = stored_ids.iter().map(String::as_str).collect();
-    let is_stored = |sample: &&Sample| stored.contains(sample.id()) && times[sample.id()] == 1;
-    batch.iter().cloned().partition(|sample| is_stored(&sample))
 }
 
 /// For the background writer alone: `store` always answers `Ok`, since the account says the rest, so

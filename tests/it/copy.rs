@@ -1,8 +1,13 @@
 //! Copies between storages.
 
+use std::time::Duration;
+
 use samplestore::{
-    CopyOptions, Database, ErrorKind, MemoryStorage, Query, Sample, Status, Storage, copy,
+    CopyOptions, Database, ErrorKind, MemoryStorage, Query, RetryPolicy, Sample, Status, Storage,
+    StoreReport, copy,
 };
+
+use crate::scripted::{Scripted, partly};
 
 fn samples(count: usize) -> Vec<Sample> {
     let sample = |number: usize| {
@@ -123,6 +128,36 @@ fn a_target_that_loses_samples_is_found_out() {
     let found = report.verified.unwrap();
     assert_eq!((found.equal, found.missing, found.different), (8, 1, 1));
     assert_eq!(found.ids, ["s-3", "s-5"]);
+}
+
+#[test]
+fn what_is_stored_of_a_batch_is_not_stored_again() {
+    let target = Scripted::not_atomic().answer([partly(&["s-0", "s-2"])]);
+    let options = CopyOptions::new().retry(RetryPolicy::fixed(2, Duration::ZERO));
+    let report = copy(&filled(4), &target, &Query::new(), &options).unwrap();
+    let expected = [vec!["s-0", "s-1", "s-2", "s-3"], vec!["s-1", "s-3"]];
+    assert_eq!(target.batches(), expected);
+    // Nothing was replaced, and whether the first two were new nobody said.
+    assert_eq!(
+        (report.copied, report.stored),
+        (4, StoreReport::new(2, 0)),
+        "{report:?}"
+    );
+    assert_eq!(
+        report.to_string(),
+        "copied 4: 2 inserted, 0 replaced, 2 one or the other, 1 retries; the target has 4"
+    );
+    assert!(report.is_whole());
+}
+
+#[test]
+fn an_error_tells_all_that_is_stored_of_its_batch() {
+    let answers = [partly(&["s-0"]), partly(&["s-3"])];
+    let target = Scripted::not_atomic().answer(answers);
+    let options = CopyOptions::new().retry(RetryPolicy::fixed(2, Duration::ZERO));
+    let error = copy(&filled(4), &target, &Query::new(), &options).unwrap_err();
+    assert_eq!(error.stored_ids(), ["s-0", "s-3"]);
+    assert_eq!(target.count(), 2);
 }
 
 #[test]

@@ -105,6 +105,7 @@ mutants! {
     count_ignores_limit: CountIgnoresLimit breaks "R8";
     facets_ignore_filter: FacetsIgnoreFilter breaks "R8";
     iterator_stops_at_thousand: IteratorStopsAtThousand breaks "R9";
+    iterator_skips_large: IteratorSkipsLarge breaks "R9";
 
     opening_anew_forgets: OpeningAnewForgets breaks "L1";
     close_forgets: CloseForgets breaks "L2";

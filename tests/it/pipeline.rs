@@ -15,7 +15,7 @@ use samplestore::{
     RunOutcome, RunReport, Sample, Status, Storage, StoreReport, WithSource, WithStorage, data,
 };
 
-use crate::scripted::{Scripted, error};
+use crate::scripted::{Scripted, error, partly};
 
 type Ready<'a> = PipelineBuilder<'a, WithSource<'a>, WithStorage<'a>>;
 

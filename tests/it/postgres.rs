@@ -3,6 +3,7 @@
 mod access;
 mod failing;
 mod frozen;
+mod large;
 mod schema;
 mod sharing;
 

@@ -8,7 +8,7 @@ use samplestore::{
     StoreReport,
 };
 
-/// Keeps samples in memory. Its next stores answer as scripted; apart from that, ids that begin with
+/// Keeps samples in memory. Its next stores answer as scripted, and keep what an error says is stored; apart from that, ids that begin with
 /// `bad` are refused, and those that begin with `boom` make it panic. Its memory stays readable after
 /// a close, which is only counted.
 #[derive(Clone)]
@@ -38,6 +38,12 @@ struct State {
 
 pub(crate) fn error(kind: ErrorKind, retryable: bool) -> Error {
     Error::new(kind, "store a batch").with_retryable(retryable)
+}
+
+/// The error of a batch of which these are stored, and which is worth another attempt.
+pub(crate) fn partly(ids: &[&str]) -> Error {
+    let ids = ids.iter().map(|id| (*id).to_owned());
+    error(ErrorKind::Partial, true).with_stored_ids(ids.collect())
 }
 
 impl Scripted {
@@ -128,6 +134,10 @@ impl Storage for Scripted {
             state.answers.pop_front()
         };
         if let Some(error) = answer {
+            let is_stored =
+                |sample: &&Sample| error.stored_ids().iter().any(|id| id == sample.id());
+            let part: Vec<_> = batch.iter().filter(is_stored).cloned().collect();
+            self.memory.store(&part)?;
             return Err(error);
         }
         let begins = |text: &str| {

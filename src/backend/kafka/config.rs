@@ -75,10 +75,12 @@ const USERNAME: &str = "sasl.username";
 const PASSWORD: &str = "sasl.password";
 
 /// What is not to be had otherwise.
-const FIXED: [(&str, &str); 6] = [
+const FIXED: [(&str, &str); 7] = [
     ("acks", "all"),
     // Topics are made in topic.rs, when they may be.
     ("allow.auto.create.topics", "false"),
+    // A store waits for what is said of each message.
+    ("delivery.report.only.error", "false"),
     ("enable.idempotence", "true"),
     // Where Kafka's own clients put a message of this key.
     ("partitioner", "murmur2_random"),
@@ -152,6 +154,7 @@ impl Settings {
             properties.insert(name.to_owned(), value.to_owned());
         }
 
+        check_delivery(location, &properties)?;
         let ms = |name| number(location, &properties, name).map(Duration::from_millis);
         let message_bytes_max = number(location, &properties, MESSAGE_BYTES_MAX)?;
         check_queue(location, &properties, message_bytes_max)?;
@@ -172,6 +175,16 @@ impl Settings {
         // What is too much is left to whoever reads the log.
         settings.client.set_log_level(RDKafkaLogLevel::Info);
         Ok(settings)
+    }
+}
+
+/// The client takes 0 for no limit, so that a store would wait for a broker that is gone for ever.
+fn check_delivery(location: &Location, properties: &Properties) -> Result<()> {
+    match number(location, properties, DELIVERY_TIMEOUT)? {
+        0 => Err(location.invalid(format!(
+            "the option {DELIVERY_TIMEOUT} must be 1 at least: 0 is without a limit to the client"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -333,7 +346,8 @@ mod tests {
         fs::write(
             &file,
             "# of a cluster\nsasl.mechanisms = PLAIN\nsasl.username=file\nsasl.password=a=b\n\
-             acks=1\nmessage.timeout.ms=7000\nsocket.keepalive.enable=true\n",
+             acks=1\nmessage.timeout.ms=7000\nsocket.keepalive.enable=true\n\
+             delivery.report.only.error=true\n",
         )
         .unwrap();
         let variables = [
@@ -356,6 +370,7 @@ mod tests {
             ("client.id", Some("samplestore")),
             ("acks", Some("all")),
             ("enable.idempotence", Some("true")),
+            ("delivery.report.only.error", Some("false")),
             ("queue.buffering.max.messages", Some("10000")),
         ] {
             assert_eq!(settings.client.get(name), value, "{name}");
@@ -401,6 +416,10 @@ mod tests {
             (
                 "kafka://one/t?sasl.password=sesame&delivery.timeout.ms=x",
                 "a whole number",
+            ),
+            (
+                "kafka://one/t?sasl.password=sesame&delivery.timeout.ms=0",
+                "delivery.timeout.ms must be 1 at least",
             ),
             ("kafka://u:sesame@one/t", "sasl_ssl or sasl_plaintext"),
             (

@@ -11,7 +11,10 @@
 //! each piece. `SELECT … FOR UPDATE` would do the same, but writes a lock into every row that is only asked, and waits
 //! for whoever changes one of them.
 
+use std::pin::pin;
+
 use deadpool_postgres::{Object, Transaction};
+use futures_util::TryStreamExt;
 use tokio_postgres::IsolationLevel::{self, ReadCommitted, RepeatableRead};
 
 use super::failure::Failure;
@@ -21,7 +24,6 @@ use super::sql::{Change, Selected, Statement};
 use super::stream::{FIRST_ROWS, next_rows_max};
 use crate::error::Result;
 use crate::query::Query;
-use crate::sample::Sample;
 
 /// A change, and of what.
 pub(super) enum Changing {
@@ -107,28 +109,30 @@ impl Asked {
         let portal = bound.wait(transaction.bind(&prepared, &parameters)).await?;
         let mut rows_max = FIRST_ROWS;
         while left > 0 {
-            let rows = bound
-                .wait(transaction.query_portal(&portal, rows_max))
-                .await?;
-            let is_last = rows.len() < rows_max as usize;
-            let mut bytes = 0;
+            let rows = transaction.query_portal_raw(&portal, rows_max);
+            let mut rows = pin!(bound.wait(rows).await?);
+            let (mut count, mut bytes) = (0, 0);
+            // Of each row no more than its id is kept: rows may be larger than those before.
             let mut met = Vec::new();
-            for row in &rows {
-                let found = row::read(row)?;
+            while let Some(row) = bound.wait(rows.try_next()).await? {
+                let found = row::read(&row)?;
+                count += 1;
                 bytes += found.bytes;
                 if left > 0 && self.query.conditions_match(&found.sample)? {
                     left -= 1;
-                    met.push(found.sample);
+                    met.push(found.sample.id().to_owned());
                 }
             }
+            let is_last = count < rows_max as usize;
             if !met.is_empty() {
-                let of_ids = self.change.of_ids(&self.schema, met.iter().map(Sample::id));
+                let ids = met.iter().map(String::as_str);
+                let of_ids = self.change.of_ids(&self.schema, ids);
                 changed += execute(transaction, bound, &of_ids).await?;
             }
             if is_last {
                 break;
             }
-            rows_max = next_rows_max(rows_max, rows.len(), bytes);
+            rows_max = next_rows_max(rows_max, count, bytes);
         }
         Ok(changed)
     }

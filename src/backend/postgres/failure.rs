@@ -17,6 +17,8 @@ use crate::error::{Error, ErrorKind};
 pub(super) enum Failure {
     /// The server's answer, or the lack of one.
     Server(PgError),
+    /// No connection was made, so nothing was sent.
+    Connect(PgError),
     /// There is no connection to be had.
     Pool(PoolError),
     /// The server did not answer a statement for so long.
@@ -34,7 +36,7 @@ impl From<PgError> for Failure {
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => Self::Server(error),
+            PoolError::Backend(error) => Self::Connect(error),
             other => Self::Pool(other),
         }
     }
@@ -102,7 +104,7 @@ impl Failure {
     /// Whether the server let nobody in by this name and password, or the password is missing.
     pub(super) fn is_of_login(&self) -> bool {
         match self {
-            Self::Server(error) => match error.code() {
+            Self::Server(error) | Self::Connect(error) => match error.code() {
                 Some(state) => state.code().starts_with("28"),
                 // The client has no code for it.
                 None => error
@@ -121,13 +123,13 @@ impl Failure {
                 None => is_connection(error),
             },
             Self::Silence(_) => true,
-            Self::Pool(_) | Self::Own(_) => false,
+            Self::Connect(_) | Self::Pool(_) | Self::Own(_) => false,
         }
     }
 
     fn state(&self) -> Option<&SqlState> {
         match self {
-            Self::Server(error) => error.code(),
+            Self::Server(error) | Self::Connect(error) => error.code(),
             Self::Pool(_) | Self::Silence(_) | Self::Own(_) => None,
         }
     }
@@ -154,7 +156,9 @@ impl Failure {
                 error(SILENCE).with_cause(cause)
             }
             Self::Pool(cause) => error(of_pool(&cause)).with_cause(cause),
-            Self::Server(cause) => error(of_server(&cause)).with_cause(cause),
+            Self::Server(cause) | Self::Connect(cause) => {
+                error(of_server(&cause)).with_cause(cause)
+            }
         }
     }
 }

@@ -4,11 +4,16 @@
 //! on it, from which it takes rows piece by piece. Pieces go through a channel of one: one is being read on
 //! while another is handed out, and no more. So a slow reader holds a connection and a snapshot, and no
 //! memory. A stream that is dropped ends the transaction.
+//!
+//! How many rows make a piece of about [`PIECE_BYTES`] is known of the rows before. Where those that follow are larger, the
+//! piece is handed out in parts, and the server waits in the middle of it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::vec;
 
 use deadpool_postgres::Object;
+use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio_postgres::IsolationLevel;
 
@@ -27,6 +32,8 @@ const GROWTH: i32 = 8;
 const ROWS_MAX: i32 = 4_096;
 /// About how much JSON a piece holds once the size of rows is known.
 const PIECE_BYTES: usize = 1 << 20;
+/// A piece is handed out before it holds more than this and one row.
+const PART_BYTES: usize = 2 * PIECE_BYTES;
 
 type Piece = Result<Vec<Found>>;
 
@@ -113,7 +120,12 @@ async fn feed(
     let reading = async {
         let mut client = shared.pool.get().await?;
         let answer = read_all(&mut client, shared.bound, &statement, &pieces).await;
-        hand_back(client, &shared.tls, answer)
+        if let Ok(End::Amid) = answer {
+            // The server may have gigabytes of it to send, for which the next statement would wait.
+            drop(Object::take(client));
+            return Ok(());
+        }
+        hand_back(client, &shared.tls, answer.map(drop))
     };
     if let Err(failure) = reading.await {
         let error = failure.into_error(operation, &shared.shown);
@@ -122,12 +134,20 @@ async fn feed(
     }
 }
 
+/// Where reading ended.
+enum End {
+    /// Behind a piece.
+    Behind,
+    /// Amid one, the rest of which nobody takes.
+    Amid,
+}
+
 async fn read_all(
     client: &mut Object,
     bound: Bound,
     statement: &Statement,
     pieces: &mpsc::Sender<Piece>,
-) -> Result<(), Failure> {
+) -> Result<End, Failure> {
     let begin = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
@@ -140,20 +160,31 @@ async fn read_all(
     let mut rows_max = FIRST_ROWS;
     loop {
         // The server alone is waited for so; whoever takes the pieces may take any time.
-        let rows = bound
-            .wait(transaction.query_portal(&portal, rows_max))
-            .await?;
-        let is_last = rows.len() < rows_max as usize;
-        let found: Result<Vec<_>> = rows.iter().map(row::read).collect();
-        let found = found?;
-        let bytes: usize = found.iter().map(|found| found.bytes).sum();
-        rows_max = next_rows_max(rows_max, found.len(), bytes);
+        let rows = transaction.query_portal_raw(&portal, rows_max);
+        let mut rows = pin!(bound.wait(rows).await?);
+        let (mut found, mut held) = (Vec::new(), 0);
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(row) = bound.wait(rows.try_next()).await? {
+            let row = row::read(&row)?;
+            count += 1;
+            bytes += row.bytes;
+            held += row.bytes;
+            found.push(row);
+            if held > PART_BYTES {
+                held = 0;
+                if pieces.send(Ok(std::mem::take(&mut found))).await.is_err() {
+                    return Ok(End::Amid);
+                }
+            }
+        }
+        let is_last = count < rows_max as usize;
+        rows_max = next_rows_max(rows_max, count, bytes);
         if pieces.send(Ok(found)).await.is_err() || is_last {
             break;
         }
     }
     // There is nothing to keep; the transaction ends when it is dropped.
-    Ok(())
+    Ok(End::Behind)
 }
 
 /// How many rows the next piece has at the most, after one of so many rows and so much JSON.

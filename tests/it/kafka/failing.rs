@@ -10,7 +10,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use samplestore::{ErrorKind, Limit, Pipeline, RetryPolicy, RunOutcome, Sample, Storage, connect};
 
-use super::{Read, numbered, read};
+use super::{PATIENCE, Read, numbered, read};
 use crate::servers::kafka::Broker;
 
 /// Delivery is given up after a second, and a broker waited for as long at first.
@@ -227,6 +227,35 @@ fn brokers_that_come_and_go_in_the_middle_of_stores_lose_nothing() {
     let there = samples_of(&cluster);
     let there: BTreeSet<_> = there.iter().map(|it| it.id().to_owned()).collect();
     assert_eq!(there, stored);
+}
+
+/// Properties by which the client says nothing of what it has delivered, or waits for brokers without a limit.
+#[test]
+fn a_store_returns_whatever_the_file_of_properties_says() {
+    let (cluster, _) = mock(1);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("client.properties");
+    let url = format!(
+        "kafka://{}/topic?config_file={}",
+        cluster.bootstrap_servers(),
+        file.display()
+    );
+    std::fs::write(&file, "delivery.report.only.error=true\n").unwrap();
+    let samples = numbered(3);
+    let (done, is_done) = std::sync::mpsc::channel();
+    let (place, batch) = (url.clone(), samples.clone());
+    // By a thread that is left behind where it does not return.
+    std::thread::spawn(move || done.send(connect(&place).unwrap().store(&batch)));
+    let stored = is_done.recv_timeout(PATIENCE / 3).unwrap();
+    assert_eq!(stored.unwrap().inserted, 3);
+    assert_eq!(samples_of(&cluster), samples);
+
+    std::fs::write(&file, "message.timeout.ms=0\n").unwrap();
+    let Err(error) = connect(&url) else {
+        panic!("a delivery may take for ever");
+    };
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+    assert!(error.to_string().contains("delivery.timeout.ms"), "{error}");
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub(crate) enum Fault {
     CountIgnoresLimit,
     FacetsIgnoreFilter,
     IteratorStopsAtThousand,
+    IteratorSkipsLarge,
 
     CursorRepeatsRow,
     CursorSkipsTies,

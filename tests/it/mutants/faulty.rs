@@ -373,6 +373,10 @@ impl Storage for Faulty {
                 Box::new(selected.filter_map(|sample| self.disk.retrieve(sample.id()).transpose()))
             }
             Fault::IteratorStopsAtThousand => Box::new(selected.take(1_000).map(Ok)),
+            Fault::IteratorSkipsLarge => {
+                let small = |sample: &Sample| sample.encoded_len() < 1 << 18;
+                Box::new(selected.filter(small).map(Ok))
+            }
             _ => Box::new(selected.map(Ok)),
         })
     }

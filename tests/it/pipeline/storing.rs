@@ -94,6 +94,21 @@ fn p6_a_part_that_is_stored_is_not_stored_again() {
 }
 
 #[test]
+fn p6_what_is_stored_is_left_out_of_the_next_attempt() {
+    for background in [false, true] {
+        let answers = [partly(&["a", "c"]), partly(&["b"])];
+        let storage = Scripted::not_atomic().answer(answers);
+        let source = ["a", "b", "c", "d"].map(sample);
+        let report = run(pipeline(source, &storage).background(background));
+        assert!(report.is_complete());
+        assert_eq!((report.stored(), report.retried()), (4, 2));
+        assert_eq!(report.store_report(), StoreReport::new(1, 0));
+        assert_eq!(report.stored_by_status().values().sum::<u64>(), 4);
+        assert_eq!(storage.batches().concat().join(" "), "a b c d b d d");
+    }
+}
+
+#[test]
 fn p6_a_run_gives_up_on_a_storage_that_takes_nothing() {
     let storage = Scripted::new().answer((0..100).map(|_| error(ErrorKind::Full, false)));
     let read = Arc::new(AtomicUsize::new(0));

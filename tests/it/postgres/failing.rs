@@ -155,6 +155,9 @@ fn a_server_that_is_not_there_is_an_error_to_try_again() {
     let mut reading = storage.iterate(&Query::new()).unwrap();
     reading.next().unwrap().unwrap();
     server.kill();
+    let few = Selection::from(Query::new().limit(2));
+    let few_of_condition = Query::new().condition("data.temp = 71.6".parse().unwrap());
+    let few_of_condition = Selection::from(few_of_condition.limit(2));
     for answer in [
         storage.retrieve("000001").map(drop),
         storage.count(&Query::new()).map(drop),
@@ -165,6 +168,10 @@ fn a_server_that_is_not_there_is_an_error_to_try_again() {
         storage
             .set_status(&"000001".into(), None, Status::Ready)
             .map(drop),
+        // Of these nothing was sent either, so that nobody has to ask what became of them.
+        storage.delete(&few).map(drop),
+        storage.set_status(&few, None, Status::Ready).map(drop),
+        storage.delete(&few_of_condition).map(drop),
         connect(&server.url("gone")).map(drop),
     ] {
         let error = answer.unwrap_err();

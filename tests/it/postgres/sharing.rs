@@ -1,7 +1,9 @@
 //! Several handles and threads at once: transactions in each other's way, and connections that run out.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use samplestore::{Error, ErrorKind, Query, Sample, Selection, Status, Storage, connect, data};
 
@@ -136,6 +138,40 @@ fn an_iterator_ends_when_the_storage_is_closed() {
     let error = reading.find_map(Result::err).unwrap();
     assert_eq!(error.kind(), ErrorKind::Closed);
     assert!(reading.next().is_none());
+}
+
+/// A list by a condition takes piece after piece, and whoever closes meanwhile waits for none of them.
+#[test]
+fn a_list_by_a_condition_ends_when_the_storage_is_closed() {
+    let Some(server) = shared() else { return };
+    let schema = server.schema();
+    let storage: Arc<dyn Storage> = connect(&server.url(&schema)).unwrap().into();
+    // More than the first pieces have.
+    storage.store(&numbered(1_000)).unwrap();
+    let quoted = schema.replace('"', "\"\"");
+    let lock = format!(
+        r#"BEGIN; LOCK TABLE "{quoted}".samples; SELECT pg_sleep(1) /* list and close */; ROLLBACK"#
+    );
+    let locking = thread::spawn(move || server.sql(&lock));
+    server.wait_for_sleep("list and close");
+    // By threads that are left behind where they do not come back.
+    let (listed, is_listed) = mpsc::channel();
+    let listing = Arc::clone(&storage);
+    thread::spawn(move || {
+        let query = Query::new().condition("data.temp = 71.6".parse().unwrap());
+        listed.send(listing.list(&query))
+    });
+    // The list waits for its first piece, and the end for the list.
+    thread::sleep(Duration::from_millis(200));
+    let (closed, is_closed) = mpsc::channel();
+    thread::spawn(move || closed.send(storage.close()));
+    let patience = Duration::from_secs(30);
+    is_closed.recv_timeout(patience).unwrap().unwrap();
+    match is_listed.recv_timeout(patience).unwrap() {
+        Ok(page) => assert_eq!(page.samples.len(), 1_000),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}"),
+    }
+    locking.join().unwrap();
 }
 
 /// Of a selection by a condition on fields, what no longer meets it when it is changed is left alone, and others take its

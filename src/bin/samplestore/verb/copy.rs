@@ -160,6 +160,10 @@ fn in_words(report: &CopyReport) -> String {
         HumanCount(report.stored.inserted),
         HumanCount(report.stored.replaced)
     );
+    let untold = report.copied.saturating_sub(report.stored.stored());
+    if untold > 0 {
+        line.push_str(&format!(", {} one or the other", HumanCount(untold)));
+    }
     if report.retries > 0 {
         line.push_str(&format!(", {} retries", HumanCount(report.retries)));
     }

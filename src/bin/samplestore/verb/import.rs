@@ -180,6 +180,7 @@ impl Import {
         let batch = batch.borrow();
         let figures = Figures {
             stored: batch.stored(),
+            untold: batch.untold(),
             skipped: batch.skipped(),
             rejected: rejects.count(),
         };
@@ -211,6 +212,8 @@ impl Import {
 /// What became of the records.
 struct Figures {
     stored: StoreReport,
+    /// Stored, too, but whether they were new is not known.
+    untold: u64,
     skipped: u64,
     rejected: u64,
 }
@@ -219,21 +222,32 @@ impl Figures {
     fn tell(&self, elapsed: Duration) {
         let Self {
             stored,
+            untold,
             skipped,
             rejected,
         } = self;
+        let one_or_the_other = match untold {
+            0 => String::new(),
+            _ => format!("one or the other {}, ", HumanCount(*untold)),
+        };
         words(&format!(
-            "inserted {}, replaced {}, skipped {}, rejected {} {}",
+            "inserted {}, replaced {}, {one_or_the_other}skipped {}, rejected {} {}",
             HumanCount(stored.inserted),
             HumanCount(stored.replaced),
             HumanCount(*skipped),
             HumanCount(*rejected),
-            pace(stored.stored() + skipped + rejected, elapsed),
+            pace(self.stored() + skipped + rejected, elapsed),
         ));
+    }
+
+    /// All that is stored.
+    fn stored(&self) -> u64 {
+        self.stored.stored() + self.untold
     }
 
     fn report(&self) -> Json {
         json!({
+            "stored": self.stored(),
             "inserted": self.stored.inserted,
             "replaced": self.stored.replaced,
             "skipped": self.skipped,

@@ -34,6 +34,7 @@ pub(super) struct Batch {
     samples: Vec<(Place, Sample)>,
     bytes: usize,
     stored: StoreReport,
+    untold: u64,
     skipped: u64,
     /// Why they could not be stored while input paused.
     failure: Option<Failure>,
@@ -48,14 +49,20 @@ impl Batch {
             samples: Vec::new(),
             bytes: 0,
             stored: StoreReport::default(),
+            untold: 0,
             skipped: 0,
             failure: None,
         }
     }
 
-    /// What was stored so far.
+    /// What was stored so far, and is known to be new or to have replaced something.
     pub(super) fn stored(&self) -> StoreReport {
         self.stored
+    }
+
+    /// How many were stored of which that is not known.
+    pub(super) fn untold(&self) -> u64 {
+        self.untold
     }
 
     /// How many were left out because their id is there.
@@ -118,7 +125,7 @@ impl Batch {
                 }
             }
         }
-        self.stored += self.store_all(&batch)?;
+        self.store_all(&batch)?;
         match conflict {
             None => Ok(()),
             Some((place, sample)) => Err(Failure::new(
@@ -129,21 +136,27 @@ impl Batch {
         }
     }
 
-    /// Stores a batch, again where that may help, as a pipeline and a copy do: what of it is stored is stored once more.
-    fn store_all(&self, batch: &[Sample]) -> samplestore::Result<StoreReport> {
-        let policy = RetryPolicy::default();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let error = match self.db.store(batch) {
-                Ok(report) => return Ok(report),
-                Err(error) => error,
-            };
-            match policy.delay_after_error(attempts, &error) {
-                Some(delay) if !interrupt::is_asked() => thread::sleep(delay),
-                _ => return Err(error),
+    /// Stores a batch, and what of it is not stored again where that may help, as a pipeline and a copy do.
+    fn store_all(&mut self, batch: &[Sample]) -> samplestore::Result<()> {
+        let stored = RetryPolicy::default().store(&*self.db, batch, |delay| {
+            let answer = interrupt::answer();
+            if answer.is_continue() {
+                thread::sleep(delay);
             }
+            answer
+        });
+        let (report, count) = match &stored {
+            Ok(report) => (*report, batch.len()),
+            Err(error) => (StoreReport::default(), error.stored_ids().len()),
+        };
+        self.stored += report;
+        let untold = (count as u64).saturating_sub(report.stored());
+        match self.on_conflict {
+            OnConflict::Replace => self.untold += untold,
+            // It was asked for, and not there.
+            OnConflict::Skip | OnConflict::Error => self.stored += StoreReport::new(untold, 0),
         }
+        stored.map(drop)
     }
 }
 
@@ -156,10 +169,12 @@ mod tests {
 
     use super::*;
 
-    /// A storage that fails some times before it stores.
+    /// A storage that fails some times before it stores all.
     struct Failing {
         storage: MemoryStorage,
         failures: Mutex<Cell<u32>>,
+        /// How many samples it stores when it fails.
+        part: usize,
         kind: ErrorKind,
         is_retryable: bool,
     }
@@ -175,11 +190,20 @@ mod tests {
                 return self.storage.store(batch);
             }
             failures.set(failures.get() - 1);
-            Err(Error::new(self.kind, "store a batch").with_retryable(self.is_retryable))
+            let part = &batch[..self.part];
+            self.storage.store(part)?;
+            let ids = part.iter().map(|sample| sample.id().to_owned());
+            Err(Error::new(self.kind, "store a batch")
+                .with_stored_ids(ids.collect())
+                .with_retryable(self.is_retryable))
         }
 
         fn close(&self) -> Result<()> {
             self.storage.close()
+        }
+
+        fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
+            self.storage.retrieve(id)
         }
 
         fn count(&self, query: &Query) -> Result<u64> {
@@ -199,6 +223,7 @@ mod tests {
             let db: Rc<dyn Storage> = Rc::new(Failing {
                 storage: MemoryStorage::new(),
                 failures: Mutex::new(Cell::new(failures)),
+                part: 0,
                 kind,
                 is_retryable,
             });
@@ -207,6 +232,36 @@ mod tests {
             batch.add(Place::Line(1), sample).unwrap();
             assert_eq!(batch.store().is_ok(), is_stored, "{failures} {kind}");
             assert_eq!(db.count(&Query::new()).unwrap(), u64::from(is_stored));
+        }
+    }
+    #[test]
+    fn what_is_stored_in_part_is_not_told_as_replaced() {
+        for (on_conflict, failures, count, told) in [
+            (OnConflict::Replace, 1, 4, (2, 1, 1)),
+            (OnConflict::Skip, 1, 4, (4, 0, 0)),
+            // As often as it is tried.
+            (OnConflict::Replace, 3, 3, (0, 0, 3)),
+        ] {
+            let storage = MemoryStorage::new();
+            let sample = |id: &str| Sample::builder("p").id(id).build().unwrap();
+            if on_conflict == OnConflict::Replace {
+                storage.store(&[sample("c")]).unwrap();
+            }
+            let db: Rc<dyn Storage> = Rc::new(Failing {
+                storage,
+                failures: Mutex::new(Cell::new(failures)),
+                part: 1,
+                kind: ErrorKind::Partial,
+                is_retryable: true,
+            });
+            let mut batch = Batch::new(Rc::clone(&db), 10, on_conflict);
+            for id in ["a", "b", "c", "d"] {
+                batch.add(Place::Line(1), sample(id)).unwrap();
+            }
+            assert_eq!(batch.store().is_ok(), count == 4, "{on_conflict:?}");
+            let report = batch.stored();
+            assert_eq!((report.inserted, report.replaced, batch.untold()), told);
+            assert_eq!(db.count(&Query::new()).unwrap(), count);
         }
     }
 }
