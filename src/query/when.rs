@@ -6,7 +6,7 @@
 mod calendar;
 mod span;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
 pub use span::parse_span;
 
@@ -26,7 +26,8 @@ const WORDS: [&str; 16] = [
 
 /// Reads an instant as people write it; all of them are in UTC unless they say otherwise:
 ///
-/// - RFC 3339 (`2013-06-01T12:00:00Z`, `…+02:00`), the same without a zone, or with a space (`2013-06-01 12:00`);
+/// - RFC 3339 (`2013-06-01T12:00:00Z`, `…+02:00`), the same with a space (`2013-06-01 12:00:00Z`), without seconds (`2013-06-01T12:00Z`),
+///   without the minutes of the zone, as PostgreSQL writes it (`2013-06-01 12:00:00+00`), or without a zone (`2013-06-01 12:00`);
 /// - a date, month or year for its first instant: `2013-06-01`, `2013-06`, `2013`, `1 april 2024`, `december 2013`;
 /// - a span of time before `now`, as [`parse_span`] takes it: `90s`, `15m`, `1h30m`, `3 days`; also in months (`2mo`, `2 months`) and
 ///   years (`1y`): the same day and time then, or the last day of a month that has no such day; `ago` may follow;
@@ -111,10 +112,41 @@ fn exact(text: &str) -> Option<DateTime<Utc>> {
         "%Y-%m-%dT%H:%M",
         "%Y-%m-%d %H:%M",
     ];
+    let (local, offset) = match without_offset(text) {
+        Some((local, offset)) => (local, Some(offset)),
+        None => (text, None),
+    };
     let naive = formats
         .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
-    naive.map(|naive| naive.and_utc())
+        .find_map(|format| NaiveDateTime::parse_from_str(local, format).ok())?;
+    let naive = offset.map_or(Some(naive), |offset| naive.checked_sub_offset(offset));
+    Some(naive?.and_utc())
+}
+
+/// What stands before the offset from UTC that a text ends in, and that offset: `Z`, `+02:00`, `+0200` or `+02`.
+fn without_offset(text: &str) -> Option<(&str, FixedOffset)> {
+    let (local, seconds) = match text.strip_suffix(['Z', 'z']) {
+        Some(local) => (local, 0),
+        None => {
+            let (local, offset) = text.split_at(text.rfind(['+', '-'])?);
+            let digit = |byte: u8| char::from(byte).to_digit(10).map(u32::cast_signed);
+            let two = |tens, ones| Some(digit(tens)? * 10 + digit(ones)?);
+            let (hours, minutes) = match *offset.as_bytes() {
+                [_, a, b] => (two(a, b)?, 0),
+                [_, a, b, c, d] | [_, a, b, b':', c, d] => (two(a, b)?, two(c, d)?),
+                _ => return None,
+            };
+            if minutes >= 60 {
+                return None;
+            }
+            let seconds = (hours * 60 + minutes) * 60;
+            match offset.starts_with('-') {
+                true => (local, -seconds),
+                false => (local, seconds),
+            }
+        }
+    };
+    Some((local.trim_end(), FixedOffset::east_opt(seconds)?))
 }
 
 /// The first day of a month or year.
@@ -284,6 +316,12 @@ mod tests {
             ("2013-06-01T12:30:00+02:00", "2013-06-01T10:30:00Z"),
             ("2013-06-01 12:30", "2013-06-01T12:30:00Z"),
             ("2013-06-01T12:30:00.000001", "2013-06-01T12:30:00.000001Z"),
+            ("2013-06-01 12:30:00+00", "2013-06-01T12:30:00Z"),
+            ("2013-06-01 12:30:00.25-0430", "2013-06-01T17:00:00.250Z"),
+            ("2013-06-01T12:30:00+02", "2013-06-01T10:30:00Z"),
+            ("2013-06-01T12:30Z", "2013-06-01T12:30:00Z"),
+            ("2013-06-01T12:30+00:00", "2013-06-01T12:30:00Z"),
+            ("2013-06-01 12:30 -05:00", "2013-06-01T17:30:00Z"),
             ("2h", "2013-06-10T10:00:00Z"),
             ("3d ago", "2013-06-07T12:00:00Z"),
             ("1w", "2013-06-03T12:00:00Z"),
@@ -400,6 +438,14 @@ mod tests {
             "friday 9 june am",
             "next friday",
             "yesterday z",
+            "2013-06-01Z",
+            "2013-06-01 12Z",
+            "2013-06-01 12:30+2",
+            "2013-06-01 12:30+99",
+            "2013-06-01 12:30+02:",
+            "2013-06-01 12:30+02:60",
+            "2013-06-01 12:30ZZ",
+            "2013-06-01 12:30 CEST",
         ] {
             assert!(parse_instant(text, now).is_err(), "{text}");
         }

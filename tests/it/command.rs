@@ -50,6 +50,26 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use tempfile::TempDir;
 
+/// Verbs that have filters.
+const WITH_FILTERS: [&str; 16] = [
+    "list",
+    "count",
+    "facets",
+    "explain",
+    "export",
+    "tail",
+    "hist",
+    "schema",
+    "mark",
+    "rm",
+    "prune",
+    "copy",
+    "dlq list",
+    "dlq group",
+    "dlq show",
+    "dlq retry",
+];
+
 /// A folder with a database in it, and the command that is about that database.
 pub(crate) struct Shell {
     folder: TempDir,
@@ -190,24 +210,7 @@ fn help_has_examples_and_goes_to_stdout() {
 
 #[test]
 fn every_filter_of_the_library_is_known_to_every_verb_that_has_filters() {
-    for verb in [
-        "list",
-        "count",
-        "facets",
-        "explain",
-        "export",
-        "tail",
-        "hist",
-        "schema",
-        "mark",
-        "rm",
-        "prune",
-        "copy",
-        "dlq list",
-        "dlq group",
-        "dlq show",
-        "dlq retry",
-    ] {
+    for verb in WITH_FILTERS {
         let words = verb.split(' ').chain(["--help"]);
         let help = answer(bare().args(words)).data;
         for filter in samplestore::FILTERS {

@@ -33,7 +33,7 @@ pub(crate) enum Code {
     Fine = 0,
     /// An error, or an id that `get` did not find.
     Error = 1,
-    /// The command line cannot be understood.
+    /// The command line cannot be understood, or asks for what is refused.
     Usage = 2,
     /// Some records were rejected, or could not be saved, the others are stored; or a copy is not equal to its source.
     Partly = 3,
@@ -52,7 +52,7 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done; also when a question was answered with no
   1  an error, or an id that get did not find
-  2  a command line that cannot be understood
+  2  a command line that cannot be understood, or that asks for what is refused
   3  partly done: some records were rejected, or could not be saved, or a copy is not equal
   4  the database is locked by another process
   5  the file is damaged, or no database this version can read
@@ -116,7 +116,7 @@ impl Failure {
         }
     }
 
-    /// A command line that parses but makes no sense.
+    /// A command line that parses but makes no sense, or asks for what is refused.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Code::Usage, message)
     }

@@ -25,6 +25,7 @@ use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::progress::ImportProgress;
 use array::ArrayReader;
+pub(crate) use array::begins_array;
 use lines::LineReader;
 use pausing::{OnPause, Pausing};
 use rows::RowReader;
@@ -138,6 +139,7 @@ impl Source {
                 RowReader::new(reader, RECORD_BYTES_MAX, delimiter).map(Split::Rows)
             }
             InputFormat::Json => ArrayReader::new(reader, RECORD_BYTES_MAX).map(Split::Array),
+            _ if bytes.is_some() => LineReader::of_file(reader, RECORD_BYTES_MAX).map(Split::Lines),
             _ => Ok(Split::Lines(LineReader::new(reader, RECORD_BYTES_MAX))),
         };
         let records = Records {

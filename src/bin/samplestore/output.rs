@@ -12,6 +12,7 @@ mod svg;
 mod table;
 mod text;
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use console::Term;
 use tempfile::NamedTempFile;
 
 pub(crate) use chart::{Bars, Chart, Series};
@@ -86,10 +88,23 @@ pub(crate) fn set_colors(colors: Colors) {
     COLORS.store(colors as u8, Relaxed);
     // What else on stderr has colours.
     match colors {
+        // It is as if it were not set, as the parser of the command line has it, but not `console`.
+        Colors::Auto if env::var_os("NO_COLOR").is_some_and(|value| value.is_empty()) => {
+            console::set_colors_enabled(are_usual(&Term::stdout()));
+            console::set_colors_enabled_stderr(are_usual(&Term::stderr()));
+        }
         Colors::Auto => {}
         Colors::Always => console::set_colors_enabled_stderr(true),
         Colors::Never => console::set_colors_enabled_stderr(false),
     }
+}
+
+/// Whether `console` would use colours there without `NO_COLOR`.
+fn are_usual(terminal: &Term) -> bool {
+    let is_off = |name| env::var_os(name).is_some_and(|value| value == "0");
+    let is_forced = env::var_os("CLICOLOR_FORCE").is_some() && !is_off("CLICOLOR_FORCE");
+    let has_some = env::var_os("TERM").map_or(cfg!(windows), |name| name != "dumb");
+    is_forced || terminal.is_term() && has_some && !is_off("CLICOLOR")
 }
 
 /// Stdout, locked and buffered, or a file; [`finish`](Output::finish) must be called, so that a full disk is
@@ -151,7 +166,7 @@ impl Output {
     /// nothing of it stays. What a link leads to is replaced, and not the link; a pipe or a device is written to.
     ///
     /// # Errors
-    /// A usage failure for a file that is there and must not be overwritten, and for a link that leads nowhere.
+    /// A usage failure for a folder, for a file that is there and must not be overwritten, and for a link that leads nowhere.
     pub(crate) fn file(path: &Path, overwrite: bool) -> Result<Self, Failure> {
         if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
             let file = OpenOptions::new().write(true).open(path);
@@ -163,6 +178,7 @@ impl Output {
                 sink: BufWriter::with_capacity(BUFFER_BYTES, sink),
             });
         }
+        refuse_folder(path)?;
         if !overwrite && path.exists() {
             let words = format!("{} is there already", path.display());
             return Err(
@@ -254,7 +270,7 @@ impl Output {
             never if never == Colors::Never as u8 => return false,
             _ => {}
         }
-        let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let forbidden = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         self.is_terminal && !forbidden && console::colors_enabled()
     }
 
@@ -323,6 +339,15 @@ impl Output {
                 named.map(drop).map_err(|cause| in_draft(&path, cause))
             }
         }
+    }
+}
+
+/// Refuses a folder, in whose place no file is put.
+pub(crate) fn refuse_folder(path: &Path) -> Result<(), Failure> {
+    match path.is_dir() {
+        true => Err(Failure::usage(format!("{} is a folder", path.display()))
+            .with_hint("name a file in it")),
+        false => Ok(()),
     }
 }
 

@@ -239,3 +239,26 @@ fn mark_and_rm_go_on_from_a_cursor_of_the_same_filters() {
         2
     );
 }
+
+#[test]
+fn ids_fields_and_nulls_may_begin_with_a_dash() {
+    let shell = Shell::with_six();
+    for id in ["-x", "-n", "--yes", "-1"] {
+        let put = ["put", "--pipeline", "p", "--id", id];
+        let fields = ["--data", "-k=1", "--measurement", "-m=-2"];
+        assert_eq!(shell.data([&put[..], &fields].concat()), format!("{id}\n"));
+        assert_eq!(shell.data(["count", "--id", id]), "1\n");
+    }
+    let none = shell.run(["rm", "--id", "-q", "--yes"]);
+    assert_eq!(none.words, "no sample has the id \"-q\"\n");
+    let removed = shell.data(["rm", "--id", "-n", "--id", "-x", "-y", "-f", "table"]);
+    assert_eq!(removed, "removed 2 samples\n");
+    let file = shell.file("null.csv", "id,n\nz,-999\n");
+    let words = ["import", &file, "--pipeline", "p", "--id-field", "id"];
+    shell.data([&words[..], &["--null", "-999", "-q"]].concat());
+    let stored = shell.data(["get", "z"]);
+    assert!(!stored.contains("999"), "{stored}");
+    // What is forgotten is told.
+    let forgotten = shell.run(["put", "--pipeline", "p", "--data", "--id", "a"]);
+    assert_eq!(forgotten.code, 2, "{forgotten:?}");
+}

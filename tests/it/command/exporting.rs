@@ -319,3 +319,32 @@ fn tabs_stand_between_the_cells_of_a_tsv() {
     shell.data(["-d", other, "import", file, "-f", "csv"]);
     assert_eq!(shell.data(["-d", other, "export"]), shell.data(["export"]));
 }
+
+#[test]
+fn a_csv_with_texts_that_look_like_what_no_sample_holds_is_imported_again() {
+    let texts = [
+        "[18446744073709551616]",
+        r#"{"$binary":5}"#,
+        r#"{"$numberDouble":"zz"}"#,
+        r#"{"deep":[{"$binary":{"base64":"?"}}]}"#,
+        r#"{"a":1,"a":2}"#,
+        &format!("{}{}", "[".repeat(70), "]".repeat(70)),
+        &"[".repeat(1_000),
+        "[1",
+        "{}x",
+    ];
+    let samples = texts.iter().enumerate().map(|(number, text)| {
+        let fields = data! { "text" => *text };
+        let sample = Sample::builder("p").id(format!("{number}"));
+        let sample = sample.data(&fields).measurements(&fields);
+        sample.build().unwrap()
+    });
+    let samples: Vec<Sample> = samples.collect();
+    let shell = Shell::new();
+    let database = Database::open(shell.db()).unwrap();
+    database.store(&samples).unwrap();
+    database.close().unwrap();
+    let answer = there_and_back(&shell, "texts.csv");
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert_eq!(stored(&shell, "texts.csv.db"), samples);
+}

@@ -341,9 +341,12 @@ fn input_that_cannot_be_read_creates_no_database() {
     let many_columns: Vec<String> = (0..16_385).map(|number| format!("c{number}")).collect();
     let many_columns = many_columns.join(",") + "\n1\n";
     for (name, content, code, hint) in [
-        ("twice.csv", "a,a\n1,2\n", 1, "two columns"),
+        ("twice.csv", "a,a\n1,2\n", 2, "two columns"),
         ("many.csv", &many_columns, 1, "more than 16384 columns"),
         ("near.csv", "ID,n\n1,2\n", 2, "did you mean \"ID\"?"),
+        ("empty.csv", "", 2, "hint: it is empty"),
+        ("array.jsonl", "\n[\n{\"id\":1}]", 1, "--format json"),
+        ("list.jsonl", "{\"samples\":[\n{}]}", 1, "--format json"),
         ("object.json", "{\"id\":1}", 1, "--format jsonl"),
         ("empty.json", "", 1, "no JSON array"),
     ] {
@@ -404,15 +407,10 @@ fn whole_numbers_that_would_lose_digits_are_refused() {
     const BEYOND: &str = "18446744073709551616";
     let shell = Shell::new();
     let sample = format!(r#"{{"id":"a","pipeline":"p","data":{{"n":{BEYOND}}}}}"#);
-    let exported = shell.file(
-        "exported.csv",
-        format!("id,pipeline,status,created_at,measured_at,data.n\na,p,ready,,,[{BEYOND}]\n"),
-    );
     for (words, input) in [
         (&["import"][..], &sample),
         (&["import", "--pipeline", "p"], &sample),
         (&["import", "--format", "json"], &format!("[{sample}]")),
-        (&["import", &exported], &String::new()),
         (&["put"], &sample),
     ] {
         let answer = shell.run_with(words.iter().copied(), input);
@@ -454,4 +452,34 @@ fn a_field_that_is_put_has_a_name_and_is_given_once() {
     }
     assert!(!shell.db().exists());
     shell.data([&put[..], &["--data", "a=1", "--measurement", "a=2"]].concat());
+}
+
+#[test]
+fn an_array_is_no_json_lines_and_nothing_of_it_is_stored() {
+    let shell = Shell::with_six();
+    let [first, second] = ["x", "y"].map(|id| format!(r#"{{"id":"{id}","pipeline":"p"}}"#));
+    for text in [
+        format!("[\n{first},\n{second}\n]\n"),
+        format!("{{\"samples\":[\n{first},\n{second}\n],\"next\":null}}\n"),
+    ] {
+        let refused = shell.run_with(["import", "-"], &text);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.words.contains("--format json"), "{refused:?}");
+        assert_eq!(shell.data(["count"]), "6\n");
+        let put = shell.run_with(["put"], &text);
+        assert_eq!(put.code, 1, "{put:?}");
+        assert!(
+            put.words.contains("hint: samplestore import -f json - "),
+            "{put:?}"
+        );
+    }
+    let several = shell.run_with(["put"], &format!("{first}\n{second}\n"));
+    assert_eq!(several.code, 1, "{several:?}");
+    assert!(
+        several.words.contains("hint: samplestore import - "),
+        "{several:?}"
+    );
+    let broken = shell.run_with(["put"], &format!("{first}x"));
+    assert!(!broken.words.contains("hint: "), "{broken:?}");
+    assert_eq!(shell.data(["count"]), "6\n");
 }

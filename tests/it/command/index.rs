@@ -140,28 +140,85 @@ fn of_a_million_samples_an_index_reads_those_that_match() {
     }
 }
 
+/// What a report of JSON says in one place.
+fn in_report(text: &str, pointer: &str) -> Option<u64> {
+    let report: serde_json::Value = serde_json::from_str(text).unwrap();
+    report.pointer(pointer)?.as_u64()
+}
+
 #[test]
 fn conditions_go_with_every_verb_that_has_filters() {
     let shell = Shell::new();
-    shell.run_with(["import", "-"], &numbers(100));
+    let failed = r#","status":"dlq","reason":{"stage":"s","message":"m","attempts":1,"at":"2013-06-01T00:00:00Z"}}"#;
+    let failed = numbers(100).replace("}}\n", &format!("}}{failed}\n"));
+    assert_eq!(shell.run_with(["import", "-"], &failed).code, 0);
     let some = [
         "--where",
         "data.name in ('x1', 'x2')",
         "--where",
         "measurements.temp < 20",
     ];
-    let with = |words: &[&'static str]| [words, &some].concat();
-    assert_eq!(shell.data(with(&["count"])), "8\n");
+    let with = |words: &str| {
+        let words = words.split(' ').chain(some);
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let data = |words: &str| shell.data(with(words).iter().map(String::as_str));
+    let groups = shell.data(["dlq", "group", "-f", "json"]);
+    let groups: serde_json::Value = serde_json::from_str(&groups).unwrap();
+    let group = groups["groups"][0]["group"].as_str().unwrap();
+    let db = shell.db();
+    // Each verb, how it is asked, and where its report says how many samples it was about: none where it writes them itself.
+    let asked = [
+        ("list", "-f jsonl".to_owned(), ""),
+        ("count", "-f json".to_owned(), "/count"),
+        ("facets", "-f json".to_owned(), "/total"),
+        ("explain", "-f json".to_owned(), "/samples"),
+        ("export", "-f jsonl".to_owned(), ""),
+        ("tail", "-f jsonl".to_owned(), ""),
+        ("hist", "-f json".to_owned(), "/total"),
+        ("schema", "-f json".to_owned(), "/samples"),
+        ("mark", "ready --dry-run -f json".to_owned(), "/matched"),
+        ("rm", "--dry-run -f json".to_owned(), "/matched"),
+        ("prune", "--dry-run -f json".to_owned(), "/matched"),
+        (
+            "copy",
+            format!("{} memory: --json", db.display()),
+            "/copied",
+        ),
+        ("dlq list", "-f jsonl".to_owned(), ""),
+        ("dlq group", "-f json".to_owned(), "/groups/0/count"),
+        ("dlq show", format!("{group} -f jsonl"), ""),
+        (
+            "dlq retry",
+            "--all --dry-run -f json".to_owned(),
+            "/matched",
+        ),
+    ];
+    for (verb, words, pointer) in &asked {
+        let found = data(&format!("{verb} {words}"));
+        let count = match *pointer {
+            "" => Some(found.lines().count() as u64),
+            pointer => in_report(&found, pointer),
+        };
+        assert_eq!(count, Some(8), "{verb} {words}: {found}");
+    }
+    let verbs = asked.each_ref().map(|(verb, ..)| *verb);
+    assert_eq!(verbs, super::WITH_FILTERS);
+
     assert_eq!(
-        shell.data(with(&["list", "-f", "jsonl"])).lines().count(),
-        8
+        in_report(&data("dlq retry --all --yes -f json"), "/retried"),
+        Some(8)
     );
-    assert_eq!(shell.data(with(&["export", "-"])).lines().count(), 8);
-    let moved = shell.run(with(&["mark", "ready", "--yes"]));
-    assert_eq!(moved.code, 0, "{moved:?}");
+    assert_eq!(
+        in_report(&data("mark ready --yes -f json"), "/marked"),
+        Some(8)
+    );
     assert_eq!(shell.data(["count", "--status", "ready"]), "8\n");
-    let removed = shell.run(with(&["rm", "--yes"]));
-    assert_eq!(removed.code, 0, "{removed:?}");
+    assert_eq!(
+        in_report(&data("prune --keep-newest 6 --yes -f json"), "/removed"),
+        Some(2)
+    );
+    assert_eq!(in_report(&data("rm --yes -f json"), "/removed"), Some(6));
     assert_eq!(shell.data(["count"]), "92\n");
 }
 

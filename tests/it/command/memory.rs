@@ -104,6 +104,41 @@ fn going_through_all_samples_takes_a_bounded_amount_beyond_the_cache() {
     }
 }
 
+/// A million is what the contract says (rule R9): what were held of each, if only some bytes, would be seen.
+#[test]
+fn going_through_a_million_small_samples_takes_no_more() {
+    const MILLION: usize = 1_000_000;
+    const BATCH: usize = 20_000;
+    let shell = Shell::new();
+    let options = Database::options().durability(Durability::Deferred);
+    let database = options.open(shell.db()).unwrap();
+    let sample = |number: usize| {
+        let sample = Sample::builder("p").id(format!("{number}"));
+        sample.data(data! { "n" => number as u64 }).build().unwrap()
+    };
+    for first in (0..MILLION).step_by(BATCH) {
+        let batch: Vec<Sample> = (first..first + BATCH).map(sample).collect();
+        database.store(&batch).unwrap();
+    }
+    database.close().unwrap();
+    assert_eq!(shell.data(["count"]), format!("{MILLION}\n"));
+    for words in [
+        &["export", "-f", "jsonl"][..],
+        &["export", "-f", "csv", "--newest"],
+        &["count"],
+        &["count", "--where", "data.n > 5"],
+    ] {
+        let bytes = peak(&shell, words);
+        println!("{words:?}: {} MiB", bytes >> 20);
+        assert!(bytes > 0, "{words:?}");
+        assert!(
+            bytes < CACHE_BYTES + BEYOND_BYTES_MAX,
+            "{words:?}: {} MiB",
+            bytes >> 20
+        );
+    }
+}
+
 /// Each sample has one measurement, and all of them together more than there are columns for.
 #[cfg(feature = "arrow")]
 #[test]

@@ -255,6 +255,8 @@ total         1    1      2
     assert_eq!(json["pipelines"]["odd"], 1);
     assert_eq!(json["statuses"]["ready"], 1);
     assert_eq!(json["facets"].as_array().unwrap().len(), 2);
+    let by = ["facets", "--by", " pipeline , status"];
+    assert_eq!(shell.data(by), shell.data(["facets"]));
 }
 
 #[test]

@@ -178,3 +178,154 @@ fn corrected_rejects_of_an_export_are_the_samples_that_they_were() {
     let all = shell.data([&other[..], &["export"]].concat());
     assert_eq!(all, shell.data(["export"]));
 }
+
+/// What becomes of rows whose status is misspelt, by their rejects and by the file itself when both are corrected.
+fn corrected_both_ways(csv: &str, flags: &[&str]) -> [String; 2] {
+    let shell = Shell::new();
+    let rejects = shell.path("rejects");
+    let file = shell.file("a.csv", csv);
+    let words = ["import", &file, "--rejects", rejects.to_str().unwrap()];
+    let refused = shell.run([&words, flags].concat());
+    assert_eq!(refused.code, 3, "{refused:?}");
+    let found = fields(&fs::read_to_string(&rejects).unwrap());
+    let corrected = found.iter().map(|record| format!("{record}\n"));
+    let corrected = corrected.collect::<String>().replace("reday", "ready");
+    let done = shell.run_with([&["import", "-"], flags].concat(), &corrected);
+    assert_eq!(done.code, 0, "{done:?}");
+
+    let other = Shell::new();
+    let file = other.file("a.csv", csv.replace("reday", "ready"));
+    let done = other.run([&["import", &file], flags].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    [shell, other].map(|shell| shell.data(["export"]))
+}
+
+/// Ids that are other texts when they are taken for numbers or bools.
+const IDS: [&str; 9] = [
+    "1.10",
+    "12345e67",
+    "1234567890123456789",
+    "18446744073709551615",
+    "True",
+    "-0",
+    "1e3",
+    "0012",
+    "7",
+];
+
+#[test]
+fn corrected_rejects_keep_their_ids_and_leave_those_of_others() {
+    let mut csv = "id,pipe,state,at,n,code\n".to_owned();
+    for (minute, id) in IDS.iter().enumerate() {
+        csv.push_str(&format!(
+            "{id},1.0,reday,2013-06-01T12:{minute:02}:00Z,-999,{id}\n"
+        ));
+    }
+    // Others have the ids that these would have as numbers and bools.
+    for (minute, id) in ["1.1", "true", "1000.0", "12", "-0.0"].iter().enumerate() {
+        csv.push_str(&format!("{id},1,ready,2013-06-02T12:{minute:02}:00Z,5,x\n"));
+    }
+    let flags = [
+        "--id-field",
+        "id",
+        "--pipeline-field",
+        "pipe",
+        "--status-field",
+        "state",
+        "--created-at-field",
+        "at",
+        "--measurement",
+        "n",
+        "--null=-999",
+    ];
+    let [by_rejects, by_file] = corrected_both_ways(&csv, &flags);
+    assert_eq!(by_rejects, by_file);
+    assert_eq!(by_file.lines().count(), IDS.len() + 5);
+    assert!(!by_file.contains("999"), "{by_file}");
+}
+
+/// The parts of a joined id are data, too: the id is kept, and of the data all but the types that a text in JSON cannot have.
+#[test]
+fn corrected_rejects_keep_ids_that_are_joined() {
+    let mut csv = "user,session,state,at\n".to_owned();
+    for id in IDS {
+        csv.push_str(&format!("u,{id},reday,2013-06-01T12:00:00Z\n"));
+    }
+    let flags = [
+        "--pipeline",
+        "p",
+        "--id-field",
+        "user",
+        "--id-field",
+        "session",
+        "--status-field",
+        "state",
+        "--created-at-field",
+        "at",
+    ];
+    let samples = corrected_both_ways(&csv, &flags).map(|exported| -> Vec<Json> {
+        let lines = exported.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    });
+    let ids = |samples: &[Json]| -> Vec<Json> {
+        let ids = samples.iter().map(|sample| sample["id"].clone());
+        ids.collect()
+    };
+    assert_eq!(ids(&samples[0]), ids(&samples[1]));
+    assert_eq!(samples[0].len(), IDS.len());
+    assert_eq!(samples[0].last().unwrap()["data"]["session"], 7);
+}
+
+/// The words of the help about rejects are run as they stand there.
+#[cfg(unix)]
+#[test]
+fn the_recipe_for_rejects_is_true() {
+    let help = super::answer(super::bare().args(["import", "--help"])).data;
+    let words: Vec<_> = help.split_whitespace().collect();
+    let help = words.join(" ");
+    let (_, recipe) = help.split_once("are imported by ").unwrap();
+    let (recipe, _) = recipe.split_once(" with the same flags").unwrap();
+
+    let shell = Shell::new();
+    let csv = "id;state;n\n1.10;reday;1\n2;ready\n3;ready;1\n";
+    let lines = shell.file("a.jsonl", "{\"id\":4,\"state\":\"reday\"}\n{\n");
+    let mut kept = String::new();
+    for words in [
+        &["import", "-", "--format", "csv", "--delimiter", ";"][..],
+        &["import", &lines],
+    ] {
+        let rejects = shell.path("rejects.jsonl");
+        let told = ["--overwrite", "--rejects", rejects.to_str().unwrap()];
+        let answer = shell.run_with([words, &told, &FLAGS].concat(), csv);
+        assert_eq!(answer.code, 3, "{answer:?}");
+        kept.push_str(&fs::read_to_string(&rejects).unwrap());
+    }
+    for name in ["fields", "cells", "text"] {
+        assert!(kept.contains(&format!("\"{name}\":")), "{name}: {kept}");
+    }
+    shell.file("rejects.jsonl", kept.replace("reday", "ready"));
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_samplestore"));
+    let path = std::env::var("PATH").unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", &format!("{recipe} \"$@\""), "sh"])
+        .args(FLAGS)
+        .current_dir(shell.path("."))
+        .env(
+            "PATH",
+            format!("{}:{path}", bin.parent().unwrap().display()),
+        )
+        .env("SAMPLESTORE_DB", shell.db())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let ids = shell.data(["list", "-f", "csv"]);
+    let mut ids: Vec<_> = ids
+        .lines()
+        .skip(1)
+        .map(|row| row.split(',').next())
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["1.10", "3", "4"].map(Some));
+}

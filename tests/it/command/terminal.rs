@@ -362,13 +362,21 @@ fn tables_have_colours_and_fit() {
             assert!(line.chars().count() <= 60, "{words:?} {line:?}");
         }
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_samplestore"));
-    command
-        .args(["list"])
-        .env("SAMPLESTORE_DB", shell.db())
-        .env("NO_COLOR", "1");
-    let (text, _) = ended(&mut spawn_command(command, Some(TIMEOUT_MS)).unwrap());
-    assert!(text.contains("ready") && !text.contains('\u{1b}'), "{text}");
+    // Where it is empty it is as if it were not set.
+    for (value, has_colors) in [("1", false), ("", true)] {
+        for (words, word) in [(["list", "-q"], "ready"), (["get", "none"], "error:")] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_samplestore"));
+            command
+                .args(words)
+                .env("SAMPLESTORE_DB", shell.db())
+                .env("TERM", "xterm-256color")
+                .env_remove("CLICOLOR")
+                .env("NO_COLOR", value);
+            let (text, _) = ended(&mut spawn_command(command, Some(TIMEOUT_MS)).unwrap());
+            assert!(text.contains(word), "{text}");
+            assert_eq!(text.contains('\u{1b}'), has_colors, "{value:?} {text}");
+        }
+    }
 }
 
 #[test]

@@ -370,3 +370,26 @@ fn an_export_that_cannot_be_made_is_told_by_its_own_name() {
     assert!(refused.words.contains("/proc/ready.csv: "), "{refused:?}");
     assert!(!refused.words.contains(".part"), "{refused:?}");
 }
+
+#[test]
+fn a_folder_is_no_file_that_is_made() {
+    let shell = Shell::with_six();
+    let folder = shell.path("there");
+    std::fs::create_dir(&folder).unwrap();
+    let folder = folder.to_str().unwrap();
+    let said = format!("{folder} is a folder\n");
+    let input = shell.file("in.jsonl", "{}\n");
+    for words in [
+        &["export", folder, "-f", "csv"][..],
+        &["hist", "--svg", folder],
+        &["backup", folder],
+        &["import", &input, "--rejects", folder],
+    ] {
+        for overwrite in [&[][..], &["--overwrite"]] {
+            let refused = shell.run([words, overwrite].concat());
+            assert_eq!(refused.code, 2, "{words:?} {refused:?}");
+            assert!(refused.words.contains(&said), "{refused:?}");
+        }
+    }
+    assert_eq!(shell.data(["count"]), "6\n");
+}

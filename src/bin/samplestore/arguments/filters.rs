@@ -12,7 +12,7 @@ use crate::failure::detail;
 
 /// The part of the help texts that says how instants are written.
 pub(crate) const INSTANTS: &str = "\
-WHEN is an instant in UTC: 2013-06-01T12:00:00Z, 2013-06-01 12:00; a date, month or year for its first \
+WHEN is an instant in UTC: 2013-06-01T12:00:00Z, 2013-06-01 12:00, 2013-06-01 12:00:00+02; a date, month or year for its first \
 moment: 2013-06-01, 2013-06, december 2013, last month, this week; a span of time ago: 90s, 15m, 1h30m, 3 days, \
 2mo, 1y; a day or a time for the last one that is past: friday, 24 dec, 13:00; or words: yesterday 18:00, \
 last friday. -v shows which instant that is.
@@ -176,8 +176,10 @@ fn argument(filter: &Filter) -> Arg {
     let argument = match filter.name {
         "status" => argument.value_parser(text_of_statuses()),
         "where" => argument.long_help(format!("{}\n\n{CONDITIONS}", filter.help)),
-        // Else a negative one would be taken for a flag that is not there, as would a year before the first one.
+        // Else a negative one would be taken for a flag that is not there, as would a year before the first one, and an id may
+        // begin with anything.
         "limit" => argument.allow_negative_numbers(true),
+        "id" => argument.allow_hyphen_values(true),
         name if TIMES.contains(&name) => argument.allow_hyphen_values(true),
         _ => argument,
     };

@@ -1,4 +1,4 @@
-//! [`Known`]: what reads a value, and tells shells and help which words there are.
+//! [`Known`]: what reads a value, and tells shells and help which words there are. [`Trimmed`]: what reads one of several.
 
 use std::ffi::OsStr;
 
@@ -32,5 +32,27 @@ impl<P: TypedValueParser> TypedValueParser for Known<P> {
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new((self.words)().into_iter()))
+    }
+}
+
+/// The same parser, for values of a list: spaces that stand beside its commas are of no value.
+#[derive(Clone)]
+pub(crate) struct Trimmed<P>(pub(crate) P);
+
+impl<P: TypedValueParser> TypedValueParser for Trimmed<P> {
+    type Value = P::Value;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let trimmed = value.to_str().map_or(value, |text| OsStr::new(text.trim()));
+        self.0.parse_ref(command, argument, trimmed)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
     }
 }

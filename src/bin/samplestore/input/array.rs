@@ -156,6 +156,13 @@ impl<R: BufRead> ArrayReader<R> {
     }
 }
 
+/// Whether a text begins as a JSON array does, or as what `list -f json` writes.
+pub(crate) fn begins_array(text: &[u8]) -> bool {
+    let mut found = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let mut begin = found.clone();
+    begin.next() == Some(&b'[') || HEAD.iter().all(|byte| found.next() == Some(byte))
+}
+
 /// The next byte that is no white space, left where it is.
 fn skip_space(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
     loop {
@@ -220,6 +227,16 @@ mod tests {
             }
             assert!(array.next().is_err(), "{text}");
             assert!(array.next().unwrap().is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_array_is_known_by_how_it_begins() {
+        for text in ["[", " [1", "{\"samples\":[", "{ \"samples\" : [\n{}"] {
+            assert!(begins_array(text.as_bytes()), "{text}");
+        }
+        for text in ["", "{", "{\"samples\":{}}", "{\"id\":\"[\"}", "\"[\""] {
+            assert!(!begins_array(text.as_bytes()), "{text}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Parquet and Arrow IPC files (feature `arrow`), read as `output/columnar.rs` writes them, and as other tools write them again:
 //! each row becomes the JSON text of its sample. Where there are no columns `id` and `pipeline` it is a table of something else,
-//! and each row becomes a JSON object of its columns, without those that are null in it.
+//! and each row becomes a JSON object of its columns, without those that are null in it (`columnar/plain.rs`).
 //!
 //! Texts and instants may have any of the types that stand for them. A column `data.label` or `measurements.temp` is a field
 //! of that map, as in a CSV: what it says counts, unless it is the same number as in the JSON text of the map, which has
@@ -9,17 +9,18 @@
 //! A JSON text that would not come back as it is, such as one with a whole number beyond 64 bits, is passed on as it is, and
 //! so is an instant that microseconds do not reach: whoever takes the row refuses it, as it does in every other format.
 
+mod plain;
+
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader};
 use arrow_cast::cast;
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_json::LineDelimitedWriter;
-use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_schema::{ArrowError, DataType, SchemaRef, TimeUnit};
 use chrono::DateTime;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map as JsonMap, Value as Json, json};
@@ -76,7 +77,7 @@ struct Instants {
 impl BatchReader {
     /// Opens a file of one of the two formats.
     pub(super) fn new(file: File, format: InputFormat) -> io::Result<Self> {
-        let batches = match format {
+        let (schema, batches) = match format {
             InputFormat::Parquet => {
                 let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
                 let reader = builder.with_batch_size(ROWS_MAX).build();
@@ -86,7 +87,8 @@ impl BatchReader {
         };
         let mut reader = Self {
             batches,
-            rows: Rows::Samples(Columns::default(), 0),
+            // What the rows are the columns tell, also where there are no rows.
+            rows: Rows::of(&RecordBatch::new_empty(schema))?,
             number: 0,
             text: Vec::new(),
         };
@@ -122,7 +124,7 @@ impl BatchReader {
 }
 
 /// Opens an Arrow file or an Arrow stream in a file.
-fn open_arrow(mut file: File) -> io::Result<Batches> {
+fn open_arrow(mut file: File) -> io::Result<(SchemaRef, Batches)> {
     let mut begin = Vec::new();
     (&mut file).take(8).read_to_end(&mut begin)?;
     file.rewind()?;
@@ -142,9 +144,10 @@ fn open_arrow(mut file: File) -> io::Result<Batches> {
     Ok(decoded(reader.map_err(unreadable)?))
 }
 
-/// The batches, in parts of so many rows as are read at once.
-fn decoded(reader: impl Iterator<Item = Result<RecordBatch, ArrowError>> + 'static) -> Batches {
-    Box::new(reader.flat_map(|batch| {
+/// The columns, and the batches in parts of so many rows as are read at once.
+fn decoded(reader: impl RecordBatchReader + 'static) -> (SchemaRef, Batches) {
+    let schema = reader.schema();
+    let batches = reader.flat_map(|batch| {
         let (batch, failed) = match batch {
             Ok(batch) => (Some(batch), None),
             Err(error) => (None, Some(Err(unreadable(error)))),
@@ -155,7 +158,8 @@ fn decoded(reader: impl Iterator<Item = Result<RecordBatch, ArrowError>> + 'stat
             starts.map(move |start| Ok(batch.slice(start, ROWS_MAX.min(rows - start))))
         });
         parts.chain(failed)
-    }))
+    });
+    (schema, Box::new(batches))
 }
 
 impl Rows {
@@ -165,13 +169,7 @@ impl Rows {
         if has("id") && has("pipeline") {
             return Ok(Self::Samples(Columns::of(batch)?, 0));
         }
-        let mut writer = LineDelimitedWriter::new(Vec::new());
-        let written = writer.write(batch).and_then(|()| writer.finish());
-        written.map_err(unreadable)?;
-        let texts = writer.into_inner();
-        let lines = texts.split(|byte| *byte == b'\n');
-        let lines = lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec);
-        Ok(Self::Plain(lines.collect::<Vec<_>>().into_iter()))
+        Ok(Self::Plain(plain::texts(batch)?.into_iter()))
     }
 
     fn are_read(&self) -> bool {
@@ -362,15 +360,20 @@ fn value(column: &ArrayRef, row: usize) -> Option<Json> {
         DataType::Boolean => column.as_boolean().value(row).into(),
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
         DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
-        DataType::Float64 => match column.as_primitive::<Float64Type>().value(row) {
-            value if value.is_finite() => value.into(),
-            value if value.is_nan() => json!({ "$numberDouble": "NaN" }),
-            value if value > 0.0 => json!({ "$numberDouble": "Infinity" }),
-            _ => json!({ "$numberDouble": "-Infinity" }),
-        },
+        DataType::Float64 => double(column.as_primitive::<Float64Type>().value(row)),
         DataType::Utf8 => column.as_string::<i32>().value(row).into(),
         _ => return None,
     })
+}
+
+/// A float as the text form of samples has it.
+fn double(value: f64) -> Json {
+    match value {
+        value if value.is_finite() => value.into(),
+        value if value.is_nan() => json!({ "$numberDouble": "NaN" }),
+        value if value > 0.0 => json!({ "$numberDouble": "Infinity" }),
+        _ => json!({ "$numberDouble": "-Infinity" }),
+    }
 }
 
 fn unreadable(cause: impl std::fmt::Display) -> io::Error {

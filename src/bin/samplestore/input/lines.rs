@@ -1,8 +1,14 @@
 //! [`LineReader`]: JSON Lines, one text on each line. Empty lines are passed over.
+//!
+//! What begins as one JSON array is refused whole: written over several lines, its last element alone would be a record.
 
 use std::io::{self, BufRead};
 
-use super::{Place, Record};
+use super::array::begins_array;
+use super::{Place, Record, malformed, peek};
+
+/// What may stand before any text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Splits input at line ends.
 pub(super) struct LineReader<R> {
@@ -10,6 +16,8 @@ pub(super) struct LineReader<R> {
     record_bytes_max: usize,
     line: Vec<u8>,
     number: u64,
+    /// Whether a line was met that is not empty.
+    is_begun: bool,
 }
 
 impl<R: BufRead> LineReader<R> {
@@ -19,7 +27,16 @@ impl<R: BufRead> LineReader<R> {
             record_bytes_max,
             line: Vec::new(),
             number: 0,
+            is_begun: false,
         }
+    }
+
+    /// The same of a file, which need not be waited for: what it is no JSON Lines by is told now.
+    pub(super) fn of_file(mut reader: R, record_bytes_max: usize) -> io::Result<Self> {
+        peek(&mut reader)?;
+        let begin = reader.fill_buf()?;
+        refuse_array(begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin))?;
+        Ok(Self::new(reader, record_bytes_max))
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<(Place, Record<'_>)>> {
@@ -29,13 +46,18 @@ impl<R: BufRead> LineReader<R> {
             };
             self.number += 1;
             let place = Place::Line(self.number);
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
+            let is_empty = self.line.trim_ascii().is_empty();
+            if !self.is_begun {
+                refuse_array(&self.line)?;
+                self.is_begun = !is_empty;
+            }
             if !fits {
                 return Ok(Some((place, Record::TooLong)));
             }
-            if self.number == 1 && self.line.starts_with(b"\xef\xbb\xbf") {
-                self.line.drain(..3); // a byte order mark
-            }
-            if !self.line.trim_ascii().is_empty() {
+            if !is_empty {
                 return Ok(Some((place, Record::Json(self.line.trim_ascii()))));
             }
         }
@@ -71,6 +93,16 @@ impl<R: BufRead> LineReader<R> {
     }
 }
 
+/// Refuses input that begins so, if that is no record.
+fn refuse_array(begin: &[u8]) -> io::Result<()> {
+    match begins_array(begin) {
+        true => Err(malformed(
+            "it is one JSON array and no JSON Lines; that needs --format json",
+        )),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +130,15 @@ mod tests {
                 "line 5 [1]"
             ]
         );
+    }
+
+    #[test]
+    fn an_array_is_refused_before_its_first_line_is_a_record() {
+        for text in ["\u{feff}\n [\n{}\n]", "{\"samples\":[\n{}\n]}", "[1]"] {
+            let mut lines = LineReader::new(text.as_bytes(), 20);
+            assert!(lines.next().is_err(), "{text}");
+            assert!(LineReader::of_file(text.as_bytes(), 20).is_err(), "{text}");
+        }
+        assert!(LineReader::of_file(&b""[..], 20).is_ok());
     }
 }

@@ -3,7 +3,6 @@
 //! A row that goes on for more than the longest record is the end of the input: most likely a quote is
 //! not closed, and where the next row begins cannot be known.
 
-use std::collections::HashSet;
 use std::io::{self, BufRead, Read};
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
@@ -44,13 +43,9 @@ impl<R: BufRead> RowReader<R> {
             .delimiter(delimiter)
             .from_reader(bounded);
         let mut header = Vec::new();
-        let mut known = HashSet::new();
         for name in reader.byte_headers().map_err(io_error)? {
             let name = std::str::from_utf8(name)
                 .map_err(|_| malformed("the name of a column is no UTF-8"))?;
-            if !known.insert(name) {
-                return Err(malformed(format!("two columns are named {name:?}")));
-            }
             if header.len() == COLUMNS_MAX {
                 return Err(malformed(format!("more than {COLUMNS_MAX} columns")));
             }
@@ -168,9 +163,5 @@ mod tests {
         let mut rows = RowReader::new(reader, 100_000, b',').unwrap();
         let error = rows.next().unwrap_err();
         assert!(error.to_string().contains("quote"), "{error}");
-        let twice = RowReader::new(&b"a,a\n"[..], 100, b',')
-            .map(drop)
-            .unwrap_err();
-        assert!(twice.to_string().contains("two columns"), "{twice}");
     }
 }

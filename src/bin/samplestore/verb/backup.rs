@@ -11,7 +11,7 @@ use crate::arguments::refuse_dash;
 use crate::failure::{Code, Failure, Outcome, full_at};
 use crate::interrupt;
 use crate::opening::{Db, FILE_ALONE};
-use crate::output::{Output, ReportFormat, escape};
+use crate::output::{Output, ReportFormat, escape, refuse_folder};
 use crate::progress::FractionProgress;
 
 const EXAMPLES: &str = "\
@@ -41,6 +41,7 @@ impl Backup {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         refuse_dash(&self.to, "a database")?;
         // Before it is copied for nothing; the library looks again.
+        refuse_folder(&self.to)?;
         if !self.overwrite && self.to.exists() {
             let message = format!("{} is there already", self.to.display());
             return Err(Failure::usage(message).with_hint("--overwrite puts the copy in its place"));

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
+use clap::builder::EnumValueParser;
 use clap::{Args, ValueEnum};
 use samplestore::Facets as Counts;
 use serde_json::json;
 
-use crate::arguments::{Filters, INSTANTS};
+use crate::arguments::{Filters, INSTANTS, Trimmed};
 use crate::failure::{Code, Outcome};
 use crate::fields::tell_unknown;
 use crate::opening::Db;
@@ -38,7 +39,7 @@ pub(crate) struct Facets {
     #[arg(
         long,
         value_name = "FIELD",
-        value_enum,
+        value_parser = Trimmed(EnumValueParser::<By>::new()),
         value_delimiter = ',',
         default_value = "pipeline,status"
     )]

@@ -48,14 +48,16 @@ Examples:
   samplestore -d events.db import events.json --pipeline clicks \\
       --rejects rejects.jsonl
 
-A number in a CSV is what JSON would take for one: 0012, +1 and nan stay texts.
+A number in a CSV is what JSON would take for one: 0012, +1 and nan stay texts. An id or a pipeline is the text of its cell.
 
-Rejects that are corrected are imported by jq -c .fields rejects.jsonl | samplestore import - with the same flags; what is \
-under cells did not fit the header, and what is under text is no JSON.
+Rejects that are corrected are imported by jq -c '.fields // empty' rejects.jsonl | samplestore import - with the same flags \
+under Fields; jq before 1.7 rounds whole numbers beyond 2^53. What is under cells did not fit the header, what is under text is no JSON, and \
+neither is imported so.
 
 A record or a row in the form that list and export write is read as the sample that it is, in every format; --pipeline and \
 --status say of all samples what they are then, and the other flags under Fields are refused. A Parquet or Arrow file without \
-the columns id and pipeline is a table of plain records, without those of its fields that are null. A column that was added to an \
+the columns id and pipeline is a table of plain records, without those of its fields that are null; NaN is a value, and instants that have \
+a time zone are in UTC. A column that was added to an \
 exported CSV, Parquet or Arrow file is called data.NAME or measurements.NAME; what such a column says counts.";
 
 /// What stands between the cells of other files that are called CSV.

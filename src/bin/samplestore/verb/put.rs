@@ -5,12 +5,13 @@ use std::io::{self, IsTerminal, Read, Write};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use samplestore::{Sample, Status, Storage};
+use serde::de::IgnoredAny;
 use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::import::{Cell, check_whole_numbers, make_id, parse_once, sample_of_text};
 use crate::arguments::{one_status, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words, words_of};
-use crate::input::RECORD_BYTES_MAX;
+use crate::input::{RECORD_BYTES_MAX, begins_array};
 use crate::opening::Db;
 use crate::output::{Output, escape};
 
@@ -35,7 +36,12 @@ pub(crate) struct Put {
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
     /// Its id [default: a new one]
-    #[arg(long, value_name = "ID", requires = "pipeline")]
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "pipeline",
+        allow_hyphen_values = true
+    )]
     id: Option<String>,
     /// Its status [default: pending]
     #[arg(long, value_name = "STATUS", requires = "pipeline", value_parser = one_status())]
@@ -47,10 +53,10 @@ pub(crate) struct Put {
     #[arg(long, value_name = "WHEN", requires = "pipeline", value_parser = parse_when, allow_hyphen_values = true)]
     measured_at: Option<DateTime<Utc>>,
     /// A field of its data; several by repeating it
-    #[arg(long = "data", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field)]
+    #[arg(long = "data", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field, allow_hyphen_values = true)]
     data: Vec<(String, Json)>,
     /// A measurement; several by repeating it
-    #[arg(long = "measurement", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field)]
+    #[arg(long = "measurement", value_name = "NAME=VALUE", requires = "pipeline", value_parser = field, allow_hyphen_values = true)]
     measurements: Vec<(String, Json)>,
 }
 
@@ -130,7 +136,24 @@ fn from_input() -> Result<Sample, Failure> {
     }
     // A byte order mark is of the text and not of the sample.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Ok(sample_of_text(text.trim(), make_id)?)
+    let text = text.trim();
+    sample_of_text(text, make_id).map_err(|error| {
+        let failure = Failure::from(error);
+        match hint_at_import(text) {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    })
+}
+
+/// What to do about a text that holds more than one sample.
+fn hint_at_import(text: &str) -> Option<&'static str> {
+    if begins_array(text.as_bytes()) {
+        return Some("samplestore import -f json - stores all samples of an array");
+    }
+    let values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let is_one_of_several = values.take_while(Result::is_ok).nth(1).is_some();
+    is_one_of_several.then_some("samplestore import - stores several samples, one on each line")
 }
 
 /// Reads a field and its value.

@@ -2,14 +2,15 @@
 //!
 //! A cell is what it would be in any CSV (`cell.rs`), and also a list, a map or what JSON has no words for, when it is
 //! such a JSON text. What CSV cannot tell apart is decided here: a text that reads as a number, a bool or JSON becomes
-//! one, `NaN` and `Infinity` are numbers, and an empty cell means that the field is absent.
+//! one, `NaN` and `Infinity` are numbers, and an empty cell means that the field is absent. JSON that no sample can hold, such as
+//! `[18446744073709551616]`, was never more than a text, and stays one.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
 
 use csv::ByteRecord;
 use samplestore::Sample;
-use serde_json::{Map as JsonMap, Value as Json};
+use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::cell::Cell;
 use super::once::parse_once;
@@ -77,7 +78,7 @@ impl Exported {
             Ok(text) => Ok(Cow::from(text)),
             Err(_) => Err("a cell is no UTF-8".to_owned()),
         };
-        let mut sample = self.nested(row, text_of, value)?;
+        let mut sample = self.nested(row, text_of)?;
         if let Some(Json::Object(reason)) = sample.get_mut("reason") {
             // An empty text is one that CSV leaves out.
             for name in ["stage", "message"] {
@@ -91,8 +92,7 @@ impl Exported {
     /// What a row that was rejected says, as JSON that can be corrected and read as a sample.
     pub(crate) fn rejected(&self, row: &ByteRecord) -> JsonMap<String, Json> {
         let text_of = |bytes| Ok::<_, Infallible>(String::from_utf8_lossy(bytes));
-        let value = |text: &str| Ok(value(text).unwrap_or_else(|_| text.into()));
-        match self.nested(row, text_of, value) {
+        match self.nested(row, text_of) {
             Ok(fields) => fields,
             Err(never) => match never {},
         }
@@ -103,7 +103,6 @@ impl Exported {
         &self,
         row: &'a ByteRecord,
         text_of: impl Fn(&'a [u8]) -> Result<Cow<'a, str>, E>,
-        value: impl Fn(&str) -> Result<Json, E>,
     ) -> Result<JsonMap<String, Json>, E> {
         let mut sample = JsonMap::new();
         for (column, bytes) in self.columns.iter().zip(row) {
@@ -118,7 +117,7 @@ impl Exported {
                 Column::Field(group, name) => {
                     let value = match *group {
                         "reason" if name != "attempts" => (*text).into(),
-                        _ => value(&text)?,
+                        _ => value(&text),
                     };
                     let map = sample.entry(*group);
                     // No column is called as a map is.
@@ -132,15 +131,22 @@ impl Exported {
     }
 }
 
-fn value(text: &str) -> Result<Json, String> {
+fn value(text: &str) -> Json {
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
-        return Ok(serde_json::json!({ "$numberDouble": text }));
+        return json!({ "$numberDouble": text });
     }
     if text.starts_with(['{', '['])
-        && let Ok(json) = parse_once(text)
+        && let Ok(value) = parse_once(text)
+        && check_whole_numbers(text).is_ok()
+        && can_be_held(&value)
     {
-        check_whole_numbers(text)?;
-        return Ok(json);
+        return value;
     }
-    serde_json::to_value(Cell::read(text)).map_err(|cause| cause.to_string())
+    serde_json::to_value(Cell::read(text)).unwrap_or_else(|_| text.into())
+}
+
+/// Whether a sample can hold this as a field, by its depth and by what extended JSON may say.
+fn can_be_held(value: &Json) -> bool {
+    let sample = json!({ "id": "x", "pipeline": "x", "data": { "x": value } });
+    Sample::from_json(sample).is_ok()
 }

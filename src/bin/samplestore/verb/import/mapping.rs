@@ -6,18 +6,17 @@
 //! the status, as `created_at`, or as the id unless that is joined from several. Of a plain JSON record,
 //! values may use the extended JSON of the text form.
 
+mod plain;
+
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use csv::ByteRecord;
 use samplestore::{Sample, Status, parse_instant};
-use serde::{Serialize, Serializer};
 use serde_json::{Map as JsonMap, Value as Json};
 
-use super::cell::Cell;
 use super::exported::Exported;
 use super::once::parse_once;
 use super::text_form::{check_whole_numbers, make_id, sample_of_text};
@@ -26,6 +25,7 @@ use crate::failure::{Failure, words, words_of};
 use crate::fields::nearest;
 use crate::input::{RECORD_BYTES_MAX, Record};
 use crate::output::{CSV_FIXED, CSV_GROUPS, field_of, instant as in_data};
+use plain::PlainColumns;
 
 /// What to do about records that are no samples.
 const HINT_PLAIN: &str = "with --pipeline NAME or --pipeline-field FIELD records may have any fields, and --id-field, \
@@ -77,7 +77,7 @@ pub(crate) struct Mapping {
     measurements: Vec<String>,
     /// A text that means that there is no value, such as NA; several by repeating it. Empty cells of
     /// CSV always mean that
-    #[arg(long = "null", value_name = "TEXT")]
+    #[arg(long = "null", value_name = "TEXT", allow_hyphen_values = true)]
     nulls: Vec<String>,
     /// What was seen of the measurements in plain JSON records.
     #[arg(skip)]
@@ -99,31 +99,13 @@ pub(crate) enum Columns {
     Plain(PlainColumns),
 }
 
-/// A mapping of plain rows, its fields found in the header.
-pub(crate) struct PlainColumns {
-    names: Vec<String>,
-    id: Vec<usize>,
-    pipeline: Option<usize>,
-    created_at: Option<usize>,
-    status: Option<usize>,
-    data: Vec<usize>,
-    measurements: Vec<usize>,
-}
-
 impl Columns {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Exported(columns) => columns.len(),
-            Self::Plain(columns) => columns.names.len(),
+            Self::Plain(columns) => columns.len(),
         }
-    }
-}
-
-impl PlainColumns {
-    /// Their names.
-    pub(crate) fn names(&self) -> &[String] {
-        &self.names
     }
 }
 
@@ -195,6 +177,11 @@ impl Mapping {
 
     /// Finds the fields among the columns of a CSV.
     pub(crate) fn columns(&self, header: &[String]) -> Result<Columns, Failure> {
+        let mut known = HashSet::new();
+        if let Some(twice) = header.iter().find(|name| !known.insert(*name)) {
+            let message = format!("two columns of the CSV are named {twice:?}");
+            return Err(Failure::usage(message));
+        }
         match Exported::of(header) {
             None => {}
             Some(Ok(exported)) => {
@@ -215,29 +202,7 @@ impl Mapping {
             }
         }
         self.check(true)?;
-        let find = |name: &String| {
-            let found = header.iter().position(|column| column == name);
-            found.ok_or_else(|| {
-                let failure = Failure::usage(format!("the CSV has no column {name:?}"));
-                match nearest(name, header.iter().map(String::as_str)) {
-                    Some(near) => failure.with_hint(format!("did you mean {near:?}?")),
-                    None => failure.with_hint(format!("it has {}", header.join(", "))),
-                }
-            })
-        };
-        let all = |names: &[String]| names.iter().map(find).collect::<Result<Vec<_>, _>>();
-        let one = |name: &Option<String>| name.as_ref().map(find).transpose();
-        let measurements = all(&self.measurements)?;
-        let kept = |index: &usize| !self.is_taken(&header[*index]) && !measurements.contains(index);
-        Ok(Columns::Plain(PlainColumns {
-            names: header.to_vec(),
-            id: all(&self.id_fields)?,
-            pipeline: one(&self.pipeline_field)?,
-            created_at: one(&self.created_at_field)?,
-            status: one(&self.status_field)?,
-            data: (0..header.len()).filter(kept).collect(),
-            measurements,
-        }))
+        Ok(Columns::Plain(PlainColumns::of(self, header)?))
     }
 
     /// The sample that a record stands for, or the reason why it is none. `columns` are those of a CSV.
@@ -250,7 +215,7 @@ impl Mapping {
             (Record::Row(row), Some(Columns::Exported(columns))) => {
                 columns.sample(row, |sample| self.change(sample))
             }
-            (Record::Row(row), Some(Columns::Plain(columns))) => self.sample_of_row(row, columns),
+            (Record::Row(row), Some(Columns::Plain(columns))) => columns.sample(row, self),
             (Record::Row(_), None) => Err("it has no header".to_owned()),
             (Record::Json(text), _) => {
                 let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8".to_owned())?;
@@ -336,50 +301,6 @@ impl Mapping {
         self.nulls.iter().any(|null| null == text)
     }
 
-    fn sample_of_row(&self, row: &ByteRecord, columns: &PlainColumns) -> Result<Sample, String> {
-        let names = &columns.names;
-        if row.len() != names.len() {
-            let (found, expected) = (row.len(), names.len());
-            return Err(format!("it has {found} cells, the header has {expected}"));
-        }
-        let cell = |index: usize| -> Result<Option<&str>, String> {
-            let text = std::str::from_utf8(&row[index])
-                .map_err(|_| format!("field {:?} is no UTF-8", names[index]))?;
-            Ok((!text.is_empty() && !self.is_null(text)).then_some(text))
-        };
-        let needed = |index: usize| cell(index)?.ok_or_else(|| absent(&names[index]));
-        let fields = |indices: &[usize]| -> Result<Fields<'_>, String> {
-            let mut fields = Vec::with_capacity(indices.len());
-            for index in indices {
-                if let Some(text) = cell(*index)? {
-                    fields.push((names[*index].as_str(), Cell::read(text)));
-                }
-            }
-            Ok(Fields(fields))
-        };
-
-        let pipeline = match columns.pipeline {
-            Some(index) => needed(index)?,
-            None => self.pipeline.as_deref().unwrap_or_default(),
-        };
-        let mut sample = Sample::builder(pipeline)
-            .data(fields(&columns.data)?)
-            .measurements(fields(&columns.measurements)?)
-            .status(self.status.unwrap_or_default());
-        if !columns.id.is_empty() {
-            let parts = columns.id.iter().map(|index| needed(*index));
-            sample = sample.id(parts.collect::<Result<Vec<_>, _>>()?.join(ID_JOINT));
-        }
-        if let Some(index) = columns.created_at {
-            sample = sample.created_at(instant(&names[index], needed(index)?)?);
-        }
-        if let Some(index) = columns.status {
-            let word = needed(index)?;
-            sample = sample.status(parse_status(word)?);
-        }
-        sample.build().map_err(|error| words_of(&error))
-    }
-
     fn sample_of_object(&self, text: &str) -> Result<Sample, String> {
         check_whole_numbers(text)?;
         let mut object = match parse_once(text) {
@@ -428,10 +349,10 @@ impl Mapping {
             parts.insert("created_at".to_owned(), in_data(at).into());
         }
         let status = match &self.status_field {
-            Some(name) => text_of(&object, name)?,
-            None => self.status.unwrap_or_default().to_string(),
+            Some(name) => parse_status(&text_of(&object, name)?)?,
+            None => self.status.unwrap_or_default(),
         };
-        parts.insert("status".to_owned(), status.into());
+        parts.insert("status".to_owned(), status.as_str().into());
         object.retain(|name, _| !self.is_taken(name) && !self.measurements.contains(name));
         parts.insert("data".to_owned(), object.into());
         parts.insert("measurements".to_owned(), measurements.into());
@@ -458,15 +379,6 @@ fn is_text_form(record: &JsonMap<String, Json>) -> bool {
 /// The name of a field, without the spaces that stand beside commas.
 fn field_name(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
-}
-
-/// Cells by name, as a map.
-struct Fields<'a>(Vec<(&'a str, Cell<'a>)>);
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, cell)| (name, cell)))
-    }
 }
 
 /// The text of a field that must be there; numbers and bools as JSON writes them.

@@ -2,8 +2,8 @@
 //!
 //! In the file, each is one JSON object on a line: `line` or `record` (its number, from 1), `reason`, and
 //! what was found: `fields`, `cells` when a row does not fit the header, or the beginning of the `text`
-//! when that is no JSON. What `fields` holds is a record that `import` takes with the same flags: of JSON its own text, to the
-//! last digit, of a row the values that its cells stand for, in the maps of the sample where it was exported.
+//! when that is no JSON. What `fields` holds is a record that `import` takes with the same flags about fields: of JSON its own text, to
+//! the last digit, of a row what stands in its cells, as `mapping/plain.rs` writes it, or in the maps of the sample where it was exported.
 //!
 //! The file is made at the first reject, so that an import without any touches none.
 
@@ -16,11 +16,11 @@ use indicatif::HumanCount;
 use samplestore::Error;
 use serde_json::{Map as JsonMap, Value as Json};
 
-use super::cell::Cell;
 use super::mapping::Columns;
 use crate::failure::{Failure, words};
 use crate::identity::Identity;
 use crate::input::{Place, Record};
+use crate::output::refuse_folder;
 use crate::progress::ImportProgress;
 
 /// How many reasons are told on stderr when there is no file for them.
@@ -114,8 +114,9 @@ impl Rejects {
     }
 }
 
-/// Refuses a file that holds something, unless it may be overwritten, and one that has no folder.
+/// Refuses a file that holds something, unless it may be overwritten, one that has no folder, and a folder.
 fn check(path: &Path, overwrite: bool) -> Result<(), Failure> {
+    refuse_folder(path)?;
     match fs::metadata(path) {
         Ok(there) if holds_something(&there) && !overwrite => Err(Failure::usage(format!(
             "--rejects: {} is there already",
@@ -197,22 +198,15 @@ fn json_text(text: &[u8]) -> Option<String> {
     Some(text.replace(['\n', '\r'], " "))
 }
 
-/// The values of the cells that are not empty, if there is one for each column.
+/// What the cells say, if there is one for each column.
 fn fields(columns: &Columns, row: &ByteRecord) -> Option<JsonMap<String, Json>> {
     if columns.len() != row.len() {
         return None;
     }
-    let names = match columns {
-        Columns::Exported(columns) => return Some(columns.rejected(row)),
-        Columns::Plain(columns) => columns.names(),
-    };
-    let cells = names.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
-    let fields = cells.map(|(name, cell)| {
-        let text = String::from_utf8_lossy(cell);
-        let value = serde_json::to_value(Cell::read(&text));
-        (name.clone(), value.unwrap_or_default())
-    });
-    Some(fields.collect())
+    Some(match columns {
+        Columns::Exported(columns) => columns.rejected(row),
+        Columns::Plain(columns) => columns.rejected(row),
+    })
 }
 
 fn lossy(bytes: &[u8]) -> Json {

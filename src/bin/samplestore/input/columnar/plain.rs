@@ -1,0 +1,106 @@
+//! [`texts`]: the rows of a table of something else than samples, each as a JSON text of its columns.
+//!
+//! `arrow-json` writes them, but for two kinds of values, wherever they stand, also within lists and maps: a float that JSON has
+//! no words for would be null there, and is `{"$numberDouble":"NaN"}` as in the text form of samples; an instant with a time zone would need the
+//! tables of all zones, and is written in UTC, which it is kept in.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowTimestampType, Float16Type, Float32Type, Float64Type, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
+use arrow_array::{Array, RecordBatch};
+use arrow_json::writer::{LineDelimited, NullableEncoder};
+use arrow_json::{Encoder, EncoderFactory, EncoderOptions, WriterBuilder};
+use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
+use serde::Serialize;
+
+use super::{double, unreadable};
+use crate::output::instant;
+
+/// The text of each row, without the columns that are null in it.
+pub(super) fn texts(batch: &RecordBatch) -> io::Result<Vec<Vec<u8>>> {
+    let builder = WriterBuilder::new().with_encoder_factory(Arc::new(Values));
+    let mut writer = builder.build::<_, LineDelimited>(Vec::new());
+    let written = writer.write(batch).and_then(|()| writer.finish());
+    written.map_err(unreadable)?;
+    let texts = writer.into_inner();
+    let lines = texts.split(|byte| *byte == b'\n');
+    let lines = lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec);
+    Ok(lines.collect())
+}
+
+/// Makes the encoders for what is written in another way here.
+#[derive(Debug)]
+struct Values;
+
+impl EncoderFactory for Values {
+    fn make_default_encoder<'a>(
+        &self,
+        _: &'a FieldRef,
+        array: &'a dyn Array,
+        _: &'a EncoderOptions,
+    ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
+        let encoder = match array.data_type() {
+            DataType::Float16 => {
+                let floats = array.as_primitive::<Float16Type>();
+                by(move |row, text| write_float(f32::from(floats.value(row)), text))
+            }
+            DataType::Float32 => {
+                let floats = array.as_primitive::<Float32Type>();
+                by(move |row, text| write_float(floats.value(row), text))
+            }
+            DataType::Float64 => {
+                let floats = array.as_primitive::<Float64Type>();
+                by(move |row, text| write_float(floats.value(row), text))
+            }
+            DataType::Timestamp(unit, Some(_)) => match unit {
+                TimeUnit::Second => instants::<TimestampSecondType>(array),
+                TimeUnit::Millisecond => instants::<TimestampMillisecondType>(array),
+                TimeUnit::Microsecond => instants::<TimestampMicrosecondType>(array),
+                TimeUnit::Nanosecond => instants::<TimestampNanosecondType>(array),
+            },
+            _ => return Ok(None),
+        };
+        let nulls = array.nulls().cloned();
+        Ok(Some(NullableEncoder::new(encoder, nulls)))
+    }
+}
+
+/// Encodes by a function of the row.
+struct By<F>(F);
+
+impl<F: FnMut(usize, &mut Vec<u8>)> Encoder for By<F> {
+    fn encode(&mut self, row: usize, text: &mut Vec<u8>) {
+        (self.0)(row, text);
+    }
+}
+
+fn by<'a>(encode: impl FnMut(usize, &mut Vec<u8>) + 'a) -> Box<dyn Encoder + 'a> {
+    Box::new(By(encode))
+}
+
+/// Encodes instants; what is none of the calendar as the number that it is.
+fn instants<T: ArrowTimestampType>(array: &dyn Array) -> Box<dyn Encoder + '_> {
+    let instants = array.as_primitive::<T>();
+    by(move |row, text| match instants.value_as_datetime(row) {
+        Some(at) => write(&instant(at.and_utc()), text),
+        None => write(&instants.value(row), text),
+    })
+}
+
+/// Writes a float with as many digits as its type needs.
+fn write_float<T: Copy + Into<f64> + Serialize>(float: T, text: &mut Vec<u8>) {
+    let value = float.into();
+    match value.is_finite() {
+        true => write(&float, text),
+        false => write(&double(value), text),
+    }
+}
+
+fn write(value: &impl Serialize, text: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(text, value); // a Vec takes it
+}
