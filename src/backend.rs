@@ -23,6 +23,8 @@ mod delta;
 mod endpoint;
 #[cfg(feature = "files")]
 mod files;
+#[cfg(all(test, any(feature = "delta", feature = "files")))]
+mod hooked;
 #[cfg(any(feature = "postgres", feature = "s3"))]
 mod ini;
 #[cfg(feature = "kafka")]

@@ -72,7 +72,9 @@ pub(super) fn redacted(url: &str) -> String {
     {
         shown.push(if number == 0 { '?' } else { '&' });
         shown.push_str(&match pair.split_once('=') {
-            Some((option, _)) if is_public(name, option) => pair.to_owned(),
+            Some((option, value)) if is_public(name, option) && is_harmless(value) => {
+                pair.to_owned()
+            }
             Some((option, _)) => format!("{option}={HIDDEN}"),
             None if pair.is_empty() || is_public(name, pair) => pair.to_owned(),
             None => HIDDEN.to_owned(),
@@ -90,6 +92,13 @@ fn is_public(scheme: &str, option: &str) -> bool {
         .map(|backend| backend.options);
     let is_known = option == CREATE || options.is_some_and(|known| known.contains(&option));
     is_known && !is_secret(option)
+}
+
+/// Whether the value of an option has nothing in it that a secret stands beside in a URL, encoded however often.
+fn is_harmless(value: &str) -> bool {
+    let decoded = decode(value);
+    let is_plain = !value.contains(['@', '?']);
+    is_plain && decoded.is_some_and(|decoded| decoded == value || is_harmless(&decoded))
 }
 
 /// Hides all behind `password=`, as PostgreSQL's connection strings have it, which are no URLs.
@@ -151,6 +160,21 @@ mod tests {
                 "postgres:host=a password=***",
             ),
             ("a:b@c", "a:b@c"),
+            // Nor what stands in a value that is known.
+            (
+                "redb:a?durability=me%3Asecret%40host",
+                "redb:a?durability=***",
+            ),
+            (
+                "redb:a?cache_bytes=http%253A%252F%252Fme%253Asecret%2540host",
+                "redb:a?cache_bytes=***",
+            ),
+            (
+                "redb:a?durability=h%3Fsig%3Dsecret",
+                "redb:a?durability=***",
+            ),
+            ("redb:a?durability=%zzsecret", "redb:a?durability=***"),
+            ("redb:a?durability=a%2Fb", "redb:a?durability=a%2Fb"),
         ] {
             assert_eq!(redacted(url), shown);
         }

@@ -5,6 +5,7 @@
 //! had by other means (SSO, roles, processes) is an error that says how to have them. What stands in the environment
 //! is read by the clients themselves.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io;
@@ -19,6 +20,7 @@ pub(super) type Profile = Section;
 
 pub(super) const KEY_ID: &str = "aws_access_key_id";
 pub(super) const SECRET: &str = "aws_secret_access_key";
+pub(super) const TOKEN: &str = "aws_session_token";
 
 /// Settings by which AWS's tools have keys from elsewhere, before those that the profile has, and where it has none.
 const BEFORE_KEYS: [&str; 4] = ["role_arn", "sso_session", "sso_start_url", "sso_account_id"];
@@ -29,25 +31,25 @@ const WITHOUT_KEYS: [&str; 3] = [
 ];
 
 /// The profile that a location's options `profile` and `credentials_file` name. Without them, the one
-/// that the environment names, or `default`, if there is one; but none where the environment holds keys.
+/// that the environment names, or `default`, if there is one; and it has no keys where the environment, without what is set to
+/// nothing, holds some.
 ///
 /// # Errors
 /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the profile that an option or the environment names is in
 /// neither file, and when its keys are not in them or not whole; those of reading the files.
-pub(super) fn profile(location: &Location) -> Result<Profile> {
+pub(super) fn profile(
+    location: &Location,
+    variables: &BTreeMap<String, String>,
+) -> Result<Profile> {
     let asked = location.option("profile");
     let file = location.option("credentials_file");
-    // What is set to nothing is not set.
-    let set = |variable| env::var(variable).ok().filter(|value| !value.is_empty());
-    if asked.is_none() && file.is_none() && set("AWS_ACCESS_KEY_ID").is_some() {
-        return Ok(Profile::new());
-    }
+    let has_keys = asked.is_none() && file.is_none() && variables.contains_key("AWS_ACCESS_KEY_ID");
     let named = asked.map(str::to_owned);
-    let named = named.or_else(|| set("AWS_PROFILE"));
+    let named = named.or_else(|| variables.get("AWS_PROFILE").cloned());
     let is_asked = named.is_some() || file.is_some();
     let name = named.unwrap_or_else(|| "default".to_owned());
     let at = |variable, below: &str| {
-        let named = env::var_os(variable).map(PathBuf::from);
+        let named = variables.get(variable).map(PathBuf::from);
         named.or_else(|| env::home_dir().map(|home| home.join(".aws").join(below)))
     };
     let credentials = file.map(PathBuf::from);
@@ -58,8 +60,13 @@ pub(super) fn profile(location: &Location) -> Result<Profile> {
         "default" => name.clone(),
         _ => format!("profile {name}"),
     };
-    let settings = read(config.as_deref(), &in_config, location)?;
-    let keys = read(credentials.as_deref(), &name, location)?;
+    let read = |path: Option<PathBuf>, section| match read(path.as_deref(), section, location) {
+        // Who has keys, and names no profile, needs no files.
+        Err(_) if has_keys && !is_asked => Ok(None),
+        other => other,
+    };
+    let settings = read(config, &in_config)?;
+    let keys = read(credentials, &name)?;
     if is_asked && settings.is_none() && keys.is_none() {
         return Err(location.invalid(format!("there is no profile {name:?}")));
     }
@@ -68,6 +75,12 @@ pub(super) fn profile(location: &Location) -> Result<Profile> {
     // Whoever names a file means the keys in it.
     let is_meant = file.is_some() && keys.contains_key(KEY_ID);
     profile.extend(keys.clone());
+    if has_keys {
+        for setting in [KEY_ID, SECRET, TOKEN] {
+            profile.remove(setting);
+        }
+        return Ok(profile);
+    }
     check_keys(if is_meant { &keys } else { &profile }, &name, location)?;
     Ok(profile)
 }
@@ -131,6 +144,7 @@ mod tests {
             );
             url.parse::<Location>().unwrap()
         };
+        let profile = |location: &Location| profile(location, &BTreeMap::new());
         let one = profile(&url("one")).unwrap();
         assert_eq!(
             one.get("aws_secret_access_key").map(String::as_str),
@@ -141,6 +155,50 @@ mod tests {
             error.to_string().contains(r#"there is no profile "two""#),
             "{error}"
         );
+    }
+
+    #[test]
+    fn keys_of_the_environment_leave_a_profile_its_other_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::write(
+            path("config"),
+            "[default]\nregion = eu-central-1\nrole_arn = arn\n[profile two]\nregion = here\n",
+        )
+        .unwrap();
+        let keys = "aws_access_key_id = k\naws_secret_access_key = s\naws_session_token = t\n";
+        fs::write(path("credentials"), format!("[default]\n{keys}")).unwrap();
+        let location: Location = "s3://b/p".parse().unwrap();
+        let profile = |changed: &[(&str, String)]| {
+            let variables = [
+                ("AWS_ACCESS_KEY_ID", "own".to_owned()),
+                ("AWS_CONFIG_FILE", path("config")),
+                ("AWS_SHARED_CREDENTIALS_FILE", path("credentials")),
+            ];
+            let variables = variables.iter().chain(changed);
+            let variables = variables.map(|(name, value)| ((*name).to_owned(), value.clone()));
+            profile(&location, &variables.collect())
+        };
+        let found = profile(&[]).unwrap();
+        assert_eq!(
+            found.keys().collect::<Vec<_>>(),
+            ["region", "role_arn"],
+            "{found:?}"
+        );
+        assert_eq!(found["region"], "eu-central-1");
+        let found = profile(&[("AWS_PROFILE", "two".to_owned())]).unwrap();
+        assert_eq!(found["region"], "here");
+        let error = profile(&[("AWS_PROFILE", "three".to_owned())]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        // A folder cannot be read as a file.
+        let unreadable = ("AWS_CONFIG_FILE", folder.path().display().to_string());
+        assert!(
+            profile(std::slice::from_ref(&unreadable))
+                .unwrap()
+                .is_empty()
+        );
+        let named = ("AWS_PROFILE", "default".to_owned());
+        assert!(profile(&[unreadable, named]).is_err());
     }
 
     #[test]
@@ -188,7 +246,7 @@ mod tests {
             ("region = eu-central-1", None),
         ] {
             fs::write(&file, format!("[one]\n{settings}\n")).unwrap();
-            let error = profile(&location).err();
+            let error = profile(&location, &BTreeMap::new()).err();
             assert_eq!(error.is_some(), told.is_some(), "{settings}");
             if let (Some(error), Some(told)) = (error, told) {
                 assert_eq!(error.kind(), ErrorKind::InvalidArgument);

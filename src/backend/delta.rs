@@ -27,6 +27,8 @@ mod schema;
 mod select;
 mod stream;
 mod table;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::collections::{BTreeSet, HashMap};

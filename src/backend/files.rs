@@ -33,6 +33,8 @@ mod removal;
 mod s3;
 #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -219,7 +221,13 @@ impl Documents {
             let mut read = std::pin::pin!(read);
             while let Some(kept) = read.try_next().await? {
                 let Some(kept) = kept else { continue };
-                let rank = places.rank(id(&kept)).ok_or_else(|| {
+                let mut rank = places.rank(id(&kept));
+                if rank.is_none() {
+                    // One that is asked for by its id may have been stored since.
+                    places.catch_up(&objects, operation).await?;
+                    rank = places.rank(id(&kept));
+                }
+                let rank = rank.ok_or_else(|| {
                     let key = Key::new(SAMPLES, Name::of(id(&kept)).as_str());
                     Error::new(ErrorKind::Damaged, operation)
                         .with_subject(objects.shown(&key))

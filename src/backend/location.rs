@@ -172,6 +172,22 @@ impl Location {
         Ok((name, prefix))
     }
 
+    /// A prefix, undecoded, that is of names between slashes. Object stores have no folders, and clients would make other names of
+    /// what is none.
+    #[allow(dead_code)] // the same
+    pub(super) fn check_prefix(&self, prefix: &str) -> Result<()> {
+        let is_none = |part: &&str| {
+            let decoded = decode(part).unwrap_or_default();
+            [".", ".."].contains(&decoded.as_str()) || decoded.contains('/')
+        };
+        match prefix.split('/').find(is_none) {
+            None => Ok(()),
+            Some(part) => Err(self.invalid(format!(
+                "the prefix has the part {part:?}; parts are names between slashes, and not \".\", \"..\" or with %2F in them"
+            ))),
+        }
+    }
+
     /// The error for a URL that does not say what it should; `message` must hold no secret.
     pub(super) fn invalid(&self, message: impl fmt::Display) -> Error {
         Error::new(ErrorKind::InvalidArgument, OPERATION)

@@ -65,13 +65,16 @@ impl Bucket {
 
     fn read(location: &Location, variables: Vec<(String, String)>) -> Result<Self> {
         let (name, prefix) = location.bucket("BUCKET")?;
-        let profile = aws::profile(location)?;
+        // What is set to nothing is not set.
+        let variables = variables.into_iter().filter(|(_, value)| !value.is_empty());
+        let mut variables: BTreeMap<String, String> = variables.collect();
+        let profile = aws::profile(location, &variables)?;
         let from_profile = |name: &str| profile.get(name).cloned();
         let keys = match (from_profile(aws::KEY_ID), from_profile(aws::SECRET)) {
             (Some(id), Some(secret)) => Some(Keys {
                 id,
                 secret,
-                token: from_profile("aws_session_token"),
+                token: from_profile(aws::TOKEN),
             }),
             _ => None,
         };
@@ -81,9 +84,6 @@ impl Bucket {
                 location.check_header("aws_session_token of the profile", token)?;
             }
         }
-        // What is set to nothing is not set.
-        let variables = variables.into_iter().filter(|(_, value)| !value.is_empty());
-        let mut variables: BTreeMap<String, String> = variables.collect();
         // What the URL says goes before what the environment says, and that before the profile.
         let setting = |option: &str, names: &[&str], of_profile: &str| {
             let in_url = location.option(option);

@@ -74,15 +74,20 @@ impl Commit {
                 Ok(newer) => return Ok(newer),
                 Err(error) => error,
             };
-            let Ok(newer) = table.newest().await else {
-                return Err(Failure::of_commit(error));
+            let newer = match table.newest().await {
+                Ok(newer) => newer,
+                Err(behind) => return Err(Failure::of_unknown_commit(error, behind)),
             };
-            // Asked behind it, so that nothing that it has is missed. An answer may be lost, and a checkpoint may fail behind
-            // a commit that was made.
+            // Asked behind it, so that nothing that it has is missed. An answer may be lost, also of a commit that the client
+            // asked for again and met itself, and a checkpoint may fail behind a commit that was made.
             let others = match others(table, first, &name).await {
-                Ok(others) if others.has_ours => return table.newest().await,
+                Ok(others) if others.has_ours => {
+                    let made = table.newest().await;
+                    return made.map_err(|behind| Failure::of_unknown_commit(error, behind));
+                }
                 Ok(others) if failure::is_conflict(&error) => others,
-                Ok(_) | Err(_) => return Err(Failure::of_commit(error)),
+                Ok(_) => return Err(Failure::of_commit(error)),
+                Err(behind) => return Err(Failure::of_unknown_commit(error, behind.into())),
             };
             lost = Some(error);
             match self.stands(table, first, &newer, &others).await {

@@ -20,7 +20,8 @@ use crate::error::{Error, ErrorKind};
 pub(super) enum Failure {
     /// The log, or a store of objects.
     Delta(DeltaTableError),
-    /// A commit that is not in the log, where another writer's did not come first.
+    /// A commit that may have been made, or may still be: what was told of it is not that another writer's came first, or it could not
+    /// be looked for in the log.
     Commit(DeltaTableError),
     /// A query.
     Query(DataFusionError),
@@ -72,6 +73,15 @@ impl Failure {
         match is_conflict(&error) {
             true => Self::Delta(error),
             false => Self::Commit(error),
+        }
+    }
+
+    /// Of a commit that could not be looked for in the log, and why not.
+    pub(super) fn of_unknown_commit(error: DeltaTableError, behind: Self) -> Self {
+        match (is_conflict(&error), behind) {
+            // The one that came first may be this one.
+            (true, Self::Delta(behind)) => Self::Commit(behind),
+            _ => Self::Commit(error),
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn new(root: Arc<dyn ObjectStore>, prefix: Path, url: Url) -> Self {
+    pub(super) fn new(root: Arc<dyn ObjectStore>, prefix: Path, url: Url) -> Self {
         let table = PrefixStore::new(Arc::clone(&root), prefix);
         let config = StorageConfig::default();
         let log_store = default_logstore(Arc::new(table), Arc::clone(&root), &url, &config);
@@ -61,10 +61,20 @@ pub(super) fn s3(location: &Location) -> Result<Place> {
     use std::time::Duration;
 
     let bucket = Bucket::of(location)?;
-    let url = format!("s3://{}/{}", bucket.name, bucket.prefix);
+    location.check_prefix(&bucket.prefix)?;
+    // The paths of a table's files are encoded in its log, and one `%` more is not told from these.
+    if bucket.prefix.contains("%25") {
+        return Err(location.invalid("the prefix of a table takes no %"));
+    }
     let wrong = || location.invalid("the prefix cannot be read");
-    let url = Url::parse(&url).map_err(|cause| wrong().with_cause(cause))?;
-    let prefix = Path::from_url_path(url.path()).map_err(|cause| wrong().with_cause(cause))?;
+    let prefix = Path::from_url_path(&bucket.prefix).map_err(|cause| wrong().with_cause(cause))?;
+    let url = format!("s3://{}", bucket.name);
+    let mut url = Url::parse(&url).map_err(|cause| wrong().with_cause(cause))?;
+    // Encoded anew, since what has a meaning in a URL is a part of a name here.
+    let names = prefix.parts();
+    url.path_segments_mut()
+        .map_err(|()| wrong())?
+        .extend(names.map(|name| name.as_ref().to_owned()));
     // The table's readers and writers do not try again themselves.
     let retry = RetryConfig {
         backoff: BackoffConfig {

@@ -18,7 +18,7 @@ use deltalake::logstore::LogStoreRef;
 use deltalake::operations::create::CreateBuilder;
 use deltalake::table::state::DeltaTableState;
 use object_store_0_13::path::Path;
-use object_store_0_13::{Error as StoreError, ObjectStoreExt};
+use object_store_0_13::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::sync::Mutex;
 
 use super::failure::Failure;
@@ -90,6 +90,9 @@ impl Table {
                         "samples are kept as documents there; a table needs a place of its own",
                     )
                     .into());
+            }
+            if place.url.scheme() != "file" {
+                check_conditions(&log_store, shown).await?;
             }
             create(&log_store, wanted).await?;
         }
@@ -323,6 +326,37 @@ async fn has_documents(log_store: &LogStoreRef) -> Result<bool, Failure> {
         Ok(_) => Ok(true),
         Err(StoreError::NotFound { .. }) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes sure that the server makes an object only if there is none, which commits rely on. It is tried on one that is not of the
+/// table, since a table that is there says that it does.
+async fn check_conditions(log_store: &LogStoreRef, shown: &str) -> Result<(), Failure> {
+    let store = log_store.object_store(None);
+    let path = Path::from(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
+    let make = || {
+        store.put_opts(
+            &path,
+            PutPayload::from_static(b"1\n"),
+            PutMode::Create.into(),
+        )
+    };
+    let made = match make().await {
+        // It was made, if not by this request then by one whose answer was lost.
+        Ok(_) | Err(StoreError::AlreadyExists { .. }) => make().await,
+        failed => failed,
+    };
+    // One that stays does no harm.
+    let _ = store.delete(&path).await;
+    match made {
+        Err(StoreError::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(Error::new(ErrorKind::Unsupported, OPEN)
+            .with_subject(shown)
+            .with_message(
+                "the server lets an object be made twice (If-None-Match); conditional writes are needed",
+            )
+            .into()),
     }
 }
 

@@ -19,6 +19,23 @@ const EMULATOR_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 const EMULATOR_ENDPOINT: &str = "http://127.0.0.1:10000/devstoreaccount1";
 
+/// Variables whose values the client puts into headers.
+const HEADERS: [(AzureConfigKey, &str); 4] = [
+    (AzureConfigKey::Token, "AZURE_STORAGE_TOKEN"),
+    (
+        AzureConfigKey::FabricSessionToken,
+        "AZURE_FABRIC_SESSION_TOKEN",
+    ),
+    (
+        AzureConfigKey::FabricClusterIdentifier,
+        "AZURE_FABRIC_CLUSTER_IDENTIFIER",
+    ),
+    (
+        AzureConfigKey::FabricWorkloadHost,
+        "AZURE_FABRIC_WORKLOAD_HOST",
+    ),
+];
+
 /// The client, and the prefix of all objects. Nothing is asked of the server yet.
 pub(super) fn client(location: &Location) -> Result<server::Client> {
     let (container, prefix) = location.bucket("CONTAINER")?;
@@ -54,7 +71,44 @@ pub(super) fn client(location: &Location) -> Result<server::Client> {
     if let Some(endpoint) = builder.get_config_value(&AzureConfigKey::Endpoint) {
         location.as_endpoint("the variable AZURE_STORAGE_ENDPOINT", endpoint)?;
     }
+    check_headers(location, &builder)?;
     let client = builder.build();
     let client = client.map_err(|cause| server::unusable(location, cause))?;
     Ok((Arc::new(client), prefix))
+}
+
+fn check_headers(location: &Location, builder: &MicrosoftAzureBuilder) -> Result<()> {
+    for (key, variable) in HEADERS {
+        if let Some(value) = builder.get_config_value(&key) {
+            location.check_header(&format!("the variable {variable}"), &value)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn variables_that_fit_into_no_header_are_named_and_not_shown() {
+        let location: Location = "az://container/prefix?account=a".parse().unwrap();
+        for (key, variable) in HEADERS {
+            assert_eq!(variable.to_ascii_lowercase().parse().ok(), Some(key));
+            for (value, is_taken) in [("hush\n", false), ("hu sh", false), ("hush", true)] {
+                let builder = MicrosoftAzureBuilder::new().with_config(key, value);
+                let checked = check_headers(&location, &builder);
+                assert_eq!(checked.is_ok(), is_taken, "{variable} {value:?}");
+                if let Err(error) = checked {
+                    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+                    let words = format!("{error} {error:?}");
+                    assert!(
+                        words.contains(variable) && !words.contains("hush"),
+                        "{words}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -46,55 +46,57 @@ impl Document {
 
     /// Moves the sample to another status, unless another process changed it so that it should not be.
     pub(super) async fn move_to(
-        mut self,
+        self,
         objects: &Objects,
         operation: &'static str,
         to: Status,
         still: impl Fn(&Sample) -> Result<bool>,
     ) -> Result<bool> {
-        let name = Name::of(self.sample.id());
-        let key = Key::new(SAMPLES, name.as_str());
-        let mut turns = Turns::new();
-        loop {
-            let bytes = text(&self.sample.with_status(to))?;
-            if objects
-                .update(operation, &key, &bytes, self.version)
-                .await?
-            {
-                return Ok(true);
-            }
-            match Self::read(objects, operation, &name).await? {
-                Some(found) if still(&found.sample)? => self = found,
-                _ => return Ok(false),
-            }
-            turns.pause(objects, operation, &key).await?;
-        }
+        let moved = |sample: Sample| text(&sample.with_status(to));
+        self.change(objects, operation, moved, still).await
     }
 
     /// Puts a tombstone in the place of the document, unless another process changed it so that it should not be.
     pub(super) async fn bury(
-        mut self,
+        self,
         objects: &Objects,
         operation: &'static str,
         tombstone: &Bytes,
         still: impl Fn(&Sample) -> Result<bool>,
     ) -> Result<bool> {
+        let buried = |_| Ok(tombstone.clone());
+        self.change(objects, operation, buried, still).await
+    }
+
+    /// Puts what is made of the sample in its place, for as long as `still` is true of it, and says whether it did.
+    async fn change(
+        mut self,
+        objects: &Objects,
+        operation: &'static str,
+        made_of: impl Fn(Sample) -> Result<Bytes>,
+        still: impl Fn(&Sample) -> Result<bool>,
+    ) -> Result<bool> {
         let name = Name::of(self.sample.id());
         let key = Key::new(SAMPLES, name.as_str());
+        // Another process may make the same of it at the same time.
+        let change = uuid::Uuid::new_v4().simple().to_string();
         let mut turns = Turns::new();
         loop {
+            let bytes = made_of(self.sample)?;
             if objects
-                .update(operation, &key, tombstone, self.version)
+                .update_as(operation, &key, &bytes, self.version, Some(&change))
                 .await?
             {
                 return Ok(true);
             }
-            match objects.get(operation, &key).await? {
+            let Some(found) = objects.get(operation, &key).await? else {
+                return Ok(false);
+            };
+            if found.change.as_ref() == Some(&change) {
                 // It was put, and the answer was lost.
-                Some(found) if found.bytes == *tombstone => return Ok(true),
-                _ => {}
+                return Ok(true);
             }
-            match Self::read(objects, operation, &name).await? {
+            match Self::of(found, objects, operation, &name)? {
                 Some(found) if still(&found.sample)? => self = found,
                 _ => return Ok(false),
             }
@@ -109,15 +111,25 @@ impl Document {
         name: &Name,
     ) -> Result<Option<Self>> {
         let key = Key::new(SAMPLES, name.as_str());
-        let Some(found) = objects.get(operation, &key).await? else {
-            return Ok(None);
-        };
+        match objects.get(operation, &key).await? {
+            Some(found) => Self::of(found, objects, operation, name),
+            None => Ok(None),
+        }
+    }
+
+    /// What an object under a name holds; `None` for a tombstone.
+    fn of(
+        found: Found,
+        objects: &Objects,
+        operation: &'static str,
+        name: &Name,
+    ) -> Result<Option<Self>> {
         if objects.is_server() && is_tombstone(&found.bytes) {
             return Ok(None);
         }
         let damaged = || {
             let error = Error::new(ErrorKind::Damaged, operation);
-            error.with_subject(objects.shown(&key))
+            error.with_subject(objects.shown(&Key::new(SAMPLES, name.as_str())))
         };
         let text =
             std::str::from_utf8(&found.bytes).map_err(|cause| damaged().with_cause(cause))?;

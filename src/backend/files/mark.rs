@@ -43,12 +43,10 @@ pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
                         "a Delta Lake table is there; documents need a place of their own",
                     ));
             }
-            if objects.create(OPEN, &key, &text).await? && objects.create(OPEN, &key, &text).await?
-            {
-                return Err(wrong(ErrorKind::Unsupported).with_message(
-                    "the server lets an object be made twice; conditional puts are needed",
-                ));
+            if objects.is_server() {
+                check_conditions(objects).await?;
             }
+            objects.create(OPEN, &key, &text).await?;
         }
     }
     let Some(found) = objects.get(OPEN, &key).await? else {
@@ -67,4 +65,38 @@ pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
     }
     u64::from_str_radix(&mark.identity, 16)
         .map_err(|cause| wrong(ErrorKind::Damaged).with_cause(cause))
+}
+
+/// Makes sure that the server keeps the conditions of writes. It is tried on another object, since a mark that is there
+/// says that it does.
+async fn check_conditions(objects: &Objects) -> Result<()> {
+    let name = uuid::Uuid::new_v4().simple();
+    let key = Key::new("", format!("{name}.tmp"));
+    let ignored = ignored_condition(objects, &key).await;
+    // One that stays does no harm.
+    let _ = objects.remove(OPEN, &key).await;
+    match ignored? {
+        None => Ok(()),
+        Some(what) => Err(Error::new(ErrorKind::Unsupported, OPEN)
+            .with_subject(objects.place())
+            .with_message(format!("the server {what}; conditional writes are needed"))),
+    }
+}
+
+/// What the server does against a condition. Of writes that should be done the answer may be lost, so only those count that should
+/// not be.
+async fn ignored_condition(objects: &Objects, key: &Key) -> Result<Option<&'static str>> {
+    let [first, second, third] = ["1\n", "2\n", "3\n"].map(Bytes::from);
+    objects.create(OPEN, key, &first).await?;
+    if objects.create(OPEN, key, &second).await? {
+        return Ok(Some("lets an object be made twice (If-None-Match)"));
+    }
+    let Some(found) = objects.get(OPEN, key).await? else {
+        return Ok(None);
+    };
+    objects
+        .update(OPEN, key, &second, found.version.clone())
+        .await?;
+    let is_replaced = objects.update(OPEN, key, &third, found.version).await?;
+    Ok(is_replaced.then_some("replaces an object that is not what was read (If-Match)"))
 }

@@ -5,13 +5,12 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{
-    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    Attribute, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
     UpdateVersion,
 };
 
@@ -19,6 +18,10 @@ use crate::backend::answer::is_not_found;
 use crate::backend::runtime::retrying;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
+
+/// Under what a change's name stands in an object's metadata: letters alone, since others are not to be had with every
+/// server.
+const CHANGE: &str = "samplestorechange";
 
 /// A place that objects are kept in.
 #[derive(Clone)]
@@ -36,6 +39,8 @@ pub(super) struct Objects {
 pub(super) struct Found {
     pub(super) bytes: Bytes,
     pub(super) version: UpdateVersion,
+    /// The name of the change that made it so, if it has one.
+    pub(super) change: Option<String>,
 }
 
 /// What an object is like.
@@ -114,8 +119,14 @@ impl Objects {
                     e_tag: found.meta.e_tag.clone(),
                     version: found.meta.version.clone(),
                 };
+                let change = found.attributes.get(&Attribute::Metadata(CHANGE.into()));
+                let change = change.map(|name| name.as_ref().to_owned());
                 let bytes = found.bytes().await?;
-                Ok(Found { bytes, version })
+                Ok(Found {
+                    bytes,
+                    version,
+                    change,
+                })
             };
             match read.await {
                 Ok(found) => Ok(Some(found)),
@@ -153,7 +164,7 @@ impl Objects {
         key: &Key,
         bytes: &Bytes,
     ) -> Result<bool> {
-        self.put(operation, key, bytes, PutMode::Create).await
+        self.put(operation, key, bytes, PutMode::Create, None).await
     }
 
     /// Makes an object or replaces it, whatever it is.
@@ -164,7 +175,7 @@ impl Objects {
         bytes: &Bytes,
     ) -> Result<()> {
         let mode = PutMode::Overwrite;
-        self.put(operation, key, bytes, mode).await.map(drop)
+        self.put(operation, key, bytes, mode, None).await.map(drop)
     }
 
     /// Replaces an object if it is still as it was read; else the answer is `false`. On a disk nobody
@@ -176,11 +187,29 @@ impl Objects {
         bytes: &Bytes,
         version: UpdateVersion,
     ) -> Result<bool> {
-        let mode = match self.is_server {
-            true => PutMode::Update(version),
-            false => PutMode::Overwrite,
-        };
-        self.put(operation, key, bytes, mode).await
+        self.update_as(operation, key, bytes, version, None).await
+    }
+
+    /// The same. On a server the name of the change, if it has one, goes with the object: after a lost answer and a retry
+    /// that is `false`, it tells whose change it has.
+    pub(super) async fn update_as(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        bytes: &Bytes,
+        version: UpdateVersion,
+        change: Option<&str>,
+    ) -> Result<bool> {
+        match self.is_server {
+            true => {
+                let mode = PutMode::Update(version);
+                self.put(operation, key, bytes, mode, change).await
+            }
+            false => {
+                let mode = PutMode::Overwrite;
+                self.put(operation, key, bytes, mode, None).await
+            }
+        }
     }
 
     async fn put(
@@ -189,11 +218,18 @@ impl Objects {
         key: &Key,
         bytes: &Bytes,
         mode: PutMode,
+        change: Option<&str>,
     ) -> Result<bool> {
         let path = self.path(key);
         retrying(self.policy, || async {
             let payload = PutPayload::from(bytes.clone());
-            let options = PutOptions::from(mode.clone());
+            let mut options = PutOptions::from(mode.clone());
+            if let Some(name) = change {
+                let name = name.to_owned().into();
+                options
+                    .attributes
+                    .insert(Attribute::Metadata(CHANGE.into()), name);
+            }
             match self.store.put_opts(&path, payload, options).await {
                 Ok(_) => Ok(true),
                 Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
@@ -206,25 +242,18 @@ impl Objects {
         .await
     }
 
-    /// Removes an object; one that is not there is fine. Where it is said until when, no request is made later, and the
-    /// object is left.
-    pub(super) async fn remove(
-        &self,
-        operation: &'static str,
-        key: &Key,
-        until: Option<Instant>,
-    ) -> Result<()> {
-        let path = self.path(key);
-        retrying(self.policy, || async {
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(());
-            }
-            match self.store.delete(&path).await {
-                Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-                Err(error) => Err(self.failure(operation, key, error)),
-            }
-        })
-        .await
+    /// Removes an object; one that is not there is fine.
+    pub(super) async fn remove(&self, operation: &'static str, key: &Key) -> Result<()> {
+        retrying(self.policy, || self.remove_once(operation, key)).await
+    }
+
+    /// The same by one request, for an object in whose place others put theirs: where the answer is lost, a second one could
+    /// remove that.
+    pub(super) async fn remove_once(&self, operation: &'static str, key: &Key) -> Result<()> {
+        match self.store.delete(&self.path(key)).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.failure(operation, key, error)),
+        }
     }
 
     /// The names of a folder's objects, behind `after` when it is given, in no order.

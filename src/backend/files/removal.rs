@@ -5,22 +5,24 @@
 //! which is removed a moment later. Whoever stores a sample of this id meanwhile waits until the tombstone is gone: a
 //! removal that is on its way would take the new document with it.
 //!
-//! A tombstone whose process died, or was too slow to remove it within [`GRACE`], stays where it is. Who has met the same
-//! one for [`LEASE`] puts a document in its place. No removal is begun after the grace, and none takes longer than
-//! what is left of the lease, unless the process stands still just before it sends one. In a folder writers hold the lock, and
-//! documents are removed as they are.
+//! A tombstone whose process died, was too slow to remove it within [`GRACE`], or had no answer when it did, stays where it
+//! is. Who has met the same one for [`LEASE`] puts a document in its place. A removal is asked for once, since it may
+//! have been carried out without an answer, and never after the grace; none takes longer than what is left of the lease, unless the
+//! process stands still just before it sends one. In a folder writers hold the lock, and documents are removed as they are.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 
-use super::SharedPlaces;
 use super::batch::all_or_some;
 use super::document::{Document, SAMPLES};
 use super::name::Name;
 use super::objects::{Key, Objects};
-use crate::error::Result;
+use super::{REQUESTS, SharedPlaces};
+use crate::backend::runtime::each;
+use crate::error::{Error, ErrorKind, Result};
 use crate::sample::Sample;
 
 /// How long after the first tombstone of a part its tombstones are removed.
@@ -94,7 +96,9 @@ async fn remove_part<S: Fn(&Sample) -> Result<bool> + Send + Sync + 'static>(
         .give_up(objects, operation, gone.clone())
         .await;
     if objects.is_server() {
-        clear(objects, operation, gone, until).await;
+        for error in clear(objects, operation, gone, until).await {
+            tracing::warn!(name: "tombstone_left", %error, "what stands in the place of a removed document is left");
+        }
     }
     let failure = done.into_iter().flatten().find_map(Result::err);
     failure.map_or(given_up, Err).map(|()| count)
@@ -112,22 +116,40 @@ async fn bury<S: Fn(&Sample) -> Result<bool>>(
         return found.bury(objects, operation, tombstone, still).await;
     }
     let key = Key::new(SAMPLES, Name::of(found.id()).as_str());
-    objects.remove(operation, &key, None).await.map(|()| true)
+    objects.remove(operation, &key).await.map(|()| true)
 }
 
-/// Removes tombstones. One that cannot be removed does no harm, and the sample is gone.
-async fn clear(objects: &Objects, operation: &'static str, ids: Vec<String>, until: Instant) {
+/// Removes tombstones, and gives why others may be left: the samples are gone all the same, and who stores one of such an id
+/// waits for the lease.
+async fn clear(
+    objects: &Objects,
+    operation: &'static str,
+    ids: Vec<String>,
+    until: Instant,
+) -> Vec<Error> {
     let remover = objects.clone();
-    let removed = all_or_some(operation, objects.place(), ids, move |id: String| {
-        let objects = remover.clone();
-        async move {
-            let key = Key::new(SAMPLES, Name::of(&id).as_str());
-            objects.remove(operation, &key, Some(until)).await
-        }
-    });
-    for error in removed.await.into_iter().flatten().filter_map(Result::err) {
-        tracing::warn!(name: "tombstone_left", %error, "what stands in the place of a removed document is left");
-    }
+    let removed = each(
+        operation,
+        objects.place(),
+        REQUESTS,
+        ids,
+        move |id: String| {
+            let objects = remover.clone();
+            async move {
+                let key = Key::new(SAMPLES, Name::of(&id).as_str());
+                if Instant::now() >= until {
+                    return Err(Error::new(ErrorKind::Backend, operation)
+                        .with_subject(objects.shown(&key))
+                        .with_message(
+                            "too late to remove what stands in the place of the document",
+                        ));
+                }
+                objects.remove_once(operation, &key).await
+            }
+        },
+    );
+    let left = removed.filter_map(|answer| std::future::ready(answer.err()));
+    left.collect().await
 }
 
 #[cfg(test)]
@@ -217,7 +239,7 @@ mod tests {
             });
             tokio::time::sleep(LEASE / 4).await;
             assert_eq!(objects.get(TEST, &key()).await?.unwrap().bytes, tombstone);
-            objects.remove(TEST, &key(), None).await?;
+            objects.remove(TEST, &key()).await?;
             assert!(storing.await.unwrap()?);
             assert!(begun.elapsed() >= LEASE / 4);
             assert!(read(&objects).await?.is_some());
@@ -228,8 +250,10 @@ mod tests {
             let begun = Instant::now();
             assert!(store(&objects, &places, Status::Ready).await?);
             assert!(begun.elapsed() >= LEASE);
-            // And is not removed after the grace.
-            objects.remove(TEST, &key(), Some(begun)).await?;
+            // And is not removed after the grace, which is told.
+            let left = clear(&objects, TEST, vec!["a".to_owned()], begun).await;
+            assert_eq!(left.len(), 1);
+            assert!(left[0].to_string().contains("too late"), "{}", left[0]);
             assert!(read(&objects).await?.is_some());
             Ok(())
         });

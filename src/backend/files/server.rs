@@ -8,7 +8,6 @@ use object_store::path::Path;
 use object_store::{ObjectStore, RetryConfig};
 
 use crate::backend::Location;
-use crate::backend::address::decode;
 #[cfg(any(feature = "azure", feature = "gcs"))]
 use crate::backend::{CONNECT, REQUEST};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,15 +33,7 @@ pub(super) fn no_retries() -> RetryConfig {
 
 /// What stands before all objects.
 pub(super) fn prefix(location: &Location, prefix: &str) -> Result<Path> {
-    // Object stores have no folders, and the client would make other ones of these.
-    for part in prefix.split('/') {
-        let decoded = decode(part).unwrap_or_default();
-        if [".", ".."].contains(&decoded.as_str()) || decoded.contains('/') {
-            return Err(location.invalid(format!(
-                "the prefix has the part {part:?}; parts are names between slashes, and not \".\", \"..\" or with %2F in them"
-            )));
-        }
-    }
+    location.check_prefix(prefix)?;
     Path::from_url_path(prefix).map_err(|cause| {
         location
             .invalid("the prefix cannot be read")

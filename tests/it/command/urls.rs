@@ -395,6 +395,8 @@ fn keys_for_s3_come_from_the_environment_or_a_profile() {
             command.env_remove(variable);
         }
         command
+            .env("HOME", shell.path(""))
+            .env("USERPROFILE", shell.path(""))
             .env("AWS_CONFIG_FILE", &nothing)
             .env("AWS_SHARED_CREDENTIALS_FILE", &nothing);
         command.envs(variables.iter().copied());
@@ -418,6 +420,43 @@ fn keys_for_s3_come_from_the_environment_or_a_profile() {
     assert_eq!(answer.code, 0, "{answer:?}");
     assert!(
         answer.words.starts_with("inserted 0, replaced 6"),
+        "{answer:?}"
+    );
+    // What is set to nothing is not set: the files are where they always are.
+    std::fs::create_dir(shell.path(".aws")).unwrap();
+    std::fs::copy(&file, shell.path(".aws/credentials")).unwrap();
+    let at_home = [
+        ("AWS_PROFILE", "work"),
+        ("AWS_SHARED_CREDENTIALS_FILE", ""),
+        ("AWS_CONFIG_FILE", ""),
+    ];
+    let answer = run(&at_home);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    // Who has keys in the environment has what else a profile says from there.
+    let config = format!("[default]\nendpoint_url = {}\n", server.endpoint());
+    let config = shell.file("config", config);
+    let endpoint = [("AWS_ENDPOINT_URL", ""), ("AWS_CONFIG_FILE", &config)];
+    let answer = run(&[keys, endpoint].concat());
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(
+        answer.words.starts_with("inserted 0, replaced 6"),
+        "{answer:?}"
+    );
+}
+
+#[cfg(feature = "azure")]
+#[test]
+fn a_token_for_azure_that_fits_into_no_request_is_named() {
+    let shell = Shell::new();
+    let url = "az://container/prefix?account=a&endpoint=http://127.0.0.1:1";
+    let mut command = shell.command();
+    command.args(["-d", url, "count"]);
+    command.env("AZURE_STORAGE_TOKEN", "hush\n");
+    let answer = super::answer(&mut command);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    assert!(answer.words.contains("AZURE_STORAGE_TOKEN"), "{answer:?}");
+    assert!(
+        !answer.words.contains("hush") && !answer.words.contains("panicked"),
         "{answer:?}"
     );
 }

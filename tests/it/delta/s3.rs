@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use samplestore::{
-    DeltaTable, Pipeline, Query, RetryPolicy, Sample, Status, Storage, StoreReport, connect,
+    DeltaTable, ErrorKind, Pipeline, Query, RetryPolicy, Sample, Status, Storage, StoreReport,
+    connect,
 };
 
 use super::{ids, sample, weather};
@@ -46,6 +47,33 @@ fn a_table_in_s3_is_written_read_and_kept() {
     assert!(table.vacuum(Duration::ZERO).unwrap() > 0);
     let reopened = connect(&url).unwrap();
     assert_eq!(ids(&*reopened, &Query::new()), ["jfk-1", "lga-1"]);
+}
+
+#[test]
+fn what_has_a_meaning_in_urls_is_a_part_of_names() {
+    let Some(server) = s3::shared() else { return };
+    let url = url(server);
+    let names = ["run#1", "run#2", "sub%23/a b", "run;x=1"];
+    let tables: Vec<_> = names
+        .iter()
+        .map(|name| url.replace("/prefix?", &format!("/{name}?")))
+        .collect();
+    for (number, url) in tables.iter().enumerate() {
+        let table = connect(url).unwrap();
+        assert_eq!(table.count(&Query::new()).unwrap(), 0, "{url}");
+        let id = format!("{number}");
+        let at = "2013-06-01T00:00:00Z";
+        table.store(&[sample(&id, "a/b c", at, 0.0)]).unwrap();
+        let moved = table.set_status(&id.as_str().into(), None, Status::Labeled);
+        assert_eq!(moved.unwrap(), 1, "{url}");
+    }
+    for (number, url) in tables.iter().enumerate() {
+        let table = connect(url).unwrap();
+        assert_eq!(ids(&*table, &Query::new()), [format!("{number}")], "{url}");
+        assert_eq!(table.delete(&Query::new().into()).unwrap(), 1, "{url}");
+    }
+    let error = connect(&url.replace("/prefix?", "/run%25231?")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "delta")]
 use samplestore::Query;
-use samplestore::{Error, ErrorKind, connect};
+use samplestore::{Error, ErrorKind, Location, connect};
 
 #[cfg(feature = "delta")]
 use super::{Folder, at_once};
@@ -97,6 +97,34 @@ fn an_endpoint_with_a_password_in_it_is_refused_without_it() {
     assert!(!format!("{error:?}").contains("of-no-value"), "{error:?}");
 }
 
+/// However much of it is encoded.
+#[test]
+fn an_endpoint_that_is_encoded_is_shown_without_what_may_be_a_secret() {
+    for url in [
+        "s3://bucket/prefix?endpoint=http%3A%2F%2Fuser%3Aof-no-value%40127.0.0.1%3A1",
+        "s3://bucket/prefix?endpoint=user%3Aof-no-value%40host",
+        "s3://bucket/prefix?endpoint=http%253A%252F%252Fuser%253Aof-no-value%2540host",
+        "s3://bucket/prefix?endpoint=http%3A%2F%2Fuser%3Aof-no-value%40host%",
+        "gs://bucket/prefix?endpoint=user%3Aof-no-value%40host",
+        "az://container/prefix?account=a&endpoint=https%3A%2F%2Fa.host%2Fc%3Fsv%3D1%26sig%3Dof-no-value",
+    ] {
+        let error = match url.parse::<Location>() {
+            Ok(location) => {
+                assert!(
+                    !format!("{location:?}").contains("of-no-value"),
+                    "{location}"
+                );
+                location.connect().err().unwrap()
+            }
+            Err(error) => error,
+        };
+        // Where a feature is off the scheme is not known, and nothing of it is shown either.
+        let words = format!("{error} {error:?}");
+        assert!(!words.contains("of-no-value"), "{words}");
+        assert!(words.contains("***"), "{words}");
+    }
+}
+
 #[cfg(feature = "s3")]
 #[test]
 fn what_fits_into_no_request_is_named() {
@@ -142,12 +170,18 @@ fn what_fits_into_no_request_is_named() {
 #[cfg(feature = "s3")]
 #[test]
 fn a_prefix_is_of_plain_names() {
-    for prefix in ["a/../b", "..", "a/%2E%2E/b", "./a", "a%2Fb", "a%2fb"] {
-        let error = refused(&format!("s3://bucket/{prefix}?region=r"));
-        assert!(
-            error.to_string().contains("the prefix has the part"),
-            "{error}"
-        );
+    let schemes: &[&str] = match cfg!(feature = "delta") {
+        true => &["s3", "delta+s3"],
+        false => &["s3"],
+    };
+    for scheme in schemes {
+        for prefix in ["a/../b", "..", "a/%2E%2E/b", "./a", "a%2Fb", "a%2fb"] {
+            let error = refused(&format!("{scheme}://bucket/{prefix}?region=r"));
+            assert!(
+                error.to_string().contains("the prefix has the part"),
+                "{error}"
+            );
+        }
     }
 }
 

@@ -1,0 +1,157 @@
+//! What becomes of documents on a server where answers are lost and other processes come between.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::backend::hooked::hooked;
+
+hooked!(object_store);
+
+/// A handle of its own, as another process has.
+fn open(store: Arc<dyn ObjectStore>, create: bool) -> Result<Documents> {
+    let policy = RetryPolicy::fixed(3, Duration::from_millis(1));
+    let objects = Objects::new(store, StorePath::default(), "server", policy, true);
+    Documents::open("s3", objects, Gate::new(None), create)
+}
+
+fn sample(id: &str, status: Status) -> Sample {
+    Sample::builder("weather")
+        .id(id)
+        .status(status)
+        .build()
+        .unwrap()
+}
+
+/// A server that has the pending sample `a`, and a handle on it of another process.
+fn server() -> (Arc<InMemory>, Documents) {
+    let server = Arc::new(InMemory::new());
+    let other = open(server.clone(), true).unwrap();
+    other.store(&[sample("a", Status::Pending)]).unwrap();
+    (server, other)
+}
+
+/// A handle at whose first such request for a document something happens.
+fn at_first(
+    server: &Arc<InMemory>,
+    kind: Kind,
+    moment: Moment,
+    then: impl FnOnce() -> Fate + Send + 'static,
+) -> Documents {
+    let then = Mutex::new(Some(then));
+    let hook: Hook = Arc::new(move |asked, at, path| {
+        let is_it = (asked, at) == (kind, moment) && path.starts_with(SAMPLES);
+        let then = is_it.then(|| then.lock().unwrap().take()).flatten();
+        Box::pin(async move {
+            match then {
+                Some(then) => tokio::task::spawn_blocking(then).await.unwrap(),
+                None => Fate::Goes,
+            }
+        })
+    });
+    let store = Hooked {
+        inner: Arc::clone(server),
+        hook,
+        keeps: |_| true,
+    };
+    open(Arc::new(store), true).unwrap()
+}
+
+fn status_of(storage: &Documents, id: &str) -> Option<Status> {
+    let found = storage.retrieve(id).unwrap();
+    found.map(|sample| sample.status())
+}
+
+#[test]
+fn a_removal_without_an_answer_is_not_made_again() {
+    let (server, other) = server();
+    let own = at_first(&server, Kind::Delete, Moment::Behind, move || {
+        other.store(&[sample("a", Status::Ready)]).unwrap();
+        Fate::Lost
+    });
+    assert_eq!(own.delete(&"a".into()).unwrap(), 1);
+    assert_eq!(status_of(&own, "a"), Some(Status::Ready));
+}
+
+#[test]
+fn each_tombstone_is_removed_though_others_are_left() {
+    let (server, other) = server();
+    let ids: Vec<_> = (0..100).map(|number| format!("s-{number}")).collect();
+    let samples: Vec<_> = ids.iter().map(|id| sample(id, Status::Ready)).collect();
+    other.store(&samples).unwrap();
+    let own = at_first(&server, Kind::Delete, Moment::Before, || Fate::Lost);
+    let ready = Query::new().status(Status::Ready);
+    assert_eq!(own.delete(&ready.into()).unwrap(), 100);
+    let listing = server.list(Some(&Path::from(SAMPLES)));
+    let left = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(listing.count());
+    // The document of `a`, and one tombstone.
+    assert_eq!(left, 2);
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_counted() {
+    let lost = || Fate::Lost;
+    let (server, _) = server();
+    let own = at_first(&server, Kind::Put, Moment::Behind, lost);
+    let moved = own.set_status(&"a".into(), Some(Status::Pending), Status::Ready);
+    assert_eq!(moved.unwrap(), 1);
+    assert_eq!(status_of(&own, "a"), Some(Status::Ready));
+    let own = at_first(&server, Kind::Put, Moment::Behind, lost);
+    assert_eq!(own.delete(&"a".into()).unwrap(), 1);
+    assert_eq!(status_of(&own, "a"), None);
+}
+
+#[test]
+fn the_same_change_by_another_process_is_not_counted() {
+    let (server, other) = server();
+    let own = at_first(&server, Kind::Put, Moment::Before, move || {
+        let moved = other.set_status(&"a".into(), Some(Status::Pending), Status::Ready);
+        assert_eq!(moved.unwrap(), 1);
+        Fate::Lost
+    });
+    let moved = own.set_status(&"a".into(), Some(Status::Pending), Status::Ready);
+    assert_eq!(moved.unwrap(), 0);
+    assert_eq!(status_of(&own, "a"), Some(Status::Ready));
+}
+
+#[test]
+fn what_is_stored_while_it_is_looked_for_has_its_place() {
+    let (server, other) = server();
+    let own = at_first(&server, Kind::Get, Moment::Before, move || {
+        other.store(&[sample("b", Status::Pending)]).unwrap();
+        Fate::Goes
+    });
+    let page = own.list(&Query::new().id("b")).unwrap();
+    assert_eq!(page.samples, [own.retrieve("b").unwrap().unwrap()]);
+}
+
+#[test]
+fn a_server_without_conditions_is_refused_each_time() {
+    type Keeps = fn(&PutMode) -> bool;
+    let cases: [(Keeps, &str); 2] = [
+        (|mode| !matches!(mode, PutMode::Create), "be made twice"),
+        (
+            |mode| !matches!(mode, PutMode::Update(_)),
+            "not what was read",
+        ),
+    ];
+    for (keeps, told) in cases {
+        let server = Arc::new(InMemory::new());
+        for _ in 0..2 {
+            let store = Hooked {
+                inner: Arc::clone(&server),
+                hook: Arc::new(|_, _, _| Box::pin(async { Fate::Goes })),
+                keeps,
+            };
+            let error = open(Arc::new(store), true).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.to_string().contains(told), "{error}");
+        }
+        // Nothing is left there that would open.
+        let error = open(server, false).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+}
