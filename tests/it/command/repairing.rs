@@ -126,11 +126,15 @@ fn not_closed() -> (Shell, Vec<u8>) {
 #[test]
 fn opening_what_a_killed_writer_left_shows_on_a_terminal_how_far_it_is() {
     let (shell, left) = not_closed();
-    for words in [&["count"][..], &["mark", "ready", "--all", "--yes"]] {
+    let mark: &[&str] = &["mark", "ready", "--all", "--yes"];
+    for (words, answer) in [(&["count"][..], "7"), (mark, "marked 6 samples ready")] {
         fs::write(shell.db(), &left).unwrap();
         let (text, code) = seen(&shell, words);
         assert_eq!(code, 0, "{text}");
-        assert!(text.contains("repairing") && text.contains('7'), "{text}");
+        assert!(
+            text.contains("repairing") && text.contains(answer),
+            "{text}"
+        );
         let (again, _) = seen(&shell, words);
         assert!(!again.contains("repairing"), "{again}");
     }
