@@ -210,7 +210,7 @@ fn add_of_reading(reports: &mut Reports, shell: &Shell) {
         ("hist", &["hist", "--split", "status"]),
         ("schema", &["schema"]),
         ("stats", &["stats"]),
-        ("explain", &["explain", "--where", "measurements.m > 2"]),
+        ("explain", &["explain", "--where", "measurements.m > 4"]),
         ("explain", &["explain", "--where", "measurements.m >= 0"]),
         ("explain", &["explain", "--id", "a"]),
         ("dlq group", &["dlq", "group"]),
