@@ -36,6 +36,7 @@ mod gathered;
 mod group;
 mod guard;
 mod header;
+mod held;
 mod histogram;
 mod ids;
 mod journal;

@@ -12,14 +12,14 @@ mod hashes;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::Builder;
 
 use super::Database;
-use super::disk::{Access, Disk, FileDisk};
+use super::disk::{Access, FileDisk};
 use super::failure::{
     Context, commit_failure, damaged, disk_failure, file_failure, guard, of_draft, wrap,
 };
@@ -152,12 +152,13 @@ fn lock(path: &Path) -> Result<Option<FileDisk>> {
         // Whether somebody writes it cannot be known.
         Err(error) => return Err(file_failure(OPERATION, path, error)),
     };
-    match disk.try_lock((Bound::Unbounded, Bound::Unbounded), true) {
-        Ok(false) => Err(Error::new(ErrorKind::Locked, OPERATION)
+    let failed = |error| Error::io(OPERATION, path.display(), error);
+    match disk.try_lock_whole(true).map_err(failed)? {
+        true => Ok(Some(disk)),
+        false => Err(Error::new(ErrorKind::Locked, OPERATION)
             .with_subject(path.display())
             .with_message("another process, or another handle of this one, writes it")
             .with_retryable(true)),
-        Ok(true) | Err(_) => Ok(Some(disk)),
     }
 }
 

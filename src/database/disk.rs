@@ -136,6 +136,15 @@ impl FileDisk {
         })
     }
 
+    /// Locks the whole file, if nobody has a lock that conflicts; where the file system has no locks nobody has.
+    pub(super) fn try_lock_whole(&self, shared: bool) -> io::Result<bool> {
+        let locked = self.try_lock((Bound::Unbounded, Bound::Unbounded), shared);
+        match locked.map_err(io::Error::from) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+            locked => locked,
+        }
+    }
+
     /// A file that is open.
     pub(super) fn of(file: File) -> io::Result<Self> {
         let identity = identity(&file.metadata()?);

@@ -33,13 +33,14 @@ impl Fuse {
         match self.blown.get() {
             Some((kind, text)) => Err(io::Error::new(
                 *kind,
-                format!("an earlier sync failed: {text}; close the file and open it again"),
+                format!("an earlier failure: {text}; close the file and open it again"),
             )),
             None => Ok(()),
         }
     }
 
-    fn blow(&self, error: &io::Error) {
+    /// Takes nothing more, because of this.
+    pub(super) fn blow(&self, error: &io::Error) {
         self.blown.get_or_init(|| (error.kind(), error.to_string()));
     }
 }
@@ -127,7 +128,7 @@ mod tests {
         fuse.set_len(4).unwrap_err();
         let again = fuse.sync().unwrap_err();
         assert_eq!(disk.take_done(), []);
-        assert!(again.to_string().contains("an earlier sync failed"));
+        assert!(again.to_string().contains("an earlier failure"));
         let mut bytes = [0; 2];
         fuse.read(0, &mut bytes).unwrap();
         assert_eq!(bytes, [3, 1]);

@@ -23,6 +23,7 @@
 mod scan;
 
 use std::hash::Hasher;
+use std::ops::Range;
 use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
@@ -100,6 +101,8 @@ pub(super) struct Log {
     ready: [u64; 2],
     /// Whether records may be there that are not on the disk.
     is_behind: bool,
+    /// Where, on the disk, the records lie that were found at opening, until they are known to be on it.
+    found: Vec<Range<u64>>,
     /// Whether an append failed, so that nobody knows what is there.
     is_poisoned: bool,
     buffer: Vec<u8>,
@@ -154,6 +157,12 @@ impl Log {
         let mut log = Self::behind(disk, layout, mark);
         let mut records = Vec::new();
         while let Some(record) = log.next(len)? {
+            let bytes = padded(record.payload.len()).unwrap_or_default();
+            let end = log.place();
+            match log.found.last_mut().filter(|last| last.end + bytes == end) {
+                Some(last) => last.end = end,
+                None => log.found.push(end - bytes..end),
+            }
             records.push(record);
         }
         // They were read, which does not say that they are on the disk.
@@ -170,6 +179,7 @@ impl Log {
             spans_halves: false,
             ready: [0; 2],
             is_behind: false,
+            found: Vec::new(),
             is_poisoned: false,
             buffer: Vec::new(),
             disk,
@@ -279,8 +289,25 @@ impl Log {
     pub(super) fn make_durable(&mut self) -> Result<()> {
         self.check()?;
         if self.is_behind {
-            self.disk.sync().map_err(|error| self.poison(error))?;
+            let made = self.write_again().and_then(|()| self.disk.sync());
+            made.map_err(|error| self.poison(error))?;
+            self.found.clear();
             self.is_behind = false;
+        }
+        Ok(())
+    }
+
+    /// Writes what was found at opening over itself. It may be in the system's memory alone, where a sync does not look for it: a write
+    /// that had failed, and was said to have, is not tried again (see `fuse.rs`).
+    fn write_again(&self) -> std::io::Result<()> {
+        let mut piece = vec![0; STEP_BYTES as usize];
+        for found in &self.found {
+            for start in found.clone().step_by(STEP_BYTES as usize) {
+                let bytes = STEP_BYTES.min(found.end - start);
+                let piece = &mut piece[..bytes as usize];
+                self.disk.read(start, piece)?;
+                self.disk.write(start, piece)?;
+            }
         }
         Ok(())
     }

@@ -308,7 +308,11 @@ impl Options {
 
     /// Opens what is on `disk`; `path` is its name.
     pub(super) fn open_disk(self, path: PathBuf, disk: Arc<dyn Disk>) -> Result<Database> {
-        let volume = Arc::new(Volume::new(disk, self.access(), self.log_half_bytes));
+        let volume = Volume::new(disk, self.access(), self.log_half_bytes);
+        let volume = Arc::new(match self.shared_readers {
+            true => volume,
+            false => volume.alone(),
+        });
         let refused = |error| {
             let refusal = volume.take_refusal();
             refusal.unwrap_or_else(|| open_failure(error, &path))
@@ -356,6 +360,7 @@ impl Options {
         let (view, committer) = match begun {
             Ok(begun) => begun,
             Err(error) => {
+                volume.give_up();
                 // Not while it unwinds: redb panics once more where it closes what it panicked about, and that would end the process.
                 let _ = guard(OPERATION, || {
                     drop(database);

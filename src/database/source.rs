@@ -16,7 +16,6 @@ mod suspects;
 mod unmarked;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -114,11 +113,10 @@ impl Source {
         };
         let disk = FileDisk::open(path, access, false)
             .map_err(|cause| file_failure(OPERATION, path, cause))?;
-        let everything = (Bound::Unbounded, Bound::Unbounded);
         // A file that was replaced since it was opened, as another's repair does, had somebody's lock too.
-        let is_locked = matches!(disk.try_lock(everything, !is_exclusive), Ok(false));
-        let is_there = disk.is_at(path);
-        if is_locked || !is_there.map_err(|cause| Error::io(OPERATION, path.display(), cause))? {
+        let failed = |cause| Error::io(OPERATION, path.display(), cause);
+        let is_free = disk.try_lock_whole(!is_exclusive).map_err(failed)?;
+        if !is_free || !disk.is_at(path).map_err(failed)? {
             return Err(Error::new(ErrorKind::Locked, OPERATION)
                 .with_subject(path.display())
                 .with_message("another process, or another handle of this one, has it open")

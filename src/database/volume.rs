@@ -20,6 +20,7 @@ use super::failure::{damaged, disk_failure};
 use super::fuse::Fuse;
 use super::guard::Guard;
 use super::header::{self, Head, Layout};
+use super::held::Held;
 use super::metrics::Counters;
 use super::source;
 use super::writeback::Writeback;
@@ -30,6 +31,10 @@ const OPERATION: &str = "open the database";
 #[derive(Debug)]
 pub(super) struct Volume {
     disk: Arc<dyn Disk>,
+    /// What `disk` writes to.
+    fuse: Arc<Fuse>,
+    /// What `disk` is, for the mark that the file is open.
+    held: Arc<Held>,
     access: Access,
     /// Bytes of each half of the log, in a file that is made.
     half_bytes: u64,
@@ -38,11 +43,17 @@ pub(super) struct Volume {
     is_new: AtomicBool,
     /// Whether whoever wrote it last has closed it, once the head was read.
     was_closed: AtomicBool,
+    /// Whether nobody but who has this volume open looks at the file.
+    is_alone: bool,
+    /// Whether nothing was written yet, and what redb writes first may be held back.
+    is_untouched: AtomicBool,
     /// Why the head was refused. redb only hears of an I/O error.
     refusal: Mutex<Option<Error>>,
     writeback: Writeback,
     guard: Guard,
     known_len: KnownLen,
+    /// Whether the length was asked for since the volume was opened.
+    was_asked: AtomicBool,
     /// What is done with it.
     counters: Arc<Counters>,
 }
@@ -55,20 +66,33 @@ impl Volume {
     /// A volume on `disk`, which nobody has looked at yet: redb does, after it has locked it. If it is to be made, its
     /// log gets halves of so many bytes.
     pub(super) fn new(disk: Arc<dyn Disk>, access: Access, half_bytes: u64) -> Self {
-        let disk: Arc<dyn Disk> = Arc::new(Fuse::new(disk));
+        let fuse = Arc::new(Fuse::new(disk));
+        let held = Arc::new(Held::new(fuse.clone()));
+        let disk: Arc<dyn Disk> = held.clone();
         Self {
             writeback: Writeback::new(Arc::clone(&disk)),
             disk,
+            fuse,
+            held,
             access,
             half_bytes,
             layout: OnceLock::new(),
             is_new: AtomicBool::new(false),
             was_closed: AtomicBool::new(false),
+            is_alone: false,
+            is_untouched: AtomicBool::new(false),
             refusal: Mutex::default(),
             guard: Guard::default(),
             known_len: KnownLen::default(),
+            was_asked: AtomicBool::new(false),
             counters: Arc::default(),
         }
+    }
+
+    /// Says that nobody reads along, who would have to be told at once that the file is open: see `held.rs`.
+    pub(super) fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self
     }
 
     /// What is done with it, counted.
@@ -91,8 +115,8 @@ impl Volume {
         self.is_new.load(Ordering::Acquire)
     }
 
-    /// Whether whoever wrote the file last has closed it, as redb's header said when it was opened: redb says there that it is open, and syncs
-    /// that, before it gives anybody a transaction.
+    /// Whether whoever wrote the file last has closed it, as redb's header said when it was opened: that it is open is said there, and
+    /// synced, before anything else is written.
     pub(super) fn was_closed(&self) -> bool {
         self.was_closed.load(Ordering::Acquire)
     }
@@ -106,6 +130,11 @@ impl Volume {
         finished.map_err(|error| disk_failure(OPERATION, error))?;
         self.is_new.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// Takes no more writes: who could not open the file leaves it as it is, and redb would note in it that it was closed.
+    pub(super) fn give_up(&self) {
+        self.fuse.blow(&io::Error::other("opening the file failed"));
     }
 
     /// Why the head was refused, if that is why redb could not open the volume.
@@ -170,6 +199,8 @@ impl Volume {
         let whole =
             Regions::len_when_closed(&header[0]).and_then(|len| layout.base.checked_add(len));
         self.was_closed.store(whole.is_some(), Ordering::Release);
+        let may_hold = whole.is_some() && self.is_alone;
+        self.is_untouched.store(may_hold, Ordering::Release);
         if let Some(whole) = whole
             && len < whole
         {
@@ -211,7 +242,8 @@ impl StorageBackend for Backend {
             return Ok(len);
         }
         let len = whole_pages(volume.writeback.len()?.saturating_sub(base));
-        if volume.access != Access::Read {
+        // Later whoever resizes it says so, and nobody else: what was asked may be over by the time it is noted.
+        if volume.access != Access::Read && !volume.was_asked.swap(true, Ordering::AcqRel) {
             volume.known_len.set(len);
         }
         Ok(len)
@@ -237,6 +269,7 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.is_untouched.store(false, Ordering::Release);
         self.0.known_len.forget();
         self.0.writeback.set_len(self.0.place(len)?)?;
         if self.0.access != Access::Read {
@@ -247,12 +280,20 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.writeback.sync()
+        match self.0.held.is_holding() {
+            true => Ok(()),
+            false => self.0.writeback.sync(),
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.guard.written(offset, data.len());
-        self.0.writeback.write(self.0.place(offset)?, data)?;
+        let place = self.0.place(offset)?;
+        if self.0.is_untouched.swap(false, Ordering::AcqRel) && offset == 0 {
+            self.0.held.hold(place, data);
+            return Ok(());
+        }
+        self.0.writeback.write(place, data)?;
         self.0
             .known_len
             .reach(offset.saturating_add(data.len() as u64));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{FILLER, HEADER_BYTES, IS_DURABLE, Log, MAGIC, Mark, READ, Record, STEP_BYTES, word};
+use super::{HEADER_BYTES, IS_DURABLE, Log, MAGIC, Mark, READ, Record, STEP_BYTES, word};
 use crate::database::disk::Disk;
 use crate::database::failure::disk_failure;
 use crate::database::header::{Layout, PAGE_BYTES};
@@ -42,7 +42,8 @@ impl Log {
         Ok(lost)
     }
 
-    /// Shows `see` the start of every page that was ever written: where it is, its first bytes, and how many there are behind it.
+    /// Shows `see` the start of every page that is not one of a record that counts: where it is, its first bytes, and how many there are
+    /// behind it. None is left out because of what is in it: a record may consist of anything.
     fn each_page(
         &self,
         len: u64,
@@ -54,16 +55,20 @@ impl Log {
             let end = len.min(start + self.layout.half_bytes);
             let mut at = start;
             while at < end {
-                let bytes = STEP_BYTES.min(end - at);
+                if let Some(found) = self.found.iter().find(|found| found.contains(&at)) {
+                    at = found.end;
+                    continue;
+                }
+                let next = self
+                    .found
+                    .iter()
+                    .map(|found| found.start)
+                    .filter(|start| *start > at);
+                let bytes = next.min().unwrap_or(end).min(end).min(at + STEP_BYTES) - at;
                 let piece = &mut piece[..bytes as usize];
                 self.read_at(at, piece)?;
-                let pages = (at..).step_by(PAGE_BYTES as usize);
-                let pages = || pages.clone().zip(piece.chunks(PAGE_BYTES as usize));
-                // Behind what was ever written.
-                if pages().all(|(_, page)| matches!(page[0], 0 | FILLER)) {
-                    break;
-                }
-                for (place, page) in pages() {
+                let places = (at..).step_by(PAGE_BYTES as usize);
+                for (place, page) in places.zip(piece.chunks(PAGE_BYTES as usize)) {
                     if let Some(header) = page.first_chunk() {
                         see(place, header, end - place)?;
                     }

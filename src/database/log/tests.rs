@@ -1,6 +1,8 @@
 //! Every way in which the bytes of a log may have been left: the records taken are those that were
 //! acknowledged, and at most the one that was being appended.
 
+mod found;
+
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

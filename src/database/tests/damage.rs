@@ -373,9 +373,12 @@ fn damage_of_a_log_is_told_unless_it_may_be_a_torn_end() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << (at % 8);
         let disk = Arc::new(MemoryDisk::of(damaged));
-        match options().open_disk("memory".into(), disk) {
+        match options().open_disk("memory".into(), Arc::clone(&disk) as _) {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+                // And so the next time.
+                let again = options().open_disk("memory".into(), disk).unwrap_err();
+                assert_eq!(again.kind(), ErrorKind::Damaged, "byte {at}: {again}");
                 refused += 1;
             }
             Ok(database) if database.count(&Query::new()).unwrap() == 5 => {

@@ -398,19 +398,33 @@ fn commits_that_are_lost_from_the_log_are_told() {
     for number in 0..5 {
         database.store(&[sample(number)]).unwrap();
     }
-    let mut bytes = disk.bytes();
+    let bytes = disk.bytes();
     drop(database);
-    // In the second of five records.
-    bytes[2 * 4_096 + 50] ^= 1;
-    let (folder, path) = on_disk(&bytes);
-    let to = folder.path().join("to.redb");
-    assert_eq!(
-        Database::open(&path).unwrap_err().kind(),
-        ErrorKind::Damaged
-    );
-    let report = Database::repair(&path, |_| ()).unwrap();
-    assert_eq!(report.outcome, RepairOutcome::NeedsSalvage, "{report:?}");
-    let report = Database::salvage(&path, &to, |_| ()).unwrap();
-    assert_eq!((report.samples, report.lost_commits), (1, 4), "{report:?}");
-    assert_eq!(all(&Database::open(&to).unwrap()), [sample(0)]);
+    // In the first of five records, and in the second.
+    for kept in [0, 1] {
+        let mut bytes = bytes.clone();
+        bytes[(1 + kept) * 4_096 + 50] ^= 1;
+        let (folder, path) = on_disk(&bytes);
+        let to = folder.path().join("to.redb");
+        for _ in 0..2 {
+            // Whoever could not open it has not closed it.
+            let refused = Database::open(&path).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Damaged, "{refused}");
+            let reading = Database::options().read_only(true).open(&path);
+            assert_eq!(reading.unwrap_err().kind(), ErrorKind::NeedsRepair);
+        }
+        for _ in 0..2 {
+            let report = Database::repair(&path, |_| ()).unwrap();
+            assert_eq!(report.outcome, RepairOutcome::NeedsSalvage, "{report:?}");
+        }
+        let salvaged = Database::salvage(&path, &to, |_| ());
+        if kept == 0 {
+            // All that there was.
+            assert_eq!(salvaged.unwrap_err().kind(), ErrorKind::Damaged);
+            continue;
+        }
+        let report = salvaged.unwrap();
+        assert_eq!((report.samples, report.lost_commits), (1, 4), "{report:?}");
+        assert_eq!(all(&Database::open(&to).unwrap()), [sample(0)]);
+    }
 }

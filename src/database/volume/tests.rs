@@ -10,7 +10,7 @@ const TABLE: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("t");
 const CREATE: Access = Access::Write { create: true };
 
 fn open(disk: &Arc<MemoryDisk>) -> (Arc<Volume>, redb::Database) {
-    let volume = Arc::new(Volume::new(disk.clone(), CREATE, HALF_BYTES));
+    let volume = Arc::new(Volume::new(disk.clone(), CREATE, HALF_BYTES).alone());
     assert!(volume.layout().is_none() && volume.disk().len().is_ok());
     let database = Builder::new()
         .set_cache_size(1 << 20)
@@ -161,13 +161,53 @@ fn whether_the_last_writer_has_closed_the_file_is_known() {
     assert!(!volume.was_closed());
     let (volume, database) = open(&disk);
     assert!(volume.was_closed());
-    // Open again, and killed before it wrote anything.
-    let open_again = Arc::new(MemoryDisk::of(disk.bytes()));
+    // Open again, and killed before it wrote anything, or behind its first commit.
+    let untouched = Arc::new(MemoryDisk::of(disk.bytes()));
+    commit(&database, 0..10, true);
+    let killed_again = Arc::new(MemoryDisk::of(disk.bytes()));
     drop(database);
-    for disk in [killed, open_again] {
+    for (disk, was_closed) in [(killed, false), (untouched, true), (killed_again, false)] {
         let (volume, _database) = open(&disk);
-        assert!(!volume.was_closed());
+        assert_eq!(volume.was_closed(), was_closed);
     }
+}
+
+#[test]
+fn opening_a_file_that_was_closed_writes_nothing_until_something_is_written() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (_, database) = open(&disk);
+    commit(&database, 0..10, true);
+    drop(database);
+    disk.take_done();
+    let (volume, database) = open(&disk);
+    let transaction = database.begin_read().unwrap();
+    let table = transaction.open_table(TABLE).unwrap();
+    assert!(table.get(9).unwrap().is_some());
+    assert_eq!(disk.take_done(), []);
+    // A commit in memory has nothing on the disk to be written before.
+    commit(&database, 10..20, false);
+    assert_eq!(disk.take_done(), []);
+    // The log, or whoever else comes first.
+    volume.disk().write_durable(4_096, b"a record").unwrap();
+    let base = volume.layout().unwrap().base;
+    let done = disk.take_done();
+    assert!(matches!(&done[0], Done::Write { offset, .. } if *offset == base));
+    assert_eq!(done[1], Done::Sync);
+    assert!(matches!(&done[2], Done::WriteDurable { offset: 4_096, .. }));
+    let (again, _database) = open(&Arc::new(MemoryDisk::of(disk.bytes())));
+    assert!(!again.was_closed());
+    // Other processes are to see at once that it is open.
+    drop(database);
+    disk.take_done();
+    let shared = Arc::new(Volume::new(disk.clone(), CREATE, HALF_BYTES));
+    let database = Builder::new()
+        .create_with_backend(Backend(Arc::clone(&shared)))
+        .unwrap();
+    assert!(shared.was_closed());
+    let done = disk.take_done();
+    assert!(matches!(&done[0], Done::Write { offset, .. } if *offset == base));
+    assert_eq!(done[1..], [Done::Sync]);
+    drop(database);
 }
 
 #[test]
@@ -208,4 +248,19 @@ fn a_crash_while_a_file_is_made_leaves_one_to_be_made() {
         let table = transaction.open_table(TABLE).unwrap();
         assert!(table.get(9).unwrap().is_some());
     }
+}
+
+/// Who asks while it is being resized gets an answer that may be over by the time it is noted.
+#[test]
+fn a_length_that_was_asked_for_is_not_noted_but_at_first() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (volume, _database) = open(&disk);
+    let len = volume.known_len.get();
+    assert!(len.is_some());
+    volume.known_len.forget();
+    let backend = Backend(Arc::clone(&volume));
+    assert_eq!(backend.len().unwrap(), len.unwrap());
+    assert_eq!(volume.known_len.get(), None);
+    backend.set_len(len.unwrap() + 4_096).unwrap();
+    assert_eq!(volume.known_len.get(), len.map(|len| len + 4_096));
 }
