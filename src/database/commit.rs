@@ -12,9 +12,10 @@ use std::sync::Arc;
 use redb::WriteTransaction;
 
 use super::failure::{Context, commit_failure};
+use super::gathered::join_batches;
 use super::log::{Log, Record};
 use super::schema::definition;
-use super::state::{State, copy_state, write_state};
+use super::state::{State, copy_state, read_state, write_state};
 use super::view::View;
 use super::volume::Volume;
 use super::write::{Outcome, Transaction};
@@ -33,6 +34,8 @@ pub(super) struct Committer {
     /// Whether the half of the log that is not being written may be: everything in it is in a commit that redb
     /// has made durable or, after [`wait_settled`](Volume::wait_settled), will have.
     is_other_half_free: bool,
+    /// The batches of gathered ids from this one on are not joined yet.
+    joined: u64,
     /// Whether a commit began to write and did not end well, so that nobody knows what is there.
     is_in_doubt: bool,
 }
@@ -46,8 +49,16 @@ pub(super) enum Way {
 }
 
 impl Committer {
-    pub(super) fn new(volume: Arc<Volume>, log: Log, uses_log: bool, is_immediate: bool) -> Self {
+    /// Behind what the file had when it was opened, with the state `state`.
+    pub(super) fn new(
+        volume: Arc<Volume>,
+        log: Log,
+        uses_log: bool,
+        is_immediate: bool,
+        state: &State,
+    ) -> Self {
         Self {
+            joined: state.next_batch,
             volume,
             is_other_half_free: !log.spans_halves(),
             log,
@@ -107,6 +118,7 @@ impl Committer {
         let (state, journal) = (&mut outcome.state, outcome.journal.as_bytes());
         let way = self.way(journal.len());
         if !matches!(way, Way::Logged) {
+            join(&transaction, state, self.joined)?;
             // The half that is written next is free when its checkpoint is durable.
             self.volume.wait_settled()?;
         }
@@ -134,6 +146,9 @@ impl Committer {
         committed.map_err(outcome_unknown)?;
         self.is_in_doubt = false;
         self.is_ahead = matches!(way, Way::Logged);
+        if !self.is_ahead {
+            self.joined = state.next_batch;
+        }
         self.is_other_half_free |= !self.is_ahead;
         Ok(way)
     }
@@ -209,6 +224,24 @@ impl Committer {
         self.is_other_half_free = true;
         Ok(())
     }
+
+    /// Makes redb durable for the last time: nobody goes on from the state that its writer has in memory.
+    pub(super) fn close(self, database: &redb::Database) -> Result<()> {
+        self.check()?;
+        self.volume.wait_settled()?;
+        if self.is_ahead {
+            let transaction = database.begin_write().context("close")?;
+            let mut state = read_state(
+                &transaction
+                    .open_table(definition::summary)
+                    .context("close")?,
+            )?;
+            join(&transaction, &mut state, self.joined)?;
+            write_mark(&transaction, &state)?;
+            self.commit_durably(transaction, false)?;
+        }
+        Ok(())
+    }
 }
 
 /// A time in which redb's syncs return at once, also when it ends in a panic.
@@ -225,6 +258,12 @@ impl Drop for Lazy<'_> {
     fn drop(&mut self) {
         self.0.set_lazy(false);
     }
+}
+
+/// Joins what the commits of a checkpoint have gathered.
+fn join(transaction: &WriteTransaction, state: &mut State, from: u64) -> Result<()> {
+    let table = transaction.open_table(definition::ids_gathered);
+    join_batches(&mut table.context("join the gathered ids")?, state, from)
 }
 
 /// Writes the state, whose mark is known only now.

@@ -410,8 +410,8 @@ impl Engine {
         };
         drop(view);
         let flushed = match (&*handle, writer.committer.take()) {
-            (Handle::Writes { database }, Some(mut committer)) => {
-                guard("flush", || committer.settle(database))
+            (Handle::Writes { database }, Some(committer)) => {
+                guard("flush", || committer.close(database))
                     .and_then(|()| self.check_place(&mut writer.place, OPERATION))
             }
             _ => Ok(()),

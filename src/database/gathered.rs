@@ -3,10 +3,12 @@
 //! Each commit appends its pairs, sorted, as a *batch* to `ids_gathered`: runs of about 320, the key of each its batch and
 //! the first bits of the hashes it begins with, so that one look-up in the table finds the only run of a batch in
 //! which a hash may be. A run says how far it reaches, and batches follow each other without a gap down to a run that says
-//! that it is the oldest, so that one which is not found is damage, and never an id that is not there. Whoever looks up many ids
+//! that it is the oldest, so that one which is not found is damage, and never an id that is not there. Commits that reach redb's part of
+//! the file together make one batch there (`gathered/join.rs`). Whoever looks up many ids
 //! does it in memory, `gathered/pairs.rs`. Why pairs are gathered, and how they get into
 //! `ids`, is `ids.rs`.
 
+mod join;
 mod pairs;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,6 +19,7 @@ use super::failure::{Context, damaged};
 use super::schema::{Kind, missing, seal, unseal};
 use super::state::State;
 use crate::error::Result;
+pub(super) use join::join_batches;
 pub(super) use pairs::{Pairs, first_not_below};
 
 /// Pairs of one run, which fill a page, unless more than these have the same first bits.
@@ -142,11 +145,22 @@ pub(super) fn append_batch(
     state: &mut State,
     pairs: &mut [Pair],
 ) -> Result<()> {
+    pairs.sort_unstable();
+    write_batch(table, state, pairs)?;
+    state.active_ids += pairs.len() as u64;
+    Ok(())
+}
+
+/// Writes sorted pairs as the next batch.
+fn write_batch(
+    table: &mut Table<'_, u64, &'static [u8]>,
+    state: &mut State,
+    pairs: &[Pair],
+) -> Result<()> {
     let Some(first_row) = pairs.iter().map(|pair| pair.1).min() else {
         return Ok(());
     };
-    pairs.sort_unstable();
-    let mut rest = &*pairs;
+    let mut rest = pairs;
     let mut first_prefix = 0;
     while !rest.is_empty() {
         let (run, behind) = rest.split_at(run_len(rest));
@@ -161,7 +175,6 @@ pub(super) fn append_batch(
         rest = behind;
     }
     state.next_batch += 1;
-    state.active_ids += pairs.len() as u64;
     Ok(())
 }
 
@@ -185,7 +198,7 @@ fn write_run(
     bytes.extend(header.encode());
     for (hash, row) in pairs {
         bytes.extend(hash.to_le_bytes());
-        // One commit never brings 2^32 new rows.
+        // What is between two checkpoints never brings 2^32 new rows.
         bytes.extend(((row - header.first_row) as u32).to_le_bytes());
     }
     seal(Kind::IdRun, key, &mut bytes);

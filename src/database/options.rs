@@ -404,7 +404,8 @@ impl Options {
         let (log, records) = open_log(volume, &view)?;
         let is_immediate = self.durability == Durability::Immediate;
         let volume = Arc::clone(volume);
-        let mut committer = Committer::new(volume, log, !self.shared_readers, is_immediate);
+        let mut committer =
+            Committer::new(volume, log, !self.shared_readers, is_immediate, &view.state);
         let view = match records.is_empty() {
             true => view,
             false => committer.replay(database, &view, &records, on_repair)?,
