@@ -6,6 +6,7 @@
 //! cargo run --release --example weather -- weather.redb  # keeps the file
 //! cargo run --release --example weather --features files -- file:weather
 //! cargo run --release --example weather --features s3 -- s3://BUCKET/weather
+//! cargo run --release --example weather --features azure -- az://CONTAINER/weather?account=ACCOUNT
 //! cargo run --release --example weather --features delta -- delta+file:weather
 //! cargo run --release --example weather --features postgres -- postgres://HOST/DATABASE
 //! cargo run --release --example weather --features kafka -- kafka://HOST:PORT/weather

@@ -1,11 +1,15 @@
 //! The text of a URL: its parts, undoing what is encoded, and [`redacted`], which shows it without what may be a secret.
 
+use std::ops::Range;
+
 use super::{CREATE, SCHEMES};
 
 /// Words in the names of options whose values are shown to nobody.
 const SECRETS: [&str; 5] = ["password", "secret", "token", "key", "credential"];
 /// What passwords stand behind in the connection strings of clients.
 const KEYWORDS: [&str; 3] = ["password=", "passwd=", "pwd="];
+/// The schemes whose place is a path, where an @ may stand in a name.
+const PATHS: [&str; 3] = ["redb", "file", "delta+file"];
 /// What stands in the place of a secret.
 const HIDDEN: &str = "***";
 
@@ -47,19 +51,37 @@ pub(super) fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Where a password may stand in `rest`, which follows the scheme of this name, or none. A password may hold any character if it is
+/// not encoded as it should be, so all from a colon to the last @ is taken for one.
+pub(super) fn password_of_login(scheme: Option<&str>, rest: &str) -> Option<Range<usize>> {
+    let at = rest.rfind('@')?;
+    let is_path = |name: &str| PATHS.iter().any(|path| path.eq_ignore_ascii_case(name));
+    let begin = match scheme {
+        // Who forgets the scheme has a user in its place.
+        Some(name) if !rest.starts_with("//") && !is_path(name) => 0,
+        Some(_) => rest.find(':')? + 1,
+        None => {
+            let (user, behind) = rest.split_once(':')?;
+            let is_drive = user.len() == 1 && behind.starts_with(['/', '\\']);
+            if is_drive || user.contains(['/', '\\']) {
+                return None;
+            }
+            user.len() + 1
+        }
+    };
+    (begin <= at).then_some(begin..at)
+}
+
 /// The URL or path without what may be a secret: rather too much of it is hidden than too little.
 pub(super) fn redacted(url: &str) -> String {
+    let hidden = |scheme, text: &str| match password_of_login(scheme, text) {
+        Some(found) => format!("{}{HIDDEN}{}", &text[..found.start], &text[found.end..]),
+        None => text.to_owned(),
+    };
     let Some((name, rest)) = split_scheme(url) else {
-        return without_keyword(url);
+        return without_keyword(&hidden(None, url));
     };
-    // A password may hold any character if it is not encoded as it should be, so all from the first
-    // colon to the last @ is taken for one.
-    let rest = match (rest.find(':'), rest.rfind('@')) {
-        (Some(colon), Some(at)) if colon < at => {
-            format!("{}:{HIDDEN}{}", &rest[..colon], &rest[at..])
-        }
-        _ => rest.to_owned(),
-    };
+    let rest = hidden(Some(name), rest);
     let (place, options) = match rest.split_once('?') {
         Some((place, options)) => (place, Some(options)),
         None => (rest.as_str(), None),
@@ -125,7 +147,10 @@ fn is_secret(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::redacted;
+    use crate::backend::Location;
 
     #[test]
     fn no_secret_is_shown() {
@@ -159,7 +184,22 @@ mod tests {
                 "postgres:host=a password='se cret'",
                 "postgres:host=a password=***",
             ),
-            ("a:b@c", "a:b@c"),
+            // A scheme was forgotten.
+            ("a:b@c", "a:***@c"),
+            (
+                "app:secret@db.example/weather",
+                "app:***@db.example/weather",
+            ),
+            ("app:secret@host:5432/db?x=1", "app:***@host:5432/db?x=***"),
+            ("app:se:cr@et@host/db", "app:***@host/db"),
+            ("postgres:secret@host:5432/db", "postgres:***@host:5432/db"),
+            ("my_app:se/cr?et@host/db", "my_app:***@host/db"),
+            // What is none.
+            ("./a:b@c", "./a:b@c"),
+            (r"C:\me@home.redb", r"C:\me@home.redb"),
+            ("redb:me@home.redb", "redb:me@home.redb"),
+            ("file:me@home", "file:me@home"),
+            ("mysql://me@host/db", "mysql://me@host/db"),
             // Nor what stands in a value that is known.
             (
                 "redb:a?durability=me%3Asecret%40host",
@@ -177,6 +217,59 @@ mod tests {
             ("redb:a?durability=a%2Fb", "redb:a?durability=a%2Fb"),
         ] {
             assert_eq!(redacted(url), shown);
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_an_error() {
+        let refusal = |text: &str| text.parse::<Location>().unwrap_err().to_string();
+        let error = refusal("redb://me:se?cr@et@host/x");
+        assert!(!error.contains("cr") && !error.contains("et@"), "{error}");
+        for (text, words) in [
+            ("app:sesame@db.example/weather", "there is no scheme"),
+            ("app:sesame@host:5432/db", "there is no scheme"),
+            ("my_app:sesame@host/db", "a file of this name is written ./"),
+            ("redb://me:x?sesame=9@h/db", "is written %3F"),
+            ("redb://me:x?create&sesame@h/db", "is written %3F"),
+        ] {
+            let error = refusal(text);
+            assert!(
+                error.contains(words) && !error.contains("sesame"),
+                "{error}"
+            );
+        }
+        for text in [
+            "host=127.0.0.1 password=sesame",
+            "PWD = x PWD=sesame",
+            "user=me PassWd='sesame' host=h",
+        ] {
+            let error = refusal(text);
+            assert!(!error.contains("sesame"), "{error}");
+            assert!(error.contains("postgres://USER"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_no_password_is_shown(
+            text: String,
+            scheme in "([a-z]{2,8}|redb|file|s3|postgres|kafka)",
+            user in "[a-z]{1,8}(_[a-z]{1,8})?",
+            password in "[a-z0-9]{9,12}([/?&=@:#][a-z0-9]{9,12}){0,3}",
+        ) {
+            let _ = text.parse::<Location>();
+            for url in [
+                format!("{scheme}://{user}:{password}@host/place?x=1"),
+                format!("{user}:{password}@host:5432/place"),
+            ] {
+                let shown = match url.parse::<Location>() {
+                    Ok(location) => format!("{location} {location:?}"),
+                    Err(error) => format!("{error} {error:?}"),
+                };
+                for piece in password.split(|c: char| !c.is_ascii_alphanumeric()) {
+                    prop_assert!(!shown.contains(piece), "{}", shown);
+                }
+            }
         }
     }
 }

@@ -7,7 +7,8 @@
 //! order/NUMBER.json      which ids were first stored when
 //! ```
 //!
-//! `files/name.rs` makes names of ids; `files/document.rs` reads and writes a sample; `files/places.rs` keeps
+//! `files/name.rs` makes names of ids; `files/document.rs` reads and writes a sample, `files/lineage.rs` knows whose writes it
+//! has come through; `files/places.rs` keeps
 //! the order, and says why there; `files/removal.rs` takes documents away; `files/batch.rs` does something to many; `files/mark.rs` knows whether
 //! there is anything; `files/gate.rs` has readers and writers take turns; `files/objects.rs` does what is
 //! done to objects; `files/s3.rs`, `files/gcs.rs` and `files/azure.rs` make the clients of servers, `files/server.rs` what they
@@ -24,6 +25,7 @@ mod document;
 mod gate;
 #[cfg(feature = "gcs")]
 mod gcs;
+mod lineage;
 mod mark;
 mod name;
 mod objects;
@@ -55,7 +57,7 @@ use crate::storage::{
     self, Capabilities, Ranked, Samples, Scan, Storage, StoreReport, check_batch,
 };
 use batch::all_or_some;
-use document::{Document, SAMPLES, Write};
+use document::{Document, Known, SAMPLES, Write};
 use gate::Gate;
 use mark::MARK;
 use name::Name;
@@ -319,18 +321,23 @@ impl Storage for Documents {
         let (positions, done) = wait(STORE, self.objects.place(), async move {
             let mut known_places = places.lock().await;
             known_places.refresh(&objects, STORE).await?;
-            let known: Vec<bool> = writes
+            let stood: Vec<bool> = writes
                 .iter()
                 .map(|write| known_places.stands(&write.id))
                 .collect();
             let ids = writes.iter().map(|write| write.id.as_str());
             known_places.claim(&objects, STORE, ids).await?;
+            let known = writes.iter().zip(stood).map(|(write, stood)| Known {
+                stood,
+                rank: known_places.rank(&write.id),
+            });
+            let known: Vec<_> = known.collect();
             drop(known_places);
             let positions: Vec<_> = writes.iter().map(|write| write.position).collect();
             let writes = writes.into_iter().zip(known);
-            let done = all_or_some(STORE, objects.place(), writes, move |(write, is_known)| {
+            let done = all_or_some(STORE, objects.place(), writes, move |(write, known)| {
                 let (objects, places) = (objects.clone(), Arc::clone(&places));
-                async move { write.put(&objects, &places, STORE, is_known).await }
+                async move { write.put(&objects, &places, STORE, known).await }
             });
             Ok((positions, done.await))
         })?;

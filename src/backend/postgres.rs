@@ -2,7 +2,7 @@
 //! `deadpool-postgres`.
 //!
 //! Here stands what a storage does, as transactions. `postgres/config.rs` reads the URL,
-//! `service_file.rs` and `password_file.rs` what libpq has in files, and `tls.rs` certificates; `schema.rs` has the tables; `sql.rs`
+//! `service_file.rs` and `password_file.rs` what libpq has in files, and `tls.rs` certificates; `connect.rs` goes from server to server; `schema.rs` has the tables; `sql.rs`
 //! makes statements, `change.rs` does those that change what a query selects; `row.rs`, `json.rs` and `text.rs` put samples into columns; `stream.rs` iterates;
 //! `failure.rs` says what an error means.
 //!
@@ -13,6 +13,7 @@
 
 mod change;
 mod config;
+mod connect;
 mod failure;
 mod json;
 mod password_file;
@@ -39,6 +40,7 @@ use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 use crate::storage::{Capabilities, Samples, Storage, StoreReport, check_batch, encode_position};
 use change::Changing;
 use config::Settings;
+use connect::Connector;
 use failure::Failure;
 use patience::{Bound, hand_back, undisturbed};
 use row::{Columns, Found};
@@ -158,16 +160,22 @@ impl Postgres {
     fn open(location: &Location) -> Result<Self> {
         let settings = Settings::read(location, |name| std::env::var(name).ok())?;
         let recycling_method = RecyclingMethod::Fast;
-        let tls = settings.tls.connector()?;
-        let manager = Manager::from_config(
-            settings.client,
-            tls.clone(),
+        let (tls, key_passed_over) = settings.tls.connector()?;
+        let connector = Connector {
+            client: settings.client,
+            servers: settings.servers,
+            tls: tls.clone(),
+            timeout: settings.timeout,
+        };
+        let manager = Manager::from_connect(
+            connector.client.clone(),
+            connector,
             ManagerConfig { recycling_method },
         );
+        // How long a connection may take to be made is bounded in there.
         let pool = Pool::builder(manager)
             .max_size(settings.connections_max)
             .wait_timeout(Some(settings.timeout))
-            .create_timeout(Some(settings.timeout))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|cause| Error::new(ErrorKind::Backend, OPEN).with_cause(cause))?;
@@ -176,7 +184,10 @@ impl Postgres {
             migrate: settings.migrate,
         };
         let (opened, name, shown) = (pool.clone(), settings.schema.clone(), settings.shown);
-        let password_missing = settings.password_missing;
+        let missing: Vec<_> = [settings.password_missing, key_passed_over]
+            .into_iter()
+            .flatten()
+            .collect();
         let (bound, cancelling) = (settings.bound, tls.clone());
         let (identity, shown) = wait(OPEN, location, async move {
             let opening = async {
@@ -187,10 +198,11 @@ impl Postgres {
             };
             match opening.await {
                 Ok(identity) => Ok((identity, shown)),
-                Err(failure) => Err(match password_missing.filter(|_| failure.is_of_login()) {
-                    Some(why) => failure.into_error(OPEN, &shown).with_message(why),
-                    None => failure.into_error(OPEN, &shown),
-                }),
+                Err(failure) if failure.is_of_login() && !missing.is_empty() => {
+                    let why = missing.join("; ");
+                    Err(failure.into_error(OPEN, &shown).with_message(why))
+                }
+                Err(failure) => Err(failure.into_error(OPEN, &shown)),
             }
         })?;
         Ok(Self {
@@ -270,7 +282,7 @@ impl Postgres {
                     Err(Error::new(ErrorKind::OutcomeUnknown, operation)
                         .with_subject(&shared.shown)
                         .with_message(
-                            "the connection was lost; doing it again may do it to other samples",
+                            "there is no answer to it; doing it again may do it to other samples",
                         )
                         .with_cause(lost)
                         .into())

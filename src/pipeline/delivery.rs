@@ -5,6 +5,9 @@
 //! storage; either way batches come one after the other in input order, and a batch is dealt with to
 //! the end before the next one begins. That keeps rule W3 across batches: a sample that is stored by
 //! itself after a failure can never overwrite a later one of its id.
+//!
+//! Sample by sample is for a batch in which some are at fault. Where the storage is gone each of them would wait for it as long as
+//! the batch did, so a few such errors, one behind the other, are an end of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
 use crate::sample::Sample;
 use crate::storage::{Capabilities, Storage, StoreReport};
+
+/// So many samples that fail one behind the other, by errors that are not about a sample, show that the storage is gone.
+const GONE_AFTER: u32 = 3;
 
 pub(super) struct Delivery {
     storage: Arc<dyn Storage>,
@@ -64,12 +70,27 @@ impl Delivery {
             return;
         }
         tracing::warn!(name: "one_by_one", %error, samples = left.len(), "a batch failed, storing sample by sample");
-        for sample in &*left {
+        let mut gone = 0;
+        let mut samples = left.iter();
+        while let Some(sample) = samples.next() {
             let alone = std::slice::from_ref(sample);
             let attempted = attempts::store(&*self.storage, alone, &RetryPolicy::none(), |_| ());
             self.count(alone, &attempted);
-            if let Some((_, error)) = attempted.failure {
-                self.fail(sample, &error);
+            let Some((_, error)) = attempted.failure else {
+                gone = 0;
+                continue;
+            };
+            self.fail(sample, &error);
+            gone = if is_of_storage(&error) { gone + 1 } else { 0 };
+            if gone == GONE_AFTER {
+                // None of these was tried, so that it is none of them that the error names.
+                for sample in samples.by_ref() {
+                    let error = match error.sample_id() {
+                        Some(_) => error.clone().with_sample(0, sample.id()),
+                        None => error.clone(),
+                    };
+                    self.fail(sample, &error);
+                }
             }
         }
     }
@@ -115,6 +136,12 @@ impl Delivery {
     fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the storage is at fault, and not the sample, so that it may pass by itself.
+fn is_of_storage(error: &Error) -> bool {
+    let is_its_kind = matches!(error.kind(), ErrorKind::Io | ErrorKind::Backend);
+    is_its_kind && error.is_retryable()
 }
 
 /// For the background writer alone: `store` always answers `Ok`, since the account says the rest, so

@@ -4,6 +4,8 @@
 mod large;
 /// Many ids and matches.
 mod many;
+/// Programs that are not ours.
+mod others;
 /// Tables in S3.
 #[cfg(feature = "s3")]
 mod s3;

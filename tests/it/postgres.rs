@@ -188,8 +188,22 @@ fn each_filter_has_an_index() {
 #[test]
 fn a_batch_of_several_messages_is_one_transaction() {
     let Some(server) = shared() else { return };
-    let storage = connect(&server.url(&server.schema())).unwrap();
+    let schema = server.schema();
+    let storage = connect(&server.url(&schema)).unwrap();
     let mut batch = numbered(20_000);
+    // The server refuses one of the last ones.
+    let quoted = schema.replace('"', "\"\"");
+    server.sql(&format!(
+        r#"CREATE FUNCTION "{quoted}".refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON "{quoted}".samples FOR EACH ROW
+            WHEN (NEW.id = '019999') EXECUTE FUNCTION "{quoted}".refuse()"#
+    ));
+    let error = storage.store(&batch).unwrap_err();
+    assert!(!error.is_retryable(), "{error:?}");
+    assert_eq!(storage.count(&Query::new()).unwrap(), 0);
+    server.sql(&format!(r#"DROP TRIGGER refuse ON "{quoted}".samples"#));
+
     let report = storage.store(&batch).unwrap();
     assert_eq!((report.inserted, report.replaced), (20_000, 0));
     batch.truncate(17_000);

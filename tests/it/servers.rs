@@ -12,7 +12,7 @@ pub(crate) mod kafka;
 /// PostgreSQL, from the system's package.
 #[cfg(all(feature = "postgres", unix))]
 pub(crate) mod postgres;
-/// Readers of Delta Lake tables that are not ours.
+/// Programs for Delta Lake tables that are not ours.
 #[cfg(feature = "delta")]
 pub(crate) mod readers;
 /// An S3 server: moto, from PyPI, which keeps conditional puts.

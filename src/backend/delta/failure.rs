@@ -12,7 +12,7 @@ use deltalake::datafusion::parquet::errors::ParquetError;
 use deltalake::kernel::transaction::TransactionError;
 use object_store_0_13::Error as StoreError;
 
-use crate::backend::answer::is_not_found;
+use crate::backend::answer::{is_lasting, is_not_found};
 use crate::error::{Error, ErrorKind};
 
 /// What went wrong, before it is known what was being done.
@@ -188,6 +188,7 @@ fn root<'a>(error: &'a (dyn StdError + 'static)) -> Option<Root<'a>> {
                 StoreError::Generic { source, .. } if is_not_found(&**source) => {
                     Some(Root::NotFound)
                 }
+                StoreError::Generic { source, .. } if is_lasting(&**source) => None,
                 StoreError::Generic { .. } => Some(Root::Server),
                 _ => None,
             });
@@ -226,8 +227,13 @@ mod tests {
             store: "S3",
             source: "busy".into(),
         };
+        let expired = StoreError::Generic {
+            store: "S3",
+            source: "Server returned non-2xx status code: 400 Bad Request: ExpiredToken".into(),
+        };
         for (failure, kind, retryable) in [
             (Failure::from(busy()), ErrorKind::Backend, true),
+            (Failure::from(expired), ErrorKind::Backend, false),
             (Failure::from(not_found), ErrorKind::NotFound, false),
             (
                 generic(io::Error::from(io::ErrorKind::StorageFull)).into(),

@@ -26,12 +26,20 @@ use crate::storage::{Position, decode_position};
 /// Rows of files by their ranks.
 pub(super) type Rows = HashMap<String, HashSet<i64>>;
 
+/// The largest first rows in order that are found with all that is in them: until they are, there may be many batches in memory
+/// for their sake.
+const FIRST_BYTES_MAX: usize = MEMORY_BYTES / 16;
+/// How many are found by their places alone, which takes some tens of bytes for each.
+const FIRST_ROWS_MAX: u64 = 1 << 16;
+
 /// What a query selects.
 #[derive(Clone)]
 pub(super) struct Selected {
     query: Query,
     from: Option<Status>,
     start: Option<Position>,
+    /// The last place in order that is still selected.
+    end: Option<Position>,
     /// The only files that are asked, if not all are.
     files: Option<HashSet<String>>,
 }
@@ -46,6 +54,7 @@ impl Selected {
             query: query.clone(),
             from: None,
             start: position.transpose()?,
+            end: None,
             files: None,
         })
     }
@@ -91,6 +100,7 @@ impl Selected {
             query: self.query.clone().narrowed_to(ids),
             from: None,
             start: None,
+            end: None,
             files: self.files.clone(),
         })
     }
@@ -108,14 +118,48 @@ impl Selected {
         let bytes = |limit: u64| {
             usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_mul(row_bytes))
         };
-        // The first ones are found in memory, and where they may be too many for it, all are sorted.
-        let limit = limit
-            .filter(|limit| self.query.conditions().is_empty() && bytes(*limit) <= MEMORY_BYTES);
+        let limit = limit.filter(|_| self.query.conditions().is_empty());
+        // The first ones are found in memory. Where they may be too large for it, they are sorted as all are that have no limit, and
+        // if they are not too many, without those behind them.
+        let (selected, limit) = match limit {
+            Some(limit) if bytes(limit) <= FIRST_BYTES_MAX => (self.clone(), Some(limit)),
+            Some(limit) if limit <= FIRST_ROWS_MAX => {
+                (self.up_to(table, state, limit).await?, None)
+            }
+            _ => (self.clone(), None),
+        };
         let session = table.session(row_bytes, limit.map_or(0, bytes))?;
-        let frame = self.filtered(Table::scan_in(&session, state, files)?)?;
+        let frame = selected.filtered(Table::scan_in(&session, state, files)?)?;
         let frame = self.first(self.in_order(frame)?, limit)?;
         let frame = frame.select(row::COLUMNS.map(ident))?;
         Ok(frame.execute_stream().await?)
+    }
+
+    /// Of these, the first ones in order.
+    async fn up_to(
+        &self,
+        table: &Table,
+        state: &DeltaTableState,
+        limit: u64,
+    ) -> Result<Self, Failure> {
+        let frame = self.in_order(self.matching(table, state)?)?;
+        let frame = self.first(frame, Some(limit))?;
+        let frame = frame.select([CREATED_AT_US, RANK].map(ident))?;
+        let mut batches = frame.execute_stream().await?;
+        let (mut count, mut last) = (0, None);
+        while let Some(batch) = batches.try_next().await? {
+            let (instants, ranks) = (longs(&batch, CREATED_AT_US)?, longs(&batch, RANK)?);
+            count += batch.num_rows() as u64;
+            if let Some(at) = batch.num_rows().checked_sub(1) {
+                last = Some((instants.value(at), ranks.value(at) as u64));
+            }
+        }
+        // Fewer than that are all there are.
+        let end = last.filter(|_| count >= limit);
+        Ok(Self {
+            end,
+            ..self.clone()
+        })
     }
 
     /// How many there are.
@@ -241,6 +285,22 @@ impl Selected {
                     last = last.min(micros);
                     let earlier = ident(CREATED_AT_US).lt(lit(micros));
                     earlier.or(at.and(ident(RANK).lt(rank)))
+                }
+            });
+        }
+        if let Some((micros, rank)) = self.end {
+            let rank = lit(rank as i64);
+            let at = ident(CREATED_AT_US).eq(lit(micros));
+            filters.push(match query.sort_order() {
+                Order::Oldest => {
+                    last = last.min(micros);
+                    let earlier = ident(CREATED_AT_US).lt(lit(micros));
+                    earlier.or(at.and(ident(RANK).lt_eq(rank)))
+                }
+                Order::Newest => {
+                    first = first.max(micros);
+                    let later = ident(CREATED_AT_US).gt(lit(micros));
+                    later.or(at.and(ident(RANK).gt_eq(rank)))
                 }
             });
         }

@@ -2,16 +2,17 @@
 //!
 //! What replaces an object on a server does so only if it is still what it was when it was looked at, and begins again
 //! otherwise. So nobody writes over what another process wrote a moment before without having seen it, nor over the tombstone
-//! of what is just being removed (`removal.rs`).
+//! of what is just being removed (`removal.rs`). A write whose answer is lost is not made again before it is known that it was not
+//! carried out (`lineage.rs`).
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use object_store::UpdateVersion;
 
 use super::SharedPlaces;
+use super::lineage::{Lineage, Version};
 use super::name::Name;
-use super::objects::{Found, Key, Objects};
+use super::objects::{Expected, Found, Key, Objects};
 use super::removal::{LEASE, TOMBSTONE_BYTES_MAX, is_tombstone};
 use crate::backend::batch::last_of_each_id;
 use crate::error::{Error, ErrorKind, Limit, Result};
@@ -28,7 +29,7 @@ const PAUSES: RetryPolicy = RetryPolicy::exponential(u32::MAX, Duration::from_mi
 /// A sample as it stands in its document.
 pub(super) struct Document {
     pub(super) sample: Sample,
-    pub(super) version: UpdateVersion,
+    pub(super) version: Version,
 }
 
 /// A document that is to be written.
@@ -37,6 +38,15 @@ pub(super) struct Write {
     pub(super) position: usize,
     pub(super) id: String,
     bytes: Bytes,
+}
+
+/// What the log of places said of an id when its write began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// Whether it had a place before this store: a guess that it has a document.
+    pub(super) stood: bool,
+    /// The place that it has since.
+    pub(super) rank: Option<u64>,
 }
 
 impl Document {
@@ -78,22 +88,18 @@ impl Document {
     ) -> Result<bool> {
         let name = Name::of(self.sample.id());
         let key = Key::new(SAMPLES, name.as_str());
-        // Another process may make the same of it at the same time.
-        let change = uuid::Uuid::new_v4().simple().to_string();
+        let mut requests = Requests::new(objects, operation, &key);
         let mut turns = Turns::new();
         loop {
             let bytes = made_of(self.sample)?;
-            if objects
-                .update_as(operation, &key, &bytes, self.version, Some(&change))
-                .await?
-            {
+            let expected = Expected::Version(&self.version);
+            if requests.put(&bytes, &expected, false).await? {
                 return Ok(true);
             }
             let Some(found) = objects.get(operation, &key).await? else {
                 return Ok(false);
             };
-            if found.change.as_ref() == Some(&change) {
-                // It was put, and the answer was lost.
+            if requests.have_made(&found.version.lineage) {
                 return Ok(true);
             }
             match Self::of(found, objects, operation, &name)? {
@@ -161,34 +167,48 @@ impl Write {
             .collect()
     }
 
-    /// Writes the document and says whether it is a new one. `is_known` is a guess.
+    /// Writes the document and says whether it is a new one.
     pub(super) async fn put(
         &self,
         objects: &Objects,
         places: &SharedPlaces,
         operation: &'static str,
-        is_known: bool,
+        known: Known,
     ) -> Result<bool> {
         let name = Name::of(&self.id);
         let key = Key::new(SAMPLES, name.as_str());
+        let mut requests = Requests::new(objects, operation, &key);
         let mut turns = Turns::new();
-        if !is_known && objects.create(operation, &key, &self.bytes).await? {
+        let mut rank = known.rank;
+        if !known.stood && requests.put(&self.bytes, &Expected::Nothing, true).await? {
             return Ok(true);
         }
         loop {
-            match Standing::of(objects, operation, &key).await? {
+            let standing = Standing::of(objects, operation, &key).await?;
+            if let Some(is_new) = requests.unanswered {
+                if standing.lineage().is_some_and(|it| requests.have_made(it)) {
+                    return Ok(is_new);
+                }
+                // What others removed since was this one; or it was another one, whose store ended after this one had begun, so
+                // that this one counts as the earlier of the two.
+                if is_new && self.is_moved(objects, places, operation, rank).await? {
+                    return Ok(true);
+                }
+            }
+            match standing {
                 Standing::Document(version) => {
                     self.check_name(objects, operation, &name).await?;
-                    if objects
-                        .update(operation, &key, &self.bytes, version)
-                        .await?
-                    {
+                    let expected = Expected::Version(&version);
+                    if requests.put(&self.bytes, &expected, false).await? {
                         return Ok(false);
                     }
                 }
                 Standing::Nothing => {
-                    self.claim(objects, places, operation).await?;
-                    if objects.create(operation, &key, &self.bytes).await? {
+                    // It was looked at above otherwise.
+                    if requests.unanswered != Some(true) {
+                        rank = self.claim(objects, places, operation, None).await?;
+                    }
+                    if requests.put(&self.bytes, &Expected::Nothing, true).await? {
                         return Ok(true);
                     }
                     if !objects.is_server() {
@@ -199,12 +219,10 @@ impl Write {
                     }
                 }
                 Standing::Removed(found) if turns.is_left(&found.bytes) => {
-                    self.claim(objects, places, operation).await?;
-                    let version = found.version;
-                    if objects
-                        .update(operation, &key, &self.bytes, version)
-                        .await?
-                    {
+                    let left = known.rank.filter(|_| known.stood);
+                    rank = self.claim(objects, places, operation, left).await?;
+                    let expected = Expected::Version(&found.version);
+                    if requests.put(&self.bytes, &expected, true).await? {
                         return Ok(true);
                     }
                 }
@@ -233,27 +251,103 @@ impl Write {
         Ok(())
     }
 
-    /// Claims a place again, where another process may have removed the sample since its place was looked up.
+    /// Claims a place again, where another process may have removed the sample since its place was looked up, and gives it. If it
+    /// is still the one that is `left`, of a sample that was removed without a word of it in the log, it is given up first.
     async fn claim(
         &self,
         objects: &Objects,
         places: &SharedPlaces,
         operation: &'static str,
-    ) -> Result<()> {
-        if !objects.is_server() {
-            return Ok(());
+        left: Option<u64>,
+    ) -> Result<Option<u64>> {
+        let mut places = places.lock().await;
+        if objects.is_server() {
+            let id = self.id.as_str();
+            places.refresh(objects, operation).await?;
+            if left.is_some() && places.rank(id) == left {
+                let gone = vec![id.to_owned()];
+                places.give_up(objects, operation, gone).await?;
+            }
+            places.claim(objects, operation, [id]).await?;
         }
+        Ok(places.rank(&self.id))
+    }
+
+    /// Whether the sample has another place than it had: the one that stood there was removed.
+    async fn is_moved(
+        &self,
+        objects: &Objects,
+        places: &SharedPlaces,
+        operation: &'static str,
+        rank: Option<u64>,
+    ) -> Result<bool> {
         let mut places = places.lock().await;
         places.refresh(objects, operation).await?;
-        let id = [self.id.as_str()];
-        places.claim(objects, operation, id).await
+        Ok(places.rank(&self.id) != rank)
+    }
+}
+
+/// The requests of one write. On a server they have its name, and each is sent once: where the answer is lost, who sends it again
+/// looks first what became of it, since another process may have seen the object, and changed or removed it.
+struct Requests<'a> {
+    objects: &'a Objects,
+    operation: &'static str,
+    key: &'a Key,
+    name: String,
+    /// How many failed, one behind the other.
+    failures: u32,
+    /// Whether the last one that has no answer would make a new object.
+    unanswered: Option<bool>,
+}
+
+impl<'a> Requests<'a> {
+    fn new(objects: &'a Objects, operation: &'static str, key: &'a Key) -> Self {
+        Self {
+            objects,
+            operation,
+            key,
+            name: uuid::Uuid::new_v4().simple().to_string(),
+            failures: 0,
+            unanswered: None,
+        }
+    }
+
+    /// Puts an object; `false` if what is there is not what is expected, and where there is no answer.
+    async fn put(&mut self, bytes: &Bytes, expected: &Expected<'_>, is_new: bool) -> Result<bool> {
+        let Self { objects, key, .. } = *self;
+        loop {
+            let put = objects.put_once(self.operation, key, bytes, expected, &self.name);
+            let error = match put.await {
+                Ok(is_put) => {
+                    self.failures = 0;
+                    return Ok(is_put);
+                }
+                Err(error) => error,
+            };
+            self.failures += 1;
+            let failures = self.failures;
+            let Some(delay) = objects.delay_after(failures, &error) else {
+                return Err(error);
+            };
+            tracing::debug!(name: "retry_request", %error, attempts = failures, ?delay, "trying again");
+            tokio::time::sleep(delay).await;
+            if objects.is_server() {
+                self.unanswered = Some(is_new);
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether one of them was carried out, by what came of the object.
+    fn have_made(&self, lineage: &Lineage) -> bool {
+        lineage.has(&self.name)
     }
 }
 
 /// What stands under the name of a document.
 enum Standing {
     Nothing,
-    Document(UpdateVersion),
+    Document(Version),
     /// A tombstone.
     Removed(Found),
 }
@@ -271,6 +365,14 @@ impl Standing {
             Some(found) if is_tombstone(&found.bytes) => Self::Removed(found),
             Some(found) => Self::Document(found.version),
         })
+    }
+
+    fn lineage(&self) -> Option<&Lineage> {
+        match self {
+            Self::Nothing => None,
+            Self::Document(version) => Some(&version.lineage),
+            Self::Removed(found) => Some(&found.version.lineage),
+        }
     }
 }
 

@@ -94,9 +94,7 @@ async fn ignored_condition(objects: &Objects, key: &Key) -> Result<Option<&'stat
     let Some(found) = objects.get(OPEN, key).await? else {
         return Ok(None);
     };
-    objects
-        .update(OPEN, key, &second, found.version.clone())
-        .await?;
-    let is_replaced = objects.update(OPEN, key, &third, found.version).await?;
+    objects.update(OPEN, key, &second, &found.version).await?;
+    let is_replaced = objects.update(OPEN, key, &third, &found.version).await?;
     Ok(is_replaced.then_some("replaces an object that is not what was read (If-Match)"))
 }

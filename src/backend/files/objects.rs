@@ -5,21 +5,23 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    UpdateVersion,
+    Attribute, Attributes, Error as StoreError, GetOptions, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
 };
 
-use crate::backend::answer::is_not_found;
+use super::lineage::{Lineage, Version};
+use crate::backend::answer::{is_lasting, is_not_found};
 use crate::backend::runtime::retrying;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
 
-/// Under what a change's name stands in an object's metadata: letters alone, since others are not to be had with every
+/// Under what the names of writes stand in an object's metadata: letters alone, since others are not to be had with every
 /// server.
 const CHANGE: &str = "samplestorechange";
 
@@ -38,15 +40,20 @@ pub(super) struct Objects {
 /// An object as it was read.
 pub(super) struct Found {
     pub(super) bytes: Bytes,
-    pub(super) version: UpdateVersion,
-    /// The name of the change that made it so, if it has one.
-    pub(super) change: Option<String>,
+    pub(super) version: Version,
 }
 
 /// What an object is like.
 pub(super) struct Head {
     pub(super) bytes: u64,
-    pub(super) version: UpdateVersion,
+    pub(super) version: Version,
+}
+
+/// What must be there before a write: anything else stays.
+pub(super) enum Expected<'a> {
+    Nothing,
+    /// On a disk nobody comes between, since writers hold the lock.
+    Version(&'a Version),
 }
 
 /// A folder of objects and a name in it.
@@ -115,18 +122,9 @@ impl Objects {
         retrying(self.policy, || async {
             let read = async {
                 let found = self.store.get(&path).await?;
-                let version = UpdateVersion {
-                    e_tag: found.meta.e_tag.clone(),
-                    version: found.meta.version.clone(),
-                };
-                let change = found.attributes.get(&Attribute::Metadata(CHANGE.into()));
-                let change = change.map(|name| name.as_ref().to_owned());
+                let version = version(&found.meta, &found.attributes);
                 let bytes = found.bytes().await?;
-                Ok(Found {
-                    bytes,
-                    version,
-                    change,
-                })
+                Ok(Found { bytes, version })
             };
             match read.await {
                 Ok(found) => Ok(Some(found)),
@@ -141,13 +139,11 @@ impl Objects {
     pub(super) async fn head(&self, operation: &'static str, key: &Key) -> Result<Option<Head>> {
         let path = self.path(key);
         retrying(self.policy, || async {
-            match self.store.head(&path).await {
-                Ok(meta) => Ok(Some(Head {
-                    bytes: meta.size,
-                    version: UpdateVersion {
-                        e_tag: meta.e_tag,
-                        version: meta.version,
-                    },
+            let options = GetOptions::new().with_head(true);
+            match self.store.get_opts(&path, options).await {
+                Ok(found) => Ok(Some(Head {
+                    bytes: found.meta.size,
+                    version: version(&found.meta, &found.attributes),
                 })),
                 Err(StoreError::NotFound { .. }) => Ok(None),
                 Err(error) => Err(self.failure(operation, key, error)),
@@ -164,7 +160,20 @@ impl Objects {
         key: &Key,
         bytes: &Bytes,
     ) -> Result<bool> {
-        self.put(operation, key, bytes, PutMode::Create, None).await
+        let put = || self.put(operation, key, bytes, PutMode::Create, None);
+        retrying(self.policy, put).await
+    }
+
+    /// The same under the name of the write: after a `false` it tells whose object it is.
+    pub(super) async fn create_as(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        bytes: &Bytes,
+        name: &str,
+    ) -> Result<bool> {
+        let put = || self.put_once(operation, key, bytes, &Expected::Nothing, name);
+        retrying(self.policy, put).await
     }
 
     /// Makes an object or replaces it, whatever it is.
@@ -174,42 +183,50 @@ impl Objects {
         key: &Key,
         bytes: &Bytes,
     ) -> Result<()> {
-        let mode = PutMode::Overwrite;
-        self.put(operation, key, bytes, mode, None).await.map(drop)
+        let put = || self.put(operation, key, bytes, PutMode::Overwrite, None);
+        retrying(self.policy, put).await.map(drop)
     }
 
-    /// Replaces an object if it is still as it was read; else the answer is `false`. On a disk nobody
-    /// comes between, since writers hold the lock.
+    /// Replaces an object on a server if it is still as it was read; else the answer is `false`, which it may also be after a
+    /// lost answer and a retry.
     pub(super) async fn update(
         &self,
         operation: &'static str,
         key: &Key,
         bytes: &Bytes,
-        version: UpdateVersion,
+        version: &Version,
     ) -> Result<bool> {
-        self.update_as(operation, key, bytes, version, None).await
+        let mode = || PutMode::Update(version.of_object.clone());
+        let put = || self.put(operation, key, bytes, mode(), None);
+        retrying(self.policy, put).await
     }
 
-    /// The same. On a server the name of the change, if it has one, goes with the object: after a lost answer and a retry
-    /// that is `false`, it tells whose change it has.
-    pub(super) async fn update_as(
+    /// Puts an object by one request, under the name of the write; the answer is `false` if what is there is not what is
+    /// expected.
+    pub(super) async fn put_once(
         &self,
         operation: &'static str,
         key: &Key,
         bytes: &Bytes,
-        version: UpdateVersion,
-        change: Option<&str>,
+        expected: &Expected<'_>,
+        name: &str,
     ) -> Result<bool> {
-        match self.is_server {
-            true => {
-                let mode = PutMode::Update(version);
-                self.put(operation, key, bytes, mode, change).await
-            }
-            false => {
-                let mode = PutMode::Overwrite;
-                self.put(operation, key, bytes, mode, None).await
-            }
-        }
+        let (mode, lineage) = match expected {
+            Expected::Nothing => (PutMode::Create, Lineage::default().text_behind(name)),
+            Expected::Version(version) if self.is_server => (
+                PutMode::Update(version.of_object.clone()),
+                version.lineage.text_behind(name),
+            ),
+            Expected::Version(_) => (PutMode::Overwrite, String::new()),
+        };
+        // Files have no metadata.
+        let lineage = self.is_server.then_some(lineage);
+        self.put(operation, key, bytes, mode, lineage).await
+    }
+
+    /// Whether, and when, to try again after so many failures.
+    pub(super) fn delay_after(&self, failures: u32, error: &Error) -> Option<Duration> {
+        self.policy.delay_after_error(failures, error)
     }
 
     async fn put(
@@ -218,28 +235,21 @@ impl Objects {
         key: &Key,
         bytes: &Bytes,
         mode: PutMode,
-        change: Option<&str>,
+        lineage: Option<String>,
     ) -> Result<bool> {
-        let path = self.path(key);
-        retrying(self.policy, || async {
-            let payload = PutPayload::from(bytes.clone());
-            let mut options = PutOptions::from(mode.clone());
-            if let Some(name) = change {
-                let name = name.to_owned().into();
-                options
-                    .attributes
-                    .insert(Attribute::Metadata(CHANGE.into()), name);
-            }
-            match self.store.put_opts(&path, payload, options).await {
-                Ok(_) => Ok(true),
-                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
-                    Ok(false)
-                }
-                Err(StoreError::NotFound { .. }) if matches!(mode, PutMode::Update(_)) => Ok(false),
-                Err(error) => Err(self.failure(operation, key, error)),
-            }
-        })
-        .await
+        let is_update = matches!(mode, PutMode::Update(_));
+        let mut options = PutOptions::from(mode);
+        if let Some(lineage) = lineage {
+            let attribute = Attribute::Metadata(CHANGE.into());
+            options.attributes.insert(attribute, lineage.into());
+        }
+        let payload = PutPayload::from(bytes.clone());
+        match self.store.put_opts(&self.path(key), payload, options).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(false),
+            Err(StoreError::NotFound { .. }) if is_update => Ok(false),
+            Err(error) => Err(self.failure(operation, key, error)),
+        }
     }
 
     /// Removes an object; one that is not there is fine.
@@ -304,12 +314,24 @@ impl Objects {
             StoreError::Generic { .. } if is_not_found(&error) => {
                 of_kind(ErrorKind::NotFound).with_message("there is no such bucket")
             }
-            // A server that cannot be reached, is too busy or has a fault of its own, for the most part;
-            // of what else is in there, trying again costs little.
-            StoreError::Generic { .. } => of_kind(ErrorKind::Backend).with_retryable(true),
+            // A server that cannot be reached, is too busy or has a fault of its own, unless it refused the request.
+            StoreError::Generic { .. } => {
+                of_kind(ErrorKind::Backend).with_retryable(!is_lasting(&error))
+            }
             _ => of_kind(ErrorKind::Backend),
         };
         wrapped.with_cause(error)
+    }
+}
+
+fn version(meta: &ObjectMeta, attributes: &Attributes) -> Version {
+    let lineage = attributes.get(&Attribute::Metadata(CHANGE.into()));
+    Version {
+        of_object: UpdateVersion {
+            e_tag: meta.e_tag.clone(),
+            version: meta.version.clone(),
+        },
+        lineage: Lineage::read(lineage.map(AsRef::as_ref)),
     }
 }
 

@@ -155,9 +155,9 @@ impl Places {
         if self.last == 0 {
             self.catch_up(objects, operation).await?;
         }
+        let write = uuid::Uuid::new_v4().simple().to_string();
         for _ in 0..CLAIMS_MAX {
             if let Entry::Stored(ids) = &mut entry {
-                // Also when the claim was made, and the answer was lost.
                 ids.retain(|id| !self.stands(id));
                 if ids.is_empty() {
                     return Ok(());
@@ -170,7 +170,14 @@ impl Places {
                     .with_subject(objects.shown(&key))
                     .with_cause(cause)
             })?;
-            if objects.create(operation, &key, &Bytes::from(text)).await? {
+            let text = Bytes::from(text);
+            if objects.create_as(operation, &key, &text, &write).await? {
+                self.apply(number, entry);
+                return Ok(());
+            }
+            // It may be this one, whose answer was lost. A deletion that stands there twice would be one of what was stored between.
+            let found = objects.get(operation, &key).await?;
+            if found.is_some_and(|found| found.version.lineage.has(&write)) {
                 self.apply(number, entry);
                 return Ok(());
             }

@@ -5,8 +5,9 @@
 //! which is removed a moment later. Whoever stores a sample of this id meanwhile waits until the tombstone is gone: a
 //! removal that is on its way would take the new document with it.
 //!
-//! A tombstone whose process died, was too slow to remove it within [`GRACE`], or had no answer when it did, stays where it
-//! is. Who has met the same one for [`LEASE`] puts a document in its place. A removal is asked for once, since it may
+//! A tombstone whose process died, was too slow to remove it within [`GRACE`], could not write to the log that the sample is gone,
+//! or had no answer when it removed it, stays where it is. Who has met the same one for [`LEASE`] puts a document in its place, and
+//! writes to the log first what is missing there. A removal is asked for once, since it may
 //! have been carried out without an answer, and never after the grace; none takes longer than what is left of the lease, unless the
 //! process stands still just before it sends one. In a folder writers hold the lock, and documents are removed as they are.
 
@@ -95,7 +96,8 @@ async fn remove_part<S: Fn(&Sample) -> Result<bool> + Send + Sync + 'static>(
         .await
         .give_up(objects, operation, gone.clone())
         .await;
-    if objects.is_server() {
+    // What is not in the log as removed leaves its tombstone there, by which whoever stores such an id sees that it was.
+    if objects.is_server() && given_up.is_ok() {
         for error in clear(objects, operation, gone, until).await {
             tracing::warn!(name: "tombstone_left", %error, "what stands in the place of a removed document is left");
         }
@@ -158,7 +160,7 @@ mod tests {
     use object_store::path::Path;
 
     use super::*;
-    use crate::backend::files::document::Write;
+    use crate::backend::files::document::{Known, Write};
     use crate::backend::runtime::wait;
     use crate::retry::RetryPolicy;
     use crate::sample::Status;
@@ -183,9 +185,16 @@ mod tests {
     async fn store(objects: &Objects, places: &SharedPlaces, status: Status) -> Result<bool> {
         let sample = Sample::builder("weather").id("a").status(status).build()?;
         let writes = Write::of(&[sample])?;
-        let id = [writes[0].id.as_str()];
-        places.lock().await.claim(objects, TEST, id).await?;
-        writes[0].put(objects, places, TEST, true).await
+        let id = writes[0].id.as_str();
+        let known = {
+            let mut places = places.lock().await;
+            places.claim(objects, TEST, [id]).await?;
+            Known {
+                stood: true,
+                rank: places.rank(id),
+            }
+        };
+        writes[0].put(objects, places, TEST, known).await
     }
 
     async fn read(objects: &Objects) -> Result<Option<Document>> {

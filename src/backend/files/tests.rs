@@ -1,5 +1,6 @@
 //! What becomes of documents on a server where answers are lost and other processes come between.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ fn open(store: Arc<dyn ObjectStore>, create: bool) -> Result<Documents> {
     Documents::open("s3", objects, Gate::new(None), create)
 }
 
+/// All of one instant, so that only the order of storing tells them apart.
 fn sample(id: &str, status: Status) -> Sample {
     Sample::builder("weather")
         .id(id)
+        .created_at(chrono::DateTime::UNIX_EPOCH)
         .status(status)
         .build()
         .unwrap()
@@ -38,9 +41,20 @@ fn at_first(
     moment: Moment,
     then: impl FnOnce() -> Fate + Send + 'static,
 ) -> Documents {
+    at_first_of(SAMPLES, server, kind, moment, then)
+}
+
+/// The same for any object of a folder.
+fn at_first_of(
+    folder: &'static str,
+    server: &Arc<InMemory>,
+    kind: Kind,
+    moment: Moment,
+    then: impl FnOnce() -> Fate + Send + 'static,
+) -> Documents {
     let then = Mutex::new(Some(then));
     let hook: Hook = Arc::new(move |asked, at, path| {
-        let is_it = (asked, at) == (kind, moment) && path.starts_with(SAMPLES);
+        let is_it = (asked, at) == (kind, moment) && path.starts_with(folder);
         let then = is_it.then(|| then.lock().unwrap().take()).flatten();
         Box::pin(async move {
             match then {
@@ -49,6 +63,10 @@ fn at_first(
             }
         })
     });
+    hooked_by(server, hook)
+}
+
+fn hooked_by(server: &Arc<InMemory>, hook: Hook) -> Documents {
     let store = Hooked {
         inner: Arc::clone(server),
         hook,
@@ -115,6 +133,133 @@ fn the_same_change_by_another_process_is_not_counted() {
     let moved = own.set_status(&"a".into(), Some(Status::Pending), Status::Ready);
     assert_eq!(moved.unwrap(), 0);
     assert_eq!(status_of(&own, "a"), Some(Status::Ready));
+}
+
+#[test]
+fn a_store_whose_answer_is_lost_undoes_nothing() {
+    fn claim(other: &Documents) {
+        let claimed = other.set_status(&"a".into(), Some(Status::Pending), Status::Ready);
+        assert_eq!(claimed.unwrap(), 1);
+    }
+    fn replace(other: &Documents) {
+        let report = other.store(&[sample("a", Status::Labeled)]).unwrap();
+        assert_eq!((report.inserted, report.replaced), (0, 1));
+    }
+    fn remove(other: &Documents) {
+        assert_eq!(other.delete(&"a".into()).unwrap(), 1);
+    }
+    fn remove_and_store(other: &Documents) {
+        remove(other);
+        other.store(&[sample("a", Status::Labeled)]).unwrap();
+    }
+    fn claim_often(other: &Documents) {
+        claim(other);
+        for _ in 0..3 {
+            let back = other.set_status(&"a".into(), None, Status::Pending);
+            assert_eq!(back.unwrap(), 1);
+            claim(other);
+        }
+    }
+    type Meanwhile = fn(&Documents);
+    let cases: [(bool, Meanwhile, Option<Status>); 10] = [
+        (false, |_| (), Some(Status::Pending)),
+        (false, claim, Some(Status::Ready)),
+        (false, claim_often, Some(Status::Ready)),
+        (false, replace, Some(Status::Labeled)),
+        (false, remove, None),
+        (false, remove_and_store, Some(Status::Labeled)),
+        (true, |_| (), Some(Status::Pending)),
+        (true, claim, Some(Status::Ready)),
+        (true, claim_often, Some(Status::Ready)),
+        (true, replace, Some(Status::Labeled)),
+    ];
+    for (number, (is_there, meanwhile, left)) in cases.into_iter().enumerate() {
+        let server = Arc::new(InMemory::new());
+        let other = open(server.clone(), true).unwrap();
+        if is_there {
+            other.store(&[sample("a", Status::Skipped)]).unwrap();
+        }
+        let own = at_first(&server, Kind::Put, Moment::Behind, move || {
+            meanwhile(&other);
+            Fate::Lost
+        });
+        let report = own.store(&[sample("a", Status::Pending)]).unwrap();
+        let expected = StoreReport::new((!is_there).into(), is_there.into());
+        assert_eq!(report, expected, "{number}");
+        assert_eq!(status_of(&own, "a"), left, "{number}");
+    }
+}
+
+#[test]
+fn a_store_that_is_lost_on_its_way_is_made_again() {
+    for is_there in [false, true] {
+        let server = Arc::new(InMemory::new());
+        let other = open(server.clone(), true).unwrap();
+        if is_there {
+            other.store(&[sample("a", Status::Skipped)]).unwrap();
+        }
+        let own = at_first(&server, Kind::Put, Moment::Before, move || {
+            other.store(&[sample("a", Status::Labeled)]).unwrap();
+            Fate::Lost
+        });
+        let report = own.store(&[sample("a", Status::Pending)]).unwrap();
+        assert_eq!(report, StoreReport::new(0, 1));
+        assert_eq!(status_of(&own, "a"), Some(Status::Pending));
+    }
+}
+
+/// Else it would stand there behind the claim of whoever stored the sample again.
+#[test]
+fn a_deletion_whose_answer_is_lost_is_in_the_log_once() {
+    const TEST: &str = "test";
+    let (server, other) = server();
+    let own = at_first_of("order", &server, Kind::Put, Moment::Behind, move || {
+        let claimed = wait(TEST, "server", async move {
+            let mut places = other.places.lock().await;
+            places.refresh(&other.objects, TEST).await?;
+            places.claim(&other.objects, TEST, ["a"]).await
+        });
+        claimed.unwrap();
+        Fate::Lost
+    });
+    let stands = wait(TEST, "server", async move {
+        let mut places = own.places.lock().await;
+        places
+            .give_up(&own.objects, TEST, vec!["a".to_owned()])
+            .await?;
+        places.refresh(&own.objects, TEST).await?;
+        Ok(places.stands("a"))
+    });
+    assert!(stands.unwrap());
+}
+
+#[test]
+fn a_removal_that_is_not_in_the_log_takes_the_place_nevertheless() {
+    let (server, other) = server();
+    other.store(&[sample("b", Status::Pending)]).unwrap();
+    let is_lost = Arc::new(AtomicBool::new(true));
+    let loses = Arc::clone(&is_lost);
+    let hook: Hook = Arc::new(move |kind, moment, path| {
+        let is_it = (kind, moment) == (Kind::Put, Moment::Before) && path.starts_with("order");
+        let fate = match is_it && loses.load(SeqCst) {
+            true => Fate::Lost,
+            false => Fate::Goes,
+        };
+        Box::pin(async move { fate })
+    });
+    let own = hooked_by(&server, hook);
+    let error = own.delete(&"a".into()).unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    is_lost.store(false, SeqCst);
+    assert_eq!(status_of(&other, "a"), None);
+    assert_eq!(own.delete(&"a".into()).unwrap(), 0);
+    let report = other.store(&[sample("a", Status::Pending)]).unwrap();
+    assert_eq!(report, StoreReport::new(1, 0));
+    for storage in [own, other] {
+        let page = storage.list(&Query::new()).unwrap();
+        let ids: Vec<_> = page.samples.iter().map(Sample::id).collect();
+        assert_eq!(ids, ["b", "a"]);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio_postgres::config::Host;
 
+use super::connect::Server;
 use super::password_file;
 use super::patience::Bound;
 use super::service_file;
@@ -39,6 +40,9 @@ const PARAMETERS: [(&str, Option<&str>); 18] = [
     ("tcp_user_timeout", None),
     ("user", Some("PGUSER")),
 ];
+
+/// Those that name servers.
+const WHERE: [&str; 3] = ["host", "hostaddr", "port"];
 
 /// What libpq knows and we do ourselves.
 const OUR_PARAMETERS: [(&str, Option<&str>); 5] = [
@@ -103,7 +107,9 @@ pub(super) type Parameters = BTreeMap<&'static str, String>;
 /// All that is needed to connect.
 #[derive(Debug)]
 pub(super) struct Settings {
+    /// What is the same for all servers.
     pub(super) client: tokio_postgres::Config,
+    pub(super) servers: Vec<Server>,
     pub(super) tls: Tls,
     /// Why there is no password, where a file that may have it was passed over.
     pub(super) password_missing: Option<String>,
@@ -113,7 +119,7 @@ pub(super) struct Settings {
     /// Whether what is not there is made.
     pub(super) create: bool,
     pub(super) connections_max: usize,
-    /// How long to wait for the server, and for one of the connections.
+    /// How long to wait for each address of a server, and for one of the connections.
     pub(super) timeout: Duration,
     /// How long to wait for the answer to a statement.
     pub(super) bound: Bound,
@@ -155,6 +161,13 @@ impl Settings {
         let tls = tls::settings(location, &mut parameters, home.as_deref())?;
         let password_missing = password_file::fill(&mut parameters, home.as_deref());
         let tcp_user_timeout = tcp_user_timeout(location, &mut parameters)?;
+        let named = to_client(location, &parameters)?;
+        let servers = Server::named_in(&named).ok_or_else(|| {
+            location.invalid(
+                "each server has one host, one hostaddr and one port, or all have one port",
+            )
+        })?;
+        parameters.retain(|name, _| !WHERE.contains(name));
         let mut client = to_client(location, &parameters)?;
         if let Some(timeout) = tcp_user_timeout {
             client.tcp_user_timeout(timeout);
@@ -162,8 +175,9 @@ impl Settings {
         client.ssl_mode(tls.mode());
         let timeout = client.get_connect_timeout().copied();
         Ok(Self {
-            shown: shown(&client),
+            shown: shown(&named),
             client,
+            servers,
             tls,
             password_missing,
             schema: schema(location)?,
@@ -441,6 +455,7 @@ mod tests {
         for (url, words) in [
             ("postgres:db", "must begin with postgres://"),
             ("postgres://u:sesame@h:port/", "cannot be understood"),
+            ("postgres://u:sesame@h/?port=1,2", "all have one port"),
             ("postgres://u:sesame@h/?sslmode=full", "sslmode must be"),
             ("postgres://u:sesame@h/?sslcert=a", "go together"),
             ("postgres://u:sesame@h/?schema=", "1 to 63 bytes"),

@@ -73,6 +73,9 @@ impl Meaning {
     }
 }
 
+/// Whether a statement was completed is not known, as clusters say it of a commit whose answer one of them has lost.
+const UNKNOWN: &str = "40003";
+
 const SILENCE: Meaning = Meaning::passing(
     ErrorKind::Io,
     Some("the server did not answer a statement in time; see the option statement_timeout"),
@@ -115,11 +118,12 @@ impl Failure {
         }
     }
 
-    /// Whether the connection is lost, so that nobody knows what became of what was asked for.
+    /// Whether nobody knows what became of what was asked for: the connection is lost, or the server itself does not know. Such a
+    /// connection is not used any more.
     pub(super) fn is_lost(&self) -> bool {
         match self {
             Self::Server(error) => match error.code() {
-                Some(state) => is_shutdown(state.code()),
+                Some(state) => is_shutdown(state.code()) || state.code() == UNKNOWN,
                 None => is_connection(error),
             },
             Self::Silence(_) => true,
@@ -171,9 +175,6 @@ fn of_pool(error: &PoolError) -> Meaning {
                 "all connections are in use, and each open iterator has one; see the option connections_max",
             ),
         ),
-        PoolError::Timeout(_) => {
-            Meaning::passing(ErrorKind::Io, Some("the server did not answer in time"))
-        }
         _ => Meaning::lasting(ErrorKind::Backend, None),
     }
 }
@@ -194,9 +195,13 @@ fn of_state(code: &str) -> Meaning {
             Meaning::passing(ErrorKind::Io, Some("the server ended the connection"))
         }
         "53100" => Meaning::lasting(ErrorKind::Full, None),
-        "40001" | "40P01" | "55P03" | "40003" => Meaning::passing(
+        "40001" | "40P01" | "55P03" => Meaning::passing(
             ErrorKind::Backend,
             Some("another transaction was in the way"),
+        ),
+        UNKNOWN => Meaning::passing(
+            ErrorKind::Backend,
+            Some("the server does not know whether it was carried out"),
         ),
         "57014" => Meaning::passing(
             ErrorKind::Backend,
@@ -251,6 +256,7 @@ mod tests {
             ("57014", ErrorKind::Backend, true),
             ("40001", ErrorKind::Backend, true),
             ("40P01", ErrorKind::Backend, true),
+            ("40003", ErrorKind::Backend, true),
             ("53300", ErrorKind::Backend, true),
             ("53100", ErrorKind::Full, false),
             ("28P01", ErrorKind::Backend, false),

@@ -10,21 +10,22 @@
 //!
 //! Root certificates are those of `sslrootcert`, else of `~/.postgresql/root.crt`, else, to verify, the
 //! system's, which `sslrootcert=system` names too. Our own certificate is that of `sslcert` and `sslkey`, else
-//! of `~/.postgresql/postgresql.crt` and `postgresql.key`.
+//! of `~/.postgresql/postgresql.crt` and `postgresql.key`; these two are there for other programs too, and are passed over if they
+//! cannot be read, since most servers do not ask for them. Where there is no TLS nothing of all this is read.
 //! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error as TlsError,
+    RootCertStore, SignatureScheme,
 };
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -43,7 +44,15 @@ pub(super) struct Tls {
     verify: Verify,
     roots: Roots,
     /// Our own certificate and its key.
-    login: Option<(PathBuf, PathBuf)>,
+    login: Option<Login>,
+}
+
+#[derive(Debug)]
+struct Login {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Whether somebody named these files.
+    is_given: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +105,11 @@ pub(super) fn settings(
     };
     let file = |name| parameters.get(name).map(PathBuf::from);
     let login = match (file("sslcert"), file("sslkey")) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (Some(certificate), Some(key)) => Some(Login {
+            certificate,
+            key,
+            is_given: true,
+        }),
         (None, None) => own_files(home),
         _ => return Err(location.invalid("sslcert and sslkey go together")),
     };
@@ -109,10 +122,14 @@ pub(super) fn settings(
 }
 
 /// The certificate that libpq logs in with unless it is told otherwise, if there is one.
-fn own_files(home: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
+fn own_files(home: Option<&Path>) -> Option<Login> {
     let folder = home?.join(".postgresql");
-    let files = (folder.join("postgresql.crt"), folder.join("postgresql.key"));
-    (files.0.exists() && files.1.exists()).then_some(files)
+    let login = Login {
+        certificate: folder.join("postgresql.crt"),
+        key: folder.join("postgresql.key"),
+        is_given: false,
+    };
+    (login.certificate.exists() && login.key.exists()).then_some(login)
 }
 
 impl Tls {
@@ -120,27 +137,31 @@ impl Tls {
         self.mode
     }
 
-    /// Reads the certificates that are needed.
-    pub(super) fn connector(&self) -> Result<MakeRustlsConnect> {
+    /// Reads the certificates that are needed. The second is why our own one was passed over, if it was.
+    pub(super) fn connector(&self) -> Result<(MakeRustlsConnect, Option<String>)> {
         let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|cause| failed("the protocol's versions").with_cause(cause))?
-            .dangerous()
-            .with_custom_certificate_verifier(self.verifier(&provider)?);
-        let mut config = match &self.login {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let certificates = certificates(certificate)?;
-                let key_der = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|cause| failed(key.display()).with_cause(cause))?;
-                builder
-                    .with_client_auth_cert(certificates, key_der)
-                    .map_err(|cause| failed(certificate.display()).with_cause(cause))?
-            }
+        let builder = || {
+            Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|cause| failed("the protocol's versions").with_cause(cause))?
+                .dangerous()
+                .with_custom_certificate_verifier(self.verifier(&provider)?))
+        };
+        let login = self.login.as_ref();
+        let login = login.filter(|_| self.mode != SslMode::Disable);
+        let (mut config, passed_over) = match login {
+            None => (builder()?.with_no_client_auth(), None),
+            Some(login) => match login.read(builder()?) {
+                Ok(config) => (config, None),
+                Err(error) if login.is_given => return Err(error),
+                Err(error) => {
+                    let why = format!("{} is passed over: {error}", login.certificate.display());
+                    (builder()?.with_no_client_auth(), Some(why))
+                }
+            },
         };
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(MakeRustlsConnect::new(config))
+        Ok((MakeRustlsConnect::new(config), passed_over))
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
@@ -174,6 +195,19 @@ impl Tls {
             Verify::All => verifier,
             _ => Arc::new(lenient(Some(verifier))),
         })
+    }
+}
+
+impl Login {
+    fn read(&self, builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> Result<ClientConfig> {
+        let certificates = certificates(&self.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|cause| {
+            let error = failed(self.key.display()).with_cause(cause);
+            error.with_message("no key can be read there; one that is encrypted is none here")
+        })?;
+        builder
+            .with_client_auth_cert(certificates, key)
+            .map_err(|cause| failed(self.certificate.display()).with_cause(cause))
     }
 }
 
@@ -240,5 +274,46 @@ impl ServerCertVerifier for Lenient {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_own_key_that_cannot_be_read_is_passed_over_unless_it_was_named() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join(".postgresql");
+        std::fs::create_dir(&folder).unwrap();
+        let pem = |what: &str| format!("-----BEGIN {what}-----\nAAAA\n-----END {what}-----\n");
+        let (certificate, key) = (folder.join("postgresql.crt"), folder.join("postgresql.key"));
+        std::fs::write(&certificate, pem("CERTIFICATE")).unwrap();
+        std::fs::write(&key, pem("ENCRYPTED PRIVATE KEY")).unwrap();
+        let location: Location = "postgres://h".parse().unwrap();
+        for (mode, is_named, is_read) in [
+            ("disable", false, false),
+            ("disable", true, false),
+            ("prefer", false, true),
+            ("require", false, true),
+            ("prefer", true, true),
+        ] {
+            let mut parameters = BTreeMap::from([("sslmode", mode.to_owned())]);
+            if is_named {
+                for (name, file) in [("sslcert", &certificate), ("sslkey", &key)] {
+                    parameters.insert(name, file.display().to_string());
+                }
+            }
+            let tls = settings(&location, &mut parameters, Some(home.path())).unwrap();
+            match tls.connector() {
+                Ok((_, passed_over)) => {
+                    assert!(!is_named || !is_read, "{mode}");
+                    assert_eq!(passed_over.is_some(), is_read, "{mode}");
+                    let told = passed_over.is_none_or(|why| why.contains("encrypted"));
+                    assert!(told, "{mode}");
+                }
+                Err(error) => assert!(is_named && is_read, "{mode}: {error}"),
+            }
+        }
     }
 }

@@ -68,14 +68,18 @@ mod memory {
             return;
         };
         let table = samplestore::connect(&url).unwrap();
-        // The second is for more of the first ones in order than are found in memory.
-        for query in [Query::new(), Query::new().limit(COUNT as u64 - 1)] {
-            let mut count = 0;
-            for sample in table.iterate(&query).unwrap() {
-                assert_eq!(sample.unwrap().id(), format!("{count:04}"));
-                count += 1;
+        // The first ones in order are more than are found in memory.
+        for limit in [COUNT, COUNT - 1, 250] {
+            let query = Query::new().limit(limit as u64);
+            for (order, newest) in [(query.clone(), false), (query.newest_first(), true)] {
+                let mut count = 0;
+                for sample in table.iterate(&order).unwrap() {
+                    let number = if newest { COUNT - 1 - count } else { count };
+                    assert_eq!(sample.unwrap().id(), format!("{number:04}"));
+                    count += 1;
+                }
+                println!("read {count}");
             }
-            println!("read {count}");
         }
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -104,7 +108,8 @@ mod memory {
             .unwrap();
         let said = String::from_utf8_lossy(&child.stdout);
         assert!(child.status.success(), "{said}");
-        assert!(said.contains("read 640\nread 639\n"), "{said}");
+        let read = [640, 639, 250].map(|count| format!("read {count}\nread {count}\n"));
+        assert!(said.contains(&read.concat()), "{said}");
         let peak = said.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.unwrap().trim().strip_suffix(" kB").unwrap();
         let mib = kib.parse::<u64>().unwrap() / 1024;

@@ -1,5 +1,12 @@
 //! What is refused before anything is made: places of others, and settings of which no request can be made.
 
+#[cfg(feature = "s3")]
+use std::io::{Read, Write};
+#[cfg(feature = "s3")]
+use std::sync::Arc;
+#[cfg(feature = "s3")]
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 #[cfg(feature = "delta")]
 use samplestore::Query;
 use samplestore::{Error, ErrorKind, Location, connect};
@@ -85,6 +92,65 @@ fn a_table_in_a_bucket_that_is_not_there_is_not_found() {
         let error = connect(&url).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
         assert!(!error.is_retryable(), "{error:?}");
+    }
+}
+
+/// The URL of a server that gives each request this answer, and how many it has answered.
+#[cfg(feature = "s3")]
+fn answering(folder: &std::path::Path, answer: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    // It ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or(0);
+            if read > 0 {
+                counted.fetch_add(1, SeqCst);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        }
+    });
+    let keys = folder.join("credentials");
+    let text = "[default]\naws_access_key_id = tests\naws_secret_access_key = of-no-value\n";
+    std::fs::write(&keys, text).unwrap();
+    let url = format!(
+        "s3://bucket/prefix?endpoint=http://127.0.0.1:{port}&credentials_file={}",
+        keys.display()
+    );
+    (url, count)
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn what_a_server_refuses_is_not_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for (answer, requests, is_retryable) in [
+        (
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 40\r\n\r\n\
+            <Error><Code>ExpiredToken</Code></Error>",
+            1,
+            false,
+        ),
+        (
+            "HTTP/1.1 301 Moved Permanently\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            1,
+            false,
+        ),
+        (
+            "HTTP/1.1 503 Slow Down\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            5,
+            true,
+        ),
+    ] {
+        let (url, count) = answering(folder.path(), answer);
+        let error = connect(&url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend, "{error:?}");
+        assert_eq!(error.is_retryable(), is_retryable, "{error:?}");
+        assert_eq!(count.load(SeqCst), requests, "{answer}");
     }
 }
 

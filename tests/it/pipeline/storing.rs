@@ -109,6 +109,37 @@ fn p6_what_is_stored_is_left_out_of_the_next_attempt() {
 }
 
 #[test]
+fn p6_where_the_storage_is_gone_each_sample_is_not_tried() {
+    for background in [false, true] {
+        let gone = || error(ErrorKind::Io, true);
+        // A batch in three attempts, and of its samples the first three; the next one finds it there again.
+        let storage = Scripted::new().answer((0..6).map(|_| gone()));
+        let report = run(pipeline(numbered(20), &storage)
+            .batch_samples_max(10)
+            .background(background));
+        let expected: Vec<_> = (0..10).map(|number| format!("{number:06}")).collect();
+        assert_eq!(failed_ids(&report), expected);
+        for failed in report.failed() {
+            assert_eq!(failed.error.kind(), ErrorKind::Io);
+        }
+        assert_eq!((report.stored(), storage.batches().len()), (10, 7));
+        assert_eq!(report.outcome(), RunOutcome::Incomplete);
+
+        // Not where samples are at fault, nor where it is there in between.
+        let lasting = || error(ErrorKind::Backend, false);
+        for answers in [
+            [gone(), gone(), gone(), lasting(), lasting(), lasting()],
+            [gone(), gone(), lasting(), gone(), gone(), lasting()],
+        ] {
+            let storage = Scripted::new().answer(answers);
+            let report = run(pipeline(numbered(10), &storage).background(background));
+            assert_eq!((report.stored(), report.failed().len()), (7, 3));
+            assert_eq!(storage.batches().len(), 3 + 10);
+        }
+    }
+}
+
+#[test]
 fn p6_a_run_gives_up_on_a_storage_that_takes_nothing() {
     let storage = Scripted::new().answer((0..100).map(|_| error(ErrorKind::Full, false)));
     let read = Arc::new(AtomicUsize::new(0));

@@ -148,6 +148,40 @@ fn passwords(server: &Server, port: u16, folder: &Path) {
     assert!(server.folder().is_dir());
 }
 
+/// Takes connections and says nothing, as a machine does whose processes stand still.
+#[test]
+fn beside_a_silent_server_the_next_one_is_asked() {
+    let Some(mut server) = Server::prepare() else {
+        return;
+    };
+    let port = free_port();
+    server.listen(port, &[]);
+    server.restart();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap();
+    let at = |hosts: &str| {
+        connect(&format!(
+            "postgres://postgres@{hosts}/postgres?connect_timeout=1&sslmode=disable"
+        ))
+    };
+    let url_of = |port: u16| format!("127.0.0.1:{port}");
+    for hosts in [
+        format!("{silent},{}", url_of(port)),
+        format!("{},{silent},{}", url_of(free_port()), url_of(port)),
+        format!("{},{silent}", url_of(port)),
+    ] {
+        let storage = at(&hosts).unwrap();
+        storage.store(&numbered(2)).unwrap();
+        assert_eq!(storage.count(&Query::new()).unwrap(), 2, "{hosts}");
+    }
+    for hosts in [silent.to_string(), format!("{silent},{silent}")] {
+        let error = at(&hosts).unwrap_err();
+        let found = (error.kind(), error.is_retryable());
+        assert_eq!(found, (ErrorKind::Io, true), "{}", shown(&error));
+        assert!(shown(&error).contains("within 1 s"), "{}", shown(&error));
+    }
+}
+
 /// The command, whose environment can be set.
 #[cfg(feature = "cli")]
 #[test]

@@ -243,6 +243,40 @@ fn a_limited_move_whose_answer_is_lost_is_not_to_be_done_again() {
     );
 }
 
+/// Clusters say so of a commit whose answer one of them has lost.
+#[test]
+fn a_limited_move_of_which_the_server_knows_nothing_is_not_to_be_done_again() {
+    let Some(server) = shared() else { return };
+    let schema = server.schema();
+    let storage = connect(&server.url(&schema)).unwrap();
+    storage.store(&numbered(10)).unwrap();
+    let quoted = schema.replace('"', "\"\"");
+    server.sql(&format!(
+        r#"CREATE FUNCTION "{quoted}".lose() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'unknown' USING ERRCODE = '40003'; END $$;
+        CREATE TRIGGER lose BEFORE UPDATE OR DELETE ON "{quoted}".samples
+            EXECUTE FUNCTION "{quoted}".lose()"#
+    ));
+    let few = Selection::from(Query::new().limit(3));
+    let all = Selection::from(Query::new());
+    for (selection, kind, retryable) in [
+        (&few, ErrorKind::OutcomeUnknown, false),
+        (&all, ErrorKind::Backend, true),
+    ] {
+        for answer in [
+            storage.set_status(selection, None, Status::Ready),
+            storage.delete(selection),
+        ] {
+            let error = answer.unwrap_err();
+            let found = (error.kind(), error.is_retryable());
+            assert_eq!(found, (kind, retryable), "{error:?}");
+        }
+    }
+    server.sql(&format!(r#"DROP TRIGGER lose ON "{quoted}".samples"#));
+    let moved = storage.set_status(&few, None, Status::Ready);
+    assert_eq!(moved.unwrap(), 3);
+}
+
 #[test]
 fn a_cancelled_statement_is_an_error_to_try_again() {
     let Some(server) = shared() else { return };

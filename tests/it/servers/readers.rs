@@ -1,14 +1,31 @@
-//! Readers of Delta Lake tables that are not ours: Polars, and Daft on Ray, from PyPI.
+//! Programs for Delta Lake tables that are not ours: Polars, Daft on Ray, and delta-rs, from PyPI.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/readers.py");
+const READERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/readers.py");
+const MERGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/merge.py");
 const MODULES: &str = "import daft, deltalake, polars, ray";
 
 /// What each reader finds in a table: its name, rows and counts, as `readers.py` prints them. `None` where they are not
 /// installed.
 pub(crate) fn read(table: &Path) -> Option<Vec<serde_json::Value>> {
+    let lines = run(READERS, table)?;
+    let lines = lines.lines().filter(|line| line.starts_with('['));
+    Some(
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+    )
+}
+
+/// Changes a table as `merge.py` says; `false` where what it needs is not installed.
+pub(crate) fn merge(table: &Path) -> bool {
+    run(MERGE, table).is_some()
+}
+
+/// What a script prints.
+fn run(script: &str, table: &Path) -> Option<String> {
     let is_there = Command::new("python3")
         .args(["-c", MODULES])
         .stderr(Stdio::null())
@@ -22,18 +39,12 @@ pub(crate) fn read(table: &Path) -> Option<Vec<serde_json::Value>> {
         return None;
     }
     let answer = Command::new("python3")
-        .arg(SCRIPT)
+        .arg(script)
         .arg(table)
         .stdin(Stdio::null())
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&answer.stderr);
     assert!(answer.status.success(), "{errors}");
-    let lines = String::from_utf8(answer.stdout).unwrap();
-    let lines = lines.lines().filter(|line| line.starts_with('['));
-    Some(
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect(),
-    )
+    Some(String::from_utf8(answer.stdout).unwrap())
 }
