@@ -44,11 +44,13 @@ pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
 ///   lists in brackets, counted from 0 (`data.tags[0]`). A name that is not of letters, digits, `_` and `-` is
 ///   written in double quotes (`data."wind speed"`).
 /// - *Values* are numbers, `true`, `false` and strings: in double quotes with JSON's escapes, in single quotes as they
-///   are, a single quote within them written twice.
+///   are, a single quote within them written twice. Whole numbers have 64 bits, as those of samples; one with a point or an
+///   exponent is a float.
 /// - *Comparisons* are `=`, `!=`, `<`, `<=`, `>`, `>=`, `in (…)`, `between … and …`. Numbers compare by value, whole or not;
 ///   strings by Unicode code points. Values of different types are not equal, and neither of them is less.
-/// - *Patterns*: `like` (`%` is any text, `_` any one character, `\` before either takes it as it is), `ilike` (the same
-///   whatever the case), `~` (a regular expression of the [`regex`] crate that is found anywhere in the string).
+/// - *Patterns*: `like` (`%` is any text, `_` any one character, `\` before one of these or before another `\` takes it as it is, and
+///   before anything else is itself), `ilike` (the same whatever the case), `~` (a regular expression of the [`regex`] crate that is
+///   found anywhere in the string).
 ///   `contains` finds a value in a list, a text in a string and a name in a map.
 /// - *Presence*: `is null` holds for null and for what is absent, `is missing` for what is absent alone.
 /// - `and`, `or`, `not` and parentheses join conditions; `not` also goes before `in`, `between`, `like`, `ilike`,
@@ -57,7 +59,8 @@ pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
 /// As in SQL, a comparison with a field that is null or absent is unknown, also under `not`, and a sample for which the whole
 /// is unknown does not match.
 ///
-/// The text may be 64 KiB long and nest 64 deep.
+/// The text may be 64 KiB long, as it is given and as it is written out, and nest 64 deep. What is written
+/// out reads back as the same condition.
 ///
 /// ```
 /// use samplestore::{Condition, Sample, data};
@@ -342,15 +345,35 @@ impl fmt::Display for Condition {
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "")
+    }
+}
+
+impl Node {
+    /// Writes it with `not`, "" or "not ", before its word, if it has one that takes it. Nothing is written deeper than it may
+    /// have been read, so that it can be read again.
+    fn write(&self, f: &mut fmt::Formatter<'_>, not: &str) -> fmt::Result {
         match self {
-            Self::And(nodes) => joined(f, nodes, " and "),
-            Self::Or(nodes) => joined(f, nodes, " or "),
+            Self::And(nodes) | Self::Or(nodes) => {
+                let is_or = matches!(self, Self::Or(_));
+                for (index, node) in nodes.iter().enumerate() {
+                    let word = if is_or { " or " } else { " and " };
+                    f.write_str(if index == 0 { "" } else { word })?;
+                    match node {
+                        // It binds more strongly.
+                        Self::And(_) if is_or => node.write(f, "")?,
+                        node => write!(f, "{}", Inner(node))?,
+                    }
+                }
+                Ok(())
+            }
+            Self::Not(node) if node.takes_not() => node.write(f, "not "),
             Self::Not(node) => write!(f, "not {}", Inner(node)),
             Self::Compare(field, comparison, value) => {
                 write!(f, "{field} {} {}", comparison.as_str(), Literal(value))
             }
             Self::OneOf(field, values) => {
-                write!(f, "{field} in (")?;
+                write!(f, "{field} {not}in (")?;
                 for (index, value) in values.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
                     write!(f, "{comma}{}", Literal(value))?;
@@ -358,34 +381,30 @@ impl fmt::Display for Node {
                 f.write_str(")")
             }
             Self::Between(field, first, last) => {
-                write!(
-                    f,
-                    "{field} between {} and {}",
-                    Literal(first),
-                    Literal(last)
-                )
+                let (first, last) = (Literal(first), Literal(last));
+                write!(f, "{field} {not}between {first} and {last}")
             }
             Self::Matches(field, pattern) => {
-                write!(
-                    f,
-                    "{field} {} {}",
-                    pattern.operator(),
-                    Quoted(pattern.text())
-                )
+                let not = match pattern.operator() {
+                    "~" if !not.is_empty() => "!",
+                    _ => not,
+                };
+                let (operator, text) = (pattern.operator(), Text(pattern.text()));
+                write!(f, "{field} {not}{operator} {text}")
             }
-            Self::Contains(field, value) => write!(f, "{field} contains {}", Literal(value)),
-            Self::Null(field) => write!(f, "{field} is null"),
-            Self::Missing(field) => write!(f, "{field} is missing"),
+            Self::Contains(field, value) => write!(f, "{field} {not}contains {}", Literal(value)),
+            Self::Null(field) => write!(f, "{field} is {not}null"),
+            Self::Missing(field) => write!(f, "{field} is {not}missing"),
         }
     }
-}
 
-fn joined(f: &mut fmt::Formatter<'_>, nodes: &[Node], word: &str) -> fmt::Result {
-    for (index, node) in nodes.iter().enumerate() {
-        let word = if index == 0 { "" } else { word };
-        write!(f, "{word}{}", Inner(node))?;
+    /// Whether `not` goes before its word, and not only before the whole.
+    fn takes_not(&self) -> bool {
+        !matches!(
+            self,
+            Self::And(_) | Self::Or(_) | Self::Not(_) | Self::Compare(..)
+        )
     }
-    Ok(())
 }
 
 /// A node within another, in parentheses where it would be read otherwise without.
@@ -406,7 +425,7 @@ struct Literal<'a>(&'a Value);
 impl fmt::Display for Literal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Value::String(text) => Quoted(text).fmt(f),
+            Value::String(text) => Text(text).fmt(f),
             Value::Bool(value) => value.fmt(f),
             Value::Int(value) => value.fmt(f),
             // With a point or an exponent, so that it comes back as a float.
@@ -420,10 +439,25 @@ impl fmt::Display for Literal<'_> {
 /// A string in double quotes.
 struct Quoted<'a>(&'a str);
 
+/// A string in double quotes, or in single ones where it is shorter in these, as what has many double quotes or backslashes in it.
+/// Control characters are always escaped.
+struct Text<'a>(&'a str);
+
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = serde_json::to_string(self.0).map_err(|_| fmt::Error)?;
         f.write_str(&quoted)
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let double = Quoted(self.0).to_string();
+        let single = 2 + self.0.len() + self.0.matches('\'').count();
+        match single < double.len() && !self.0.contains(char::is_control) {
+            true => write!(f, "'{}'", self.0.replace('\'', "''")),
+            false => f.write_str(&double),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use samplestore::{Location, parse_instant, parse_span};
 
 pub(crate) use consent::Consent;
 pub(crate) use filters::{Filters, INSTANTS};
-pub(crate) use known::{Known, Trimmed};
+pub(crate) use known::Known;
 pub(crate) use statuses::{one_status, parse_status};
 
 use crate::failure::{EXIT_CODES, Failure, Outcome, Volume, detail, set_volume, words_of};

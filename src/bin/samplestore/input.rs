@@ -28,10 +28,16 @@ use array::ArrayReader;
 pub(crate) use array::begins_array;
 use lines::LineReader;
 use pausing::{OnPause, Pausing};
+pub(crate) use rows::COLUMNS_MAX;
 use rows::RowReader;
 
-/// The longest record, in bytes: four times what a sample may be.
-pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
+/// How large a sample may be, in bytes as it is encoded, unless its storage was told otherwise.
+const SAMPLE_BYTES_MAX: usize = 16 << 20;
+/// How many times as long as a sample its text may be. A list of empty byte strings is the worst: of each there are two bytes, 41 of JSON,
+/// and 51 in a CSV, where ten quotes are doubled. Of `false`, and of control characters in a text, it is six.
+const TEXT_BYTES_PER_BYTE: usize = 26;
+/// The longest record, in bytes: any sample has room in it.
+pub(crate) const RECORD_BYTES_MAX: usize = TEXT_BYTES_PER_BYTE * SAMPLE_BYTES_MAX;
 /// How many bytes are read at a time.
 const BUFFER_BYTES: usize = 128 << 10;
 
@@ -296,5 +302,58 @@ fn peek(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use samplestore::{MemoryStorage, Sample, Storage, Value, data};
+
+    use super::*;
+
+    #[test]
+    fn the_text_of_any_sample_has_room_in_a_record() {
+        assert_eq!(
+            MemoryStorage::new().capabilities().sample_bytes_max,
+            SAMPLE_BYTES_MAX
+        );
+        let map = |name: &str, value: Value| Value::Map([(name.to_owned(), value)].into());
+        let mut most = 0.0_f64;
+        for value in [
+            Value::Bytes(Vec::new()),
+            Value::Bytes(vec![0]),
+            Value::Null,
+            false.into(),
+            (-32).into(),
+            i64::MIN.into(),
+            f64::NAN.into(),
+            f64::NEG_INFINITY.into(),
+            (-f64::MIN_POSITIVE).into(),
+            "".into(),
+            "\u{1}".into(),
+            "\"".into(),
+            "\u{1}\"\\".repeat(1_000).into(),
+            Vec::<Value>::new().into(),
+            Value::Map([].into()),
+            map("", Value::Null),
+            map("", Value::Bytes(Vec::new())),
+            map("$", Value::Null),
+            map("$binary", Value::Null),
+            map("$numberDouble", Value::Null),
+            map("\u{1}", vec![Value::Bytes(Vec::new()); 9].into()),
+        ] {
+            let sample = Sample::builder("p").id("\u{1}");
+            let sample = sample.data(data! { "x" => vec![value.clone(); 1_000] });
+            let sample = sample.build().unwrap();
+            let json = sample.to_json_text().unwrap();
+            // In the cells of a CSV quotes are doubled.
+            let text_bytes = json.len() + json.matches('"').count();
+            most = most.max(text_bytes as f64 / sample.encoded_len() as f64);
+            assert!(
+                text_bytes <= TEXT_BYTES_PER_BYTE * sample.encoded_len(),
+                "{value:?}"
+            );
+        }
+        assert!(most > 0.9 * TEXT_BYTES_PER_BYTE as f64, "{most}");
     }
 }

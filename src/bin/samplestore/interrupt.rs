@@ -1,15 +1,17 @@
 //! Ctrl-C: verbs that write end where they can without harm, remove what is not whole, and say what is done.
 //!
-//! Verbs that only read end at once, as programs do that know nothing of it.
+//! Verbs that only read end at once, as programs do that know nothing of it; so does one that reads into a file of its own, which is
+//! removed.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fs, process};
+use std::{fs, io, process};
 
 use samplestore::{Error, ErrorKind};
+use tempfile::NamedTempFile;
 
 use crate::failure::{Code, Failure, words};
 
@@ -20,8 +22,18 @@ pub(crate) const UNCHANGED: &str = "the file is as it was";
 const SAME_WISH: Duration = Duration::from_millis(300);
 
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
-/// A file that is not whole yet.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The file that is made. Held while it comes to be and while it gets its name, so that the process ends at neither moment.
+static MADE: Mutex<Made> = Mutex::new(Made::NotYet);
+
+/// How far a file is.
+enum Made {
+    /// There is none.
+    NotYet,
+    /// It is not whole and has another name.
+    Unfinished(PathBuf),
+    /// It is there, so that there is nothing to end any more.
+    Whole,
+}
 
 /// From here on Ctrl-C, or being told to terminate, ends the work after the step that is under way. Asked a second time, and not
 /// within [`SAME_WISH`], the process ends at once, which is as safe as the loss of power.
@@ -49,14 +61,38 @@ fn watch_with(farewell: impl Fn() + Send + 'static) -> Result<(), Failure> {
             return;
         }
         farewell();
-        exit();
+        exit(&made());
     })
 }
 
-/// Has this file removed should the process end at once. Once it has another name nothing is there to remove.
-pub(crate) fn remove_at_end(unfinished: &Path) {
-    let mut slot = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-    *slot = Some(unfinished.to_owned());
+/// From here on Ctrl-C, or being told to terminate, ends the process at once, after this farewell, unless the file is whole. For work
+/// that reads, and writes nothing but a file that is made by [`making`] and [`naming`].
+pub(crate) fn end_unless_made(farewell: impl Fn() + Send + 'static) -> Result<(), Failure> {
+    handle(move || {
+        let made = made();
+        if !matches!(*made, Made::Whole) {
+            farewell();
+            exit(&made);
+        }
+    })
+}
+
+/// Makes a file, which is removed should the process end at once.
+pub(crate) fn making(
+    make: impl FnOnce() -> io::Result<NamedTempFile>,
+) -> io::Result<NamedTempFile> {
+    let mut made = made();
+    let file = make()?;
+    *made = Made::Unfinished(file.path().to_owned());
+    Ok(file)
+}
+
+/// Gives the file its name, or does whatever else is the last of it.
+pub(crate) fn naming<T>(name: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mut made = made();
+    let named = name()?;
+    *made = Made::Whole;
+    Ok(named)
 }
 
 /// From here on Ctrl-C, or being told to terminate, ends the process at once, with these words. For work that cannot be ended
@@ -64,7 +100,7 @@ pub(crate) fn remove_at_end(unfinished: &Path) {
 pub(crate) fn end_with(farewell: &'static str) -> Result<(), Failure> {
     handle(move || {
         words(&format!("interrupted; {farewell}"));
-        exit();
+        exit(&made());
     })
 }
 
@@ -73,13 +109,16 @@ fn handle(work: impl FnMut() + Send + 'static) -> Result<(), Failure> {
         .map_err(|cause| Failure::new(Code::Error, format!("could not watch for Ctrl-C: {cause}")))
 }
 
-fn exit() {
-    let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = unfinished.as_deref() {
-        // It may have its name by now.
+fn made() -> MutexGuard<'static, Made> {
+    MADE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the process; what holds the file keeps the work from going on with it.
+fn exit(made: &Made) -> ! {
+    if let Made::Unfinished(path) = made {
         let _ = fs::remove_file(path);
     }
-    process::exit(i32::from(Code::Interrupted as u8));
+    process::exit(i32::from(Code::Interrupted as u8))
 }
 
 /// Whether the work is to end.

@@ -2,7 +2,7 @@
 //!
 //! `arguments.rs` says what can be asked, one module in `verb` does each of it, `input` reads what is
 //! imported, `output` writes what is found, `listing.rs` goes through it and knows where a page ends,
-//! `steps.rs` asks about many samples and changes these some at a time, and `interrupt.rs` ends that, `identity.rs` keeps one file from being
+//! `steps.rs` asks about many samples and changes these some at a time, by what `ids.rs` holds, and `interrupt.rs` ends that, `identity.rs` keeps one file from being
 //! read and written over, `failure.rs` turns what went wrong into words and an exit code. Arguments are checked whole before anything is opened,
 //! and files are opened before anything is written.
 
@@ -11,6 +11,7 @@ pub(crate) mod arguments;
 pub(crate) mod failure;
 pub(crate) mod fields;
 pub(crate) mod identity;
+pub(crate) mod ids;
 pub(crate) mod input;
 pub(crate) mod interrupt;
 pub(crate) mod listing;

@@ -14,7 +14,7 @@ use samplestore::{
 
 use crate::failure::{Code, Failure, words};
 use crate::interrupt;
-use crate::progress::FractionProgress;
+use crate::progress::{self, FractionProgress};
 
 /// The part of the help texts of verbs that are about the file itself.
 pub(crate) const FILE_ALONE: &str =
@@ -333,7 +333,25 @@ fn with_progress(options: Options) -> Options {
     })
 }
 
+/// How many samples a query gives, for a bar that somebody sees, where that is told without reading a record.
+fn total(query: &Query, count: impl FnOnce() -> Result<u64>) -> Result<Option<u64>> {
+    let reads_records = !query.conditions().is_empty() || query.id_set().is_some();
+    match progress::is_shown() && !reads_records {
+        true => count().map(Some),
+        false => Ok(None),
+    }
+}
+
 impl Source {
+    /// How many samples a query gives, for a bar that somebody sees, where that is told without reading a record.
+    pub(crate) fn total(&self, query: &Query) -> Result<Option<u64>> {
+        match self {
+            Self::File(database) => total(query, || database.count(query)),
+            // Counting may be as much work as reading.
+            Self::Other(_) => Ok(None),
+        }
+    }
+
     pub(crate) fn storage(&self) -> &dyn Storage {
         match self {
             Self::File(database) => database,
@@ -368,6 +386,14 @@ impl Reader {
         match self {
             Self::File(snapshot) => snapshot.count(query),
             Self::Other(storage) => storage.count(query),
+        }
+    }
+
+    /// As [`Source::total`].
+    pub(crate) fn total(&self, query: &Query) -> Result<Option<u64>> {
+        match self {
+            Self::File(snapshot) => total(query, || snapshot.count(query)),
+            Self::Other(_) => Ok(None),
         }
     }
 

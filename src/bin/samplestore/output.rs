@@ -34,7 +34,7 @@ pub(crate) use samples::{
 pub(crate) use svg::write_svg;
 pub(crate) use table::{Align, Cell, Column, Shrinks, Table};
 use text::escape_json;
-pub(crate) use text::{counted, escape, instant, shorten};
+pub(crate) use text::{counted, escape, instant, percent, shorten};
 
 use crate::failure::{Failure, InFile};
 use crate::interrupt;
@@ -196,10 +196,7 @@ impl Output {
         }
         let resolved = path.canonicalize();
         let path = resolved.as_deref().unwrap_or(path);
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         let there = fs::metadata(path).ok().map(|there| there.permissions());
         if there.as_ref().is_some_and(Permissions::readonly) {
             let words = format!("{} may not be written", path.display());
@@ -215,13 +212,12 @@ impl Output {
         // As any file is made, and not for its owner's eyes alone.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder).and_then(|file| {
+        let file = interrupt::making(|| builder.tempfile_in(folder)).and_then(|file| {
             // Whoever may read the old one may read the new one.
             there.map_or(Ok(()), |there| file.as_file().set_permissions(there))?;
             Ok(file)
         });
         let file = file.map_err(|cause| in_draft(path, cause))?;
-        interrupt::remove_at_end(file.path());
         let path = path.to_owned();
         let sink = Sink::File {
             file,
@@ -320,25 +316,47 @@ impl Output {
         }
     }
 
-    /// Writes out what is gathered; a file is durable then and has its name.
+    /// Writes out what is gathered; a file has its name then, and both are durable.
     pub(crate) fn finish(self) -> io::Result<()> {
         let sink = self.sink.into_inner();
         match sink.map_err(io::IntoInnerError::into_error)? {
             Sink::Stdout(mut stdout) => stdout.flush(),
-            Sink::InPlace { .. } => Ok(()),
+            Sink::InPlace { .. } => interrupt::naming(|| Ok(())),
             Sink::File {
                 file,
                 path,
                 overwrite,
             } => {
                 let synced = file.as_file().sync_all();
-                let named = synced.and_then(|()| match overwrite {
-                    true => file.persist(&path).map_err(|error| error.error),
-                    false => file.persist_noclobber(&path).map_err(|error| error.error),
+                let named = synced.and_then(|()| {
+                    interrupt::naming(|| match overwrite {
+                        true => file.persist(&path).map_err(|error| error.error),
+                        false => file.persist_noclobber(&path).map_err(|error| error.error),
+                    })
                 });
-                named.map(drop).map_err(|cause| in_draft(&path, cause))
+                named.map_err(|cause| in_draft(&path, cause))?;
+                sync_folder(folder_of(&path)).map_err(|cause| InFile::wrap(&path, cause))
             }
         }
+    }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes it durable which files are in a folder, where the system has a way to. One that may be written and not read has none.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match cfg!(unix) {
+        true => match File::open(folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            opened => opened?.sync_all(),
+        },
+        false => Ok(()),
     }
 }
 

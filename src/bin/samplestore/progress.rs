@@ -13,6 +13,9 @@ use crate::interrupt;
 const DRAWS_PER_S: u8 = 10;
 /// Steps of a bar that is about a fraction.
 const STEPS: u64 = 1_000;
+/// A bar over samples.
+const SAMPLES_OF_ALL: &str =
+    "{wide_bar} {percent:>3} %  {human_pos}/{human_len} samples  {eta} left";
 
 /// How far an import is.
 pub(crate) struct ImportProgress(ProgressBar);
@@ -53,6 +56,11 @@ impl Drop for ImportProgress {
     }
 }
 
+/// Whether anybody sees how far something is.
+pub(crate) fn is_shown() -> bool {
+    std::io::stderr().is_terminal() && is_told(Volume::Normal)
+}
+
 /// How many samples are done.
 #[derive(Clone)]
 pub(crate) struct SampleProgress(ProgressBar);
@@ -60,19 +68,23 @@ pub(crate) struct SampleProgress(ProgressBar);
 impl SampleProgress {
     /// A bar over this many samples, or only their count when it is not known.
     pub(crate) fn new(samples: Option<u64>) -> Self {
-        let (bar, template) = match samples {
-            Some(samples) => (
-                ProgressBar::new(samples),
-                "{wide_bar} {percent:>3} %  {human_pos}/{human_len} samples  {eta} left",
-            ),
-            None => (ProgressBar::no_length(), "{spinner} {human_pos} samples"),
-        };
-        Self(drawn(bar, template))
+        let bar = ProgressBar::no_length();
+        let progress = Self(drawn(bar, "{spinner} {human_pos} samples"));
+        progress.set_total(samples);
+        progress
     }
 
     /// None, where it would be in the way of what is written.
     pub(crate) fn hidden() -> Self {
         Self(ProgressBar::hidden())
+    }
+
+    /// Goes on to a bar over this many samples, where that is known by now.
+    pub(crate) fn set_total(&self, samples: Option<u64>) {
+        if let Some(samples) = samples {
+            set_template(&self.0, SAMPLES_OF_ALL);
+            self.0.set_length(samples);
+        }
     }
 
     /// Shows how many samples are done; when everything is compared in the end, they begin anew.
@@ -111,15 +123,18 @@ impl Drop for FractionProgress {
 }
 
 fn drawn(bar: ProgressBar, template: &str) -> ProgressBar {
-    let is_shown = std::io::stderr().is_terminal() && is_told(Volume::Normal);
-    bar.set_draw_target(match is_shown {
+    bar.set_draw_target(match is_shown() {
         true => ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S),
         false => ProgressDrawTarget::hidden(),
     });
+    set_template(&bar, template);
+    bar
+}
+
+fn set_template(bar: &ProgressBar, template: &str) {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar
 }
 
 /// A time as people read it, and what was done in each second of it.

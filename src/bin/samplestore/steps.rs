@@ -1,20 +1,24 @@
 //! Changes of many samples, some thousands at a time, and of none but those that were counted and asked about.
 //!
-//! Each step is a transaction of its own: others write in between, memory is bounded, and what is done stays done when the
-//! rest is not.
+//! Each step is a transaction of its own: memory is bounded, and what is done stays done when the rest is not. A record is read once to
+//! find out whether it is meant, before it is asked and while others may write.
 
-use samplestore::{Facets, Query, Result, Selection, Storage};
+#[cfg(test)]
+mod tests;
+
+use samplestore::{Facets, Query, Result, Sample, Selection, Storage};
 
 use crate::arguments::Consent;
 use crate::failure::{Code, Failure, words};
 use crate::fields::{tell_unknown, tell_unknown_ids};
+use crate::ids::Ids;
 use crate::interrupt;
 use crate::opening::{Db, Reader, Source};
 use crate::output::{counted, facets_words};
 use crate::progress::SampleProgress;
 
 /// How many samples one step changes at most.
-pub(crate) const STEP_SAMPLES: u64 = 10_000;
+const STEP_SAMPLES: u64 = if cfg!(test) { 10 } else { 10_000 };
 
 /// What is said where the question must be asked again.
 pub(crate) const OTHERS_WROTE: &str = "others wrote meanwhile, and nothing was changed yet";
@@ -29,17 +33,10 @@ pub(crate) struct Changed {
 }
 
 /// Samples that match, as they were counted.
-struct Matched {
+pub(crate) struct Matched {
     facets: Facets,
-    which: Which,
-}
-
-/// By what it is known which samples were counted.
-enum Which {
-    /// Those of the query, while this is the last commit of the file: only one process writes it at a time.
-    OfCommit(u64),
-    /// Those of these ids, in a storage that others may write at any moment.
-    Ids(Vec<String>),
+    /// Which ones they are, where a query does not tell as soon as it is asked.
+    ids: Option<Ids>,
 }
 
 /// Counts the samples that match, asks about them, and has `step` change these and no others. `question` is made of how many
@@ -54,75 +51,128 @@ pub(crate) fn change_matching(
     question: impl Fn(&str, &str) -> String,
     step: impl Fn(&dyn Storage, &Selection) -> Result<u64>,
 ) -> std::result::Result<Option<(Facets, Changed)>, Failure> {
+    let find = |reader: &Reader| -> std::result::Result<Matched, Failure> {
+        let matched = Matched::find(reader, query, consent.is_dry_run())?;
+        match matched.facets.total() {
+            0 => tell_unknown(reader, query)?,
+            _ => tell_unknown_ids(reader, query)?,
+        }
+        Ok(matched)
+    };
+    change(db, query, consent, find, question, step)
+}
+
+/// The same of samples that `find` finds among those that match. A step is given their ids where it is certain that they are as they
+/// were found, and else a query that asks once more.
+pub(crate) fn change(
+    db: &Db,
+    query: &Query,
+    consent: Consent,
+    find: impl Fn(&Reader) -> std::result::Result<Matched, Failure>,
+    question: impl Fn(&str, &str) -> String,
+    step: impl Fn(&dyn Storage, &Selection) -> Result<u64>,
+) -> std::result::Result<Option<(Facets, Changed)>, Failure> {
     loop {
         let reader = db.read()?;
-        let matched = Matched::count(&reader, query, consent.is_dry_run())?;
-        let total = matched.facets.total();
-        match total {
-            0 => tell_unknown(&reader, query)?,
-            _ => tell_unknown_ids(&reader, query)?,
-        }
+        // While this is the last one of the file they are the same: only one process writes it at a time. Another storage others may
+        // write at any moment.
+        let commit = match &reader {
+            Reader::File(snapshot) => Some(snapshot.commit_number()),
+            Reader::Other(_) => None,
+        };
+        let matched = find(&reader)?;
         drop(reader);
-        if consent.is_dry_run() || total == 0 {
-            return Ok(Some((matched.facets, Changed::default())));
+        let facets = matched.facets.clone();
+        if consent.is_dry_run() || matched.is_empty() {
+            return Ok(Some((facets, Changed::default())));
         }
-        let (count, parts) = (counted(total, "sample"), facets_words(&matched.facets));
+        let (count, parts) = (counted(facets.total(), "sample"), facets_words(&facets));
         if !consent.ask(&format!("{count} ({parts})"), &question(&count, &parts))? {
             return Ok(None);
         }
         let source = db.change()?;
-        if !matched.is_unchanged(&source)? {
+        if !is_last(commit, &source)? {
             source.storage().close()?;
             words(OTHERS_WROTE);
             continue;
         }
         interrupt::watch()?;
         let storage = source.storage();
-        let filters = query.clone().without_paging();
-        let changed = match &matched.which {
-            Which::OfCommit(_) => in_steps(total, |samples_max| {
-                step(storage, &query.clone().limit(samples_max).into())
-            }),
-            Which::Ids(ids) => in_steps_of(ids, |ids| {
-                step(storage, &filters.clone().only_ids(ids).into())
-            }),
-        };
+        let changed = matched.change(query, commit.is_some(), |selection| {
+            step(storage, selection)
+        });
         let closed = storage.close();
         let changed = changed?;
         closed?;
-        return Ok(Some((matched.facets, changed)));
+        return Ok(Some((facets, changed)));
+    }
+}
+
+/// Whether this is still the last commit of a file.
+fn is_last(commit: Option<u64>, source: &Source) -> Result<bool> {
+    match (commit, source) {
+        (Some(number), Source::File(database)) => {
+            Ok(database.snapshot()?.commit_number() == number)
+        }
+        _ => Ok(true),
     }
 }
 
 impl Matched {
-    fn count(reader: &Reader, query: &Query, is_dry_run: bool) -> Result<Self> {
-        let (facets, which) = match reader {
-            Reader::File(snapshot) => (
-                snapshot.facets(query)?,
-                Which::OfCommit(snapshot.commit_number()),
-            ),
-            Reader::Other(storage) if is_dry_run => {
-                (storage.facets(query)?, Which::Ids(Vec::new()))
+    /// Those of a query.
+    fn find(reader: &Reader, query: &Query, is_dry_run: bool) -> Result<Self> {
+        match reader {
+            // From the indexes, and so are the steps: nothing need be held.
+            Reader::File(snapshot) if query.conditions().is_empty() => {
+                Ok(Self::without_ids(snapshot.facets(query)?))
             }
-            Reader::Other(storage) => {
-                let (mut facets, mut ids) = (Facets::new(), Vec::new());
-                for sample in storage.iterate(query)? {
-                    let sample = sample?;
-                    facets.add(sample.pipeline(), sample.status(), 1);
-                    ids.push(sample.id().to_owned());
-                }
-                (facets, Which::Ids(ids))
-            }
-        };
-        Ok(Self { facets, which })
+            _ if is_dry_run => Ok(Self::without_ids(reader.facets(query)?)),
+            // Conditions are asked of each record now and not again in each step.
+            _ => Self::of(reader.iterate(query)?),
+        }
     }
 
-    fn is_unchanged(&self, source: &Source) -> Result<bool> {
-        match (&self.which, source) {
-            (Which::OfCommit(number), Source::File(database)) => {
-                Ok(database.snapshot()?.commit_number() == *number)
-            }
-            _ => Ok(true),
+    /// So many, of which the query tells which they are.
+    fn without_ids(facets: Facets) -> Self {
+        Self { facets, ids: None }
+    }
+
+    /// These samples.
+    pub(crate) fn of(samples: impl Iterator<Item = Result<Sample>>) -> Result<Self> {
+        let (mut facets, mut ids) = (Facets::new(), Ids::new());
+        for sample in samples {
+            let sample = sample?;
+            facets.add(sample.pipeline(), sample.status(), 1);
+            ids.push(sample.id())?;
+        }
+        Ok(Self {
+            facets,
+            ids: Some(ids),
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.facets.total() == 0
+    }
+
+    /// Has `step` change them. Where they are as they were found nothing is asked of them again.
+    fn change(
+        self,
+        query: &Query,
+        are_as_found: bool,
+        step: impl Fn(&Selection) -> Result<u64>,
+    ) -> Result<Changed> {
+        let total = self.facets.total();
+        match self.ids {
+            None => in_steps(total, |samples_max| {
+                step(&query.clone().limit(samples_max).into())
+            }),
+            Some(ids) => in_steps_of(total, ids, |ids| {
+                step(&match are_as_found {
+                    true => Selection::ids(ids),
+                    false => query.clone().without_paging().only_ids(ids).into(),
+                })
+            }),
         }
     }
 }
@@ -161,14 +211,19 @@ fn in_steps(total: u64, mut step: impl FnMut(u64) -> Result<u64>) -> Result<Chan
 }
 
 /// Calls `step` with some of these ids after the other. Where others were there before, it changes fewer than it is given.
-pub(crate) fn in_steps_of(
-    ids: &[String],
-    mut step: impl FnMut(&[String]) -> Result<u64>,
+fn in_steps_of(
+    total: u64,
+    ids: Ids,
+    mut step: impl FnMut(Vec<String>) -> Result<u64>,
 ) -> Result<Changed> {
-    let mut left = ids.chunks(STEP_SAMPLES as usize);
-    in_steps(ids.len() as u64, |_| {
-        while let Some(ids) = left.next().filter(|_| !interrupt::is_asked()) {
-            match step(ids)? {
+    let mut ids = ids.read()?;
+    in_steps(total, |_| {
+        while !interrupt::is_asked() {
+            let next = ids.next(STEP_SAMPLES)?;
+            if next.is_empty() {
+                break;
+            }
+            match step(next)? {
                 0 => {}
                 changed => return Ok(changed),
             }

@@ -61,10 +61,17 @@ pub(super) fn condition(text: &str) -> Result<Node> {
             "a condition may be {TEXT_BYTES_MAX} bytes long"
         )));
     }
-    read(
+    let node = read(
         text,
         terminated(|input: &mut &str| disjunction(input, 0), end),
-    )
+    )?;
+    // It must be read again, from JSON and by who goes on from a cursor; spaces and digits that were left out are in it then.
+    match node.to_string().len() > TEXT_BYTES_MAX {
+        true => Err(invalid(format!(
+            "a condition may be {TEXT_BYTES_MAX} bytes long, also as it is written out"
+        ))),
+        false => Ok(node),
+    }
 }
 
 /// The field that a text means.
@@ -343,13 +350,29 @@ fn value(input: &mut &str) -> ModalResult<Value> {
 
 fn number(input: &mut &str) -> ModalResult<Value> {
     let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '+' | '.');
-    let number = take_while(1.., is_part).verify_map(|text: &str| {
-        let whole = text.parse::<i64>().map(Value::from);
-        let whole = whole.or_else(|_| text.parse::<u64>().map(Value::from));
-        let float = || text.parse::<f64>().ok().filter(|float| float.is_finite());
-        whole.ok().or_else(|| float().map(Value::from))
-    });
-    expected(cut_err(number), "a number that can be kept").parse_next(input)
+    let mut number = take_while(1.., is_part);
+    let start = *input;
+    let text: &str = number.parse_next(input)?;
+    let whole = text.parse::<i64>().map(Value::from);
+    let whole = whole.or_else(|_| text.parse::<u64>().map(Value::from));
+    if let Ok(whole) = whole {
+        return Ok(whole);
+    }
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    // As a float it would be another number, which some sample may have.
+    let is_too_large = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let float = text.parse::<f64>().ok().filter(|float| float.is_finite());
+    match float.filter(|_| !is_too_large) {
+        Some(float) => Ok(float.into()),
+        None => {
+            *input = start;
+            let what = match is_too_large {
+                true => "a whole number of 64 bits (with a point it is a float)",
+                false => "a number that can be kept",
+            };
+            expected(cut_err(fail), what).parse_next(input)
+        }
+    }
 }
 
 fn pattern(

@@ -23,9 +23,13 @@ impl Pattern {
             let wildcard = match char {
                 '%' => ".*",
                 '_' => ".",
-                // At the end a backslash is itself.
+                // Before anything else, and at the end, a backslash is itself: paths of Windows have many.
                 '\\' => {
-                    literal.push(chars.next().unwrap_or('\\'));
+                    let escaped = chars.clone().next().filter(|next| "%_\\".contains(*next));
+                    if escaped.is_some() {
+                        chars.next();
+                    }
+                    literal.push(escaped.unwrap_or('\\'));
                     continue;
                 }
                 char => {

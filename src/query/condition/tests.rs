@@ -14,7 +14,7 @@ fn weather() -> Sample {
         data! {
             "origin" => "JFK", "tags" => vec![Value::from("a"), Value::from(7)], "none" => Value::Null,
             "wind speed" => 5, "map" => data! { "x" => 1, "0" => "zero" }, "ok" => true,
-            "text" => "50% of_it", "zero" => -0.0, "nan" => f64::NAN, "large" => u64::MAX,
+            "text" => "50% of_it", "path" => r"C:\temp\x_1", "zero" => -0.0, "nan" => f64::NAN, "large" => u64::MAX,
         },
         data! { "temp" => 30.5, "count" => 30 },
     )
@@ -86,6 +86,28 @@ fn what_matches_matches_and_what_is_unknown_does_not() {
         ),
         (r"data.text like '50\% of\_it'", Some(true)),
         (r"data.text like '5\% of\_it'", Some(false)),
+        // Before anything but a wildcard and itself a backslash is itself.
+        (r"data.path like 'C:\temp%'", Some(true)),
+        (
+            r"data.path like 'C:\\temp%' and data.path ilike 'c:\TEMP\\%'",
+            Some(true),
+        ),
+        (r"data.path like 'C:\temp\\x\_1'", Some(true)),
+        (r"data.path like 'C:\temp\%'", Some(false)),
+        (r"data.path like 'C:temp%'", Some(false)),
+        (
+            r"data.text not like '%\' and data.path like '%\x__'",
+            Some(true),
+        ),
+        (
+            "data.origin not contains 'G' and data.none is null and not data.ok is null",
+            Some(true),
+        ),
+        (
+            "data.ok = false and data.ok = true or data.origin !~ 'L'",
+            Some(true),
+        ),
+        ("data.large = 18446744073709551616.0", Some(false)),
         (
             r"data.origin ~ '^[A-Z]{3}$' and data.origin !~ '\d'",
             Some(true),
@@ -154,6 +176,18 @@ fn an_error_points_at_the_character() {
             "data.é = 1e999",
             "expected a number that can be kept at character 10",
         ),
+        (
+            "data.a = -9223372036854775809",
+            "expected a whole number of 64 bits (with a point it is a float) at character 10: data.a = »-92",
+        ),
+        (
+            "data.a in (1, 18446744073709551616)",
+            "expected a whole number of 64 bits (with a point it is a float) at character 15",
+        ),
+        (
+            "data.a = -",
+            "expected a number that can be kept at character 10",
+        ),
     ] {
         let error = text.parse::<Condition>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidQuery, "{text}");
@@ -173,6 +207,47 @@ fn an_error_points_at_the_character() {
     );
     let long = format!("data.a = '{}'", "x".repeat(TEXT_BYTES_MAX));
     assert!(long.parse::<Condition>().is_err());
+}
+
+#[test]
+fn what_may_be_read_may_be_read_again_as_it_is_written() {
+    let nested = |inner: &str| {
+        let begin = "(data.z = 1 or ".repeat(DEPTH_MAX);
+        format!("{begin}{inner}{}", ")".repeat(DEPTH_MAX))
+    };
+    let quotes = "\"".repeat(40_000);
+    for text in [
+        nested("data.a not in (1)"),
+        nested("data.a not between 1 and 2"),
+        nested("data.a not like 'x'"),
+        nested("data.a !~ 'x'"),
+        nested("data.a not contains 1"),
+        nested("data.a is not null"),
+        nested("data.a is not missing"),
+        nested("data.a = 1 and data.b = 2"),
+        format!("data.a ~ '{}'", &quotes[..1_000]),
+        format!("data.a = '{quotes}'"),
+        format!("data.a = '{}'", r"\".repeat(40_000)),
+    ] {
+        let condition: Condition = text.parse().unwrap();
+        let written = condition.to_string();
+        let again: Condition = written.parse().unwrap();
+        assert_eq!(again, condition);
+        assert_eq!(again.to_string(), written);
+    }
+    // Spaces that were left out, figures, and escapes: what would be too long when it is written is refused.
+    for text in [
+        format!("data.a in (1{})", ",1".repeat(32_000)),
+        format!("data.a in (1e15{})", ",1e15".repeat(10_000)),
+        format!("data.a = '{}'", "\u{1}".repeat(20_000)),
+    ] {
+        assert!(text.len() <= TEXT_BYTES_MAX);
+        let error = text.parse::<Condition>().unwrap_err().to_string();
+        assert!(
+            error.contains("65536 bytes long, also as it is written out"),
+            "{error}"
+        );
+    }
 }
 
 fn values() -> impl Strategy<Value = Value> {

@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use samplestore::{Database, Query, Reason, Sample, Status, Storage, Value, data};
+use samplestore::{Database, Map, Payload, Query, Reason, Sample, Status, Storage, Value, data};
 
+use super::repairing::damage;
 use super::{Answer, Shell, six};
 
 /// A sample with every kind of value, and more that try a format.
@@ -347,4 +348,124 @@ fn a_csv_with_texts_that_look_like_what_no_sample_holds_is_imported_again() {
     let answer = there_and_back(&shell, "texts.csv");
     assert_eq!(answer.code, 0, "{answer:?}");
     assert_eq!(stored(&shell, "texts.csv.db"), samples);
+}
+
+#[test]
+fn what_matches_is_written_before_all_is_read() {
+    const SAMPLES: usize = 5_000;
+    const LAST: &str = "zQ7xW!kJ#v9&Lp%2";
+    let shell = Shell::new();
+    let database = Database::open(shell.db()).unwrap();
+    let sample = |n: usize| {
+        let text = if n == SAMPLES - 1 {
+            LAST.to_owned()
+        } else {
+            format!("{n}")
+        };
+        let sample = Sample::builder("p").id(n.to_string());
+        sample
+            .data(data! { "n" => n as u64, "text" => text })
+            .build()
+            .unwrap()
+    };
+    let samples: Vec<Sample> = (0..SAMPLES).map(sample).collect();
+    database.store(&samples).unwrap();
+    database.close().unwrap();
+    // Whoever reads the last one fails.
+    damage(&shell, LAST.as_bytes());
+    for condition in [&[][..], &["--where", "data.n >= 0"]] {
+        let export = shell.run([&["export"], condition].concat());
+        assert_eq!(export.code, 5, "{:?}", export.words);
+        let lines = export.data.lines().count();
+        assert!(lines > SAMPLES / 2, "{condition:?} {lines}");
+    }
+}
+
+#[test]
+fn a_csv_has_no_more_columns_than_are_read_back() {
+    /// Beside id, pipeline, status, created_at and measured_at.
+    const FIELDS: usize = 16_384 - 5;
+    let shell = Shell::new();
+    let database = Database::open(shell.db()).unwrap();
+    let fields = (0..FIELDS).map(|n| (format!("f{n:05}"), Value::from(n as u64)));
+    let at = "2013-06-01T12:00:00Z".parse().unwrap();
+    let build = |id: &str, fields| {
+        let sample = Sample::builder("p").id(id).created_at(at);
+        sample.data(fields).build().unwrap()
+    };
+    database
+        .store(&[build("a", fields.collect::<Map>())])
+        .unwrap();
+    database.close().unwrap();
+    let file = shell.path("wide.csv");
+    let file = file.to_str().unwrap();
+    shell.data(["export", file]);
+    let back = shell.path("back.db");
+    let back = back.to_str().unwrap();
+    assert_eq!(shell.data(["-d", back, "import", file]), "");
+    assert_eq!(shell.data(["-d", back, "export"]), shell.data(["export"]));
+
+    shell.data([
+        "put",
+        "--id",
+        "b",
+        "--pipeline",
+        "q",
+        "--measurement",
+        "other=1",
+    ]);
+    fs::remove_file(file).unwrap();
+    for words in [
+        &["export", file][..],
+        &["export", "-f", "csv"],
+        &["list", "-f", "csv"],
+    ] {
+        let refused = shell.run(words.iter().copied());
+        assert_eq!(
+            (refused.code, &*refused.data),
+            (2, ""),
+            "{:?}",
+            refused.words
+        );
+        let said = "more fields than a CSV has columns, 16,384 at most";
+        assert!(refused.words.contains(said), "{:?}", refused.words);
+    }
+    assert!(!shell.path("wide.csv").exists());
+    let narrower = shell.data(["export", "-f", "csv", "--pipeline", "q"]);
+    assert_eq!(narrower.lines().count(), 2);
+    assert_eq!(shell.data(["export"]).lines().count(), 2);
+}
+
+/// A list of `false` and a text of control characters: of each byte there are six in JSON.
+#[test]
+fn a_sample_as_large_as_may_be_comes_back_from_every_format() {
+    const FALSES: u32 = 11_500_000;
+    let mut falses = vec![0x81, 0xa1, b'x', 0xdd];
+    falses.extend(FALSES.to_be_bytes());
+    falses.resize(falses.len() + FALSES as usize, 0xc2);
+    let text = data! { "x" => "\u{1}".repeat((16 << 20) - 200) };
+    for (data, formats) in [
+        (Payload::from_bytes(&falses).unwrap(), &["jsonl", "csv"][..]),
+        (Payload::from_map(&text).unwrap(), &["jsonl", "json", "csv"]),
+    ] {
+        let shell = Shell::new();
+        let database = Database::open(shell.db()).unwrap();
+        let sample = Sample::builder("p").id("a").data(&data).build().unwrap();
+        database.store(std::slice::from_ref(&sample)).unwrap();
+        database.close().unwrap();
+        for format in formats {
+            let file = shell.path(&format!("large.{format}"));
+            let file = file.to_str().unwrap();
+            shell.data(["export", file]);
+            let name = format!("{format}.db");
+            let back = shell.path(&name);
+            let answer = shell.run(["-d", back.to_str().unwrap(), "import", file]);
+            assert_eq!(answer.code, 0, "{format} {}", answer.words);
+            assert_eq!(
+                stored(&shell, &name)[0].data().as_bytes(),
+                data.as_bytes(),
+                "{format}"
+            );
+        }
+    }
 }

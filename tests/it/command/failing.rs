@@ -454,31 +454,6 @@ fn a_full_disk_is_1_and_what_was_stored_stays() {
 }
 
 #[test]
-fn a_record_without_end_is_not_held_in_memory() {
-    let shell = Shell::new();
-    let long = "x".repeat(65 << 20);
-    let lines =
-        format!("{{\"id\":\"a\",\"pipeline\":\"{long}\"}}\n{{\"id\":\"b\",\"pipeline\":\"p\"}}\n");
-    let answer = shell.run_with(["import"], &lines);
-    assert_eq!(answer.code, 3, "{answer:?}");
-    assert!(
-        answer.words.contains("line 1: it is longer than 64 MiB"),
-        "{answer:?}"
-    );
-    assert_eq!(shell.data(["count"]), "1\n");
-
-    let quote = shell.file("open.csv", format!("id\nc\n\"{long}"));
-    let answer = shell.run(["import", &quote, "--pipeline", "p", "--id-field", "id"]);
-    assert_eq!(answer.code, 1, "{:?}", answer.words);
-    assert!(
-        answer.words.contains("is a quote not closed?"),
-        "{:?}",
-        answer.words
-    );
-    assert_eq!(shell.data(["count"]), "2\n");
-}
-
-#[test]
 fn a_sample_beyond_the_limit_is_rejected() {
     let shell = Shell::new();
     let large = format!(

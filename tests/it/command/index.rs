@@ -1,6 +1,8 @@
 //! `--where`, and `index`.
 
-use samplestore::{Database, Durability, Sample, Storage, data};
+use std::ops::ControlFlow;
+
+use samplestore::{Database, Durability, ErrorKind, Sample, Storage, data};
 
 use super::{Shell, bare};
 
@@ -87,6 +89,30 @@ fn an_index_is_made_used_listed_and_dropped() {
     );
     assert_eq!(explain(&shell), (Some(10), Some(2_000), 0));
     assert_eq!(shell.data(["index", "list", "-f", "table"]), "");
+}
+
+#[test]
+fn an_index_that_is_not_whole_is_not_rounded_up() {
+    const SAMPLES: u32 = 110_000;
+    let shell = Shell::new();
+    let options = Database::options().durability(Durability::Deferred);
+    let database = options.open(shell.db()).unwrap();
+    for first in (0..SAMPLES).step_by(10_000) {
+        let sample = |n: u32| Sample::builder("p").id(n.to_string()).build().unwrap();
+        let batch: Vec<Sample> = (first..first + 10_000).map(sample).collect();
+        database.store(&batch).unwrap();
+    }
+    let field = "data.x".parse().unwrap();
+    // One step, of 61,440 rows: 55.85 hundredths.
+    let ended = database.create_index(&field, |_| -> ControlFlow<()> { ControlFlow::Break(()) });
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Interrupted);
+    database.close().unwrap();
+    assert_eq!(
+        shell.data(["index", "list", "-f", "table"]),
+        "data.x  55 %\n"
+    );
+    let stats = shell.data(["stats", "-f", "table"]);
+    assert!(stats.contains("index           data.x 55 %\n"), "{stats}");
 }
 
 /// A million samples whose temperature is in no order: each of 100,000 ten times.

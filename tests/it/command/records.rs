@@ -1,5 +1,8 @@
 //! `import`: records that are nearly what they should be.
 
+use std::fs;
+use std::io::Write;
+
 use super::Shell;
 use super::import::figures;
 
@@ -88,4 +91,35 @@ fn a_quote_that_is_not_closed_is_hinted_at() {
     let short = shell.file("b.csv", "a,b\n1\n");
     let answer = shell.run(["import", &short, "--pipeline", "p"]);
     assert!(!answer.words.contains("hint"), "{answer:?}");
+}
+
+#[test]
+fn a_record_without_end_is_not_held_in_memory() {
+    let shell = Shell::new();
+    // What is not written of a file is read as zeros.
+    let with_long = |name: &str, begin: &str, end: &str| {
+        let path = shell.file(name, begin);
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.set_len((417 << 20) + begin.len() as u64).unwrap();
+        file.write_all(end.as_bytes()).unwrap();
+        path
+    };
+    let lines = with_long("long.jsonl", "", "\n{\"id\":\"b\",\"pipeline\":\"p\"}\n");
+    let answer = shell.run(["import", &lines]);
+    assert_eq!(answer.code, 3, "{answer:?}");
+    assert!(
+        answer.words.contains("line 1: it is longer than 416 MiB"),
+        "{answer:?}"
+    );
+    assert_eq!(shell.data(["count"]), "1\n");
+
+    let quote = with_long("open.csv", "id\nc\n\"", "");
+    let answer = shell.run(["import", &quote, "--pipeline", "p", "--id-field", "id"]);
+    assert_eq!(answer.code, 1, "{:?}", answer.words);
+    assert!(
+        answer.words.contains("is a quote not closed?"),
+        "{:?}",
+        answer.words
+    );
+    assert_eq!(shell.data(["count"]), "2\n");
 }

@@ -17,7 +17,7 @@ const COLUMN: [u8; 8] = 1_370_055_600_000_000_i64.to_le_bytes();
 const RECORD: &[u8] = b"\xa2w3";
 
 /// Changes a byte wherever these bytes are in the database.
-fn damage(shell: &Shell, pattern: &[u8]) {
+pub(super) fn damage(shell: &Shell, pattern: &[u8]) {
     let mut bytes = fs::read(shell.db()).unwrap();
     let places: Vec<usize> = (0..bytes.len() - pattern.len())
         .filter(|at| bytes[*at..].starts_with(pattern))

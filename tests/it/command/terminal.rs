@@ -421,3 +421,22 @@ fn what_is_no_text_is_not_written_to_a_terminal() {
         assert!(text.contains("name a file"), "{text}");
     }
 }
+
+#[test]
+fn the_name_of_an_index_cannot_steer_the_terminal() {
+    let shell = Shell::with_six();
+    let field = r#"data."\u009b2J\u202e\u200b""#;
+    shell.data(["index", "add", field, "-q"]);
+    for words in [
+        &["index", "list", "-f", "table"][..],
+        &["stats", "-f", "table"],
+    ] {
+        let (text, code) = seen(&shell, words);
+        assert_eq!(code, 0, "{text}");
+        assert!(
+            text.contains(r#"data."\u{9b}2J\u{202e}\u{200b}""#),
+            "{text}"
+        );
+        assert!(!text.contains(['\u{9b}', '\u{202e}', '\u{200b}']), "{text}");
+    }
+}

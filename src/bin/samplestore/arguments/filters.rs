@@ -27,8 +27,8 @@ Fields:     data.NAME, measurements.NAME; data.a.b within maps,
             data.tags[0] within lists; data.\"wind speed\"
 Values:     numbers, true, false, texts in \"double\" or 'single' quotes
 Compare:    = != < <= > >=, between 1 and 5, in (\"JFK\", \"LGA\")
-Texts:      like 'a%' (% any text, _ any character), ilike (in any
-            case), ~ '^[A-Z]+$' (a regular expression)
+Texts:      like 'a%' (% any text, _ any character, \\% itself),
+            ilike (in any case), ~ '^[A-Z]+$' (a regular expression)
 Contains:   data.tags contains \"x\": a value in a list, a text in a
             text, a name in a map
 Absence:    is null (null or absent), is missing (absent)

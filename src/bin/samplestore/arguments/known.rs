@@ -1,11 +1,12 @@
-//! [`Known`]: what reads a value, and tells shells and help which words there are. [`Trimmed`]: what reads one of several.
+//! [`Known`]: what reads a value, and tells shells and help which words there are.
 
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command};
 
-/// A parser whose values are some words, or texts with such words in them. It says itself what is wrong with another one.
+/// A parser whose values are some words, or texts with such words in them. It says itself what is wrong with another one. Spaces beside
+/// them, as beside the commas of a list, are of no value.
 #[derive(Clone)]
 pub(crate) struct Known<P> {
     parser: P,
@@ -27,32 +28,11 @@ impl<P: TypedValueParser> TypedValueParser for Known<P> {
         argument: Option<&Arg>,
         value: &OsStr,
     ) -> Result<Self::Value, clap::Error> {
-        self.parser.parse_ref(command, argument, value)
+        let trimmed = value.to_str().map_or(value, |text| OsStr::new(text.trim()));
+        self.parser.parse_ref(command, argument, trimmed)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new((self.words)().into_iter()))
-    }
-}
-
-/// The same parser, for values of a list: spaces that stand beside its commas are of no value.
-#[derive(Clone)]
-pub(crate) struct Trimmed<P>(pub(crate) P);
-
-impl<P: TypedValueParser> TypedValueParser for Trimmed<P> {
-    type Value = P::Value;
-
-    fn parse_ref(
-        &self,
-        command: &Command,
-        argument: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<Self::Value, clap::Error> {
-        let trimmed = value.to_str().map_or(value, |text| OsStr::new(text.trim()));
-        self.0.parse_ref(command, argument, trimmed)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        self.0.possible_values()
     }
 }

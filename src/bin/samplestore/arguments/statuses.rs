@@ -21,7 +21,7 @@ pub(super) fn text_of_statuses() -> Known<StringValueParser> {
 
 /// Reads a status, and names the nearest one for a word that is none.
 pub(crate) fn parse_status(word: &str) -> Result<Status, String> {
-    let status = word.trim().parse();
+    let status = word.parse();
     status.map_err(|error: samplestore::Error| words_of(&error))
 }
 

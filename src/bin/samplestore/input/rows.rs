@@ -10,7 +10,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use super::{Place, Record, malformed, peek};
 
 /// As many as spreadsheets have.
-const COLUMNS_MAX: usize = 16_384;
+pub(crate) const COLUMNS_MAX: usize = 16_384;
 
 /// Reads rows.
 pub(super) struct RowReader<R> {

@@ -97,12 +97,13 @@ const WORDS: [&str; 3] = ["id", "pipeline", "status"];
 const TEXTS: [&str; 3] = ["data", "measurements", "reason"];
 
 impl ColumnarWriter {
-    /// Begins a file with a column for each of these fields that is a measurement.
+    /// Begins a file with a column for each of these measurements.
     pub(crate) fn new(columnar: Columnar, columns: Columns) -> Result<Self, Failure> {
-        let mut names: Vec<_> = columns.of_group("measurements").collect();
+        let (mut names, is_cut) = columns.into_names();
         if let more @ 1.. = names.len().saturating_sub(NUMBERS_MAX) {
             words(&format!(
-                "without a column of floats: {} behind the first {} by name; the column measurements has all",
+                "without a column of floats: {}{} behind the first {} by name; the column measurements has all",
+                if is_cut { "more than " } else { "" },
                 counted(more as u64, "measurement"),
                 HumanCount(NUMBERS_MAX as u64)
             ));

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use console::Style;
+use indicatif::HumanCount;
 use samplestore::{Cursor, Sample, Status};
 use serde::de::IgnoredAny;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{Align, Cell, Column, Format, Output, Shrinks, Table, escape};
 use crate::failure::Failure;
+use crate::input::COLUMNS_MAX;
 
 /// The columns that every CSV begins with.
 pub(crate) const CSV_FIXED: [&str; 5] = ["id", "pipeline", "status", "created_at", "measured_at"];
@@ -45,6 +47,9 @@ pub(crate) enum SampleWriter {
 pub(crate) struct Columns {
     /// Those behind the fixed ones: a group and a field each.
     fields: Vec<(&'static str, String)>,
+    /// Whether there are more than these.
+    #[cfg(feature = "arrow")]
+    is_cut: bool,
     delimiter: u8,
 }
 
@@ -53,7 +58,7 @@ impl SampleWriter {
     pub(crate) fn begin(
         output: &mut Output,
         format: Format,
-        columns: impl FnOnce() -> samplestore::Result<Columns>,
+        columns: impl FnOnce() -> Result<Columns, Failure>,
     ) -> Result<Self, Failure> {
         Ok(match format {
             Format::Table => Self::Table(Table::new(vec![
@@ -127,9 +132,13 @@ impl SampleWriter {
 
 impl Columns {
     /// The fields that any of `samples` has, by name within their group.
+    ///
+    /// # Errors
+    /// A usage failure when they are more than a CSV may have, as soon as that is known: what nobody reads back is not made, and so many
+    /// names are not held.
     pub(crate) fn of(
         samples: impl Iterator<Item = samplestore::Result<Sample>>,
-    ) -> samplestore::Result<Self> {
+    ) -> Result<Self, Failure> {
         let mut data = BTreeSet::new();
         let mut measurements = BTreeSet::new();
         let mut has_reason = false;
@@ -138,6 +147,11 @@ impl Columns {
             gather(&mut data, sample.data_as()?);
             gather(&mut measurements, sample.measurements_as()?);
             has_reason |= sample.reason().is_some();
+            let of_reason = if has_reason { CSV_REASON.len() } else { 0 };
+            let count = CSV_FIXED.len() + of_reason + measurements.len() + data.len();
+            if count > COLUMNS_MAX {
+                return Err(too_many());
+            }
         }
         let reason = CSV_REASON.iter().filter(|_| has_reason);
         let columns = reason
@@ -146,6 +160,30 @@ impl Columns {
             .chain(data.into_iter().map(|name| ("data", name)));
         Ok(Self {
             fields: columns.collect(),
+            #[cfg(feature = "arrow")]
+            is_cut: false,
+            delimiter: b',',
+        })
+    }
+
+    /// The measurements that any of `samples` has, by name; of more than a CSV may have, the first ones, and whether there are others.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn of_measurements(
+        samples: impl Iterator<Item = samplestore::Result<Sample>>,
+    ) -> Result<Self, Failure> {
+        let mut measurements = BTreeSet::new();
+        let mut is_cut = false;
+        for sample in samples {
+            gather(&mut measurements, sample?.measurements_as()?);
+            while measurements.len() > COLUMNS_MAX {
+                measurements.pop_last();
+                is_cut = true;
+            }
+        }
+        let columns = measurements.into_iter().map(|name| ("measurements", name));
+        Ok(Self {
+            fields: columns.collect(),
+            is_cut,
             delimiter: b',',
         })
     }
@@ -155,11 +193,11 @@ impl Columns {
         Self { delimiter, ..self }
     }
 
-    /// The fields of one of the groups.
+    /// The names of the fields, without their groups, and whether there are others behind them.
     #[cfg(feature = "arrow")]
-    pub(crate) fn of_group(self, group: &str) -> impl Iterator<Item = String> {
-        let fields = self.fields.into_iter();
-        fields.filter_map(move |(of, name)| (of == group).then_some(name))
+    pub(crate) fn into_names(self) -> (Vec<String>, bool) {
+        let names = self.fields.into_iter().map(|(_, name)| name);
+        (names.collect(), self.is_cut)
     }
 
     fn write_header(&self, output: &mut Output) -> io::Result<()> {
@@ -177,6 +215,14 @@ impl Columns {
             .map(|(group, name)| json.get(group).and_then(|fields| fields.get(name)));
         record(output, self.delimiter, fixed.chain(others).map(plain))
     }
+}
+
+fn too_many() -> Failure {
+    let columns = HumanCount(COLUMNS_MAX as u64);
+    Failure::usage(format!(
+        "these samples have more fields than a CSV has columns, {columns} at most"
+    ))
+    .with_hint("JSON Lines, JSON, Parquet and Arrow take any number; other filters may leave fewer")
 }
 
 fn gather(names: &mut BTreeSet<String>, fields: BTreeMap<&str, IgnoredAny>) {

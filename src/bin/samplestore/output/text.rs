@@ -33,6 +33,11 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{ending}", HumanCount(count))
 }
 
+/// A share of something in hundredths, rounded down: what is not whole is never told as 100 %.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.0} %", (100.0 * share).floor())
+}
+
 /// An instant as it stands in data.
 pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
@@ -111,6 +116,19 @@ mod tests {
             told,
             ["0 samples", "1 sample", "2 samples", "26,115 samples"]
         );
+    }
+
+    #[test]
+    fn nothing_less_than_all_is_100_percent() {
+        for (share, told) in [
+            (0.0, "0 %"),
+            (0.655, "65 %"),
+            (0.9953, "99 %"),
+            (1.0 - 1e-12, "99 %"),
+            (1.0, "100 %"),
+        ] {
+            assert_eq!(percent(share), told);
+        }
     }
 
     #[test]

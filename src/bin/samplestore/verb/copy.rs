@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::HumanCount;
-use samplestore::{CopyOptions, CopyReport, ErrorKind, Query, Storage, copy};
+use samplestore::{CopyOptions, CopyReport, ErrorKind, Storage, copy};
 use serde_json::{Value as Json, json};
 
 use super::export::by_extension;
@@ -16,7 +16,7 @@ use crate::arguments::{Filters, INSTANTS, location};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
-use crate::opening::{Db, Source};
+use crate::opening::Db;
 use crate::output::{counted, write_json};
 use crate::progress::{SampleProgress, pace};
 
@@ -71,7 +71,7 @@ impl Copy {
             );
             return Err(Failure::usage(message));
         }
-        let progress = SampleProgress::new(total(&source, &query)?);
+        let progress = SampleProgress::new(source.total(&query)?);
         let shown = progress.clone();
         let most = Arc::new(AtomicU64::new(0));
         let done = Arc::clone(&most);
@@ -200,12 +200,4 @@ fn in_json(report: &CopyReport) -> Json {
         "in_target": report.in_target,
         "verified": verified,
     })
-}
-
-/// How many samples there are to copy, where that is known without reading them.
-fn total(source: &Source, query: &Query) -> Result<Option<u64>, Failure> {
-    match source {
-        Source::File(database) => Ok(Some(database.count(query)?)),
-        Source::Other(_) => Ok(None),
-    }
 }

@@ -14,7 +14,6 @@ use serde_json::json;
 use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
-use crate::interrupt;
 use crate::listing::Listing;
 use crate::opening::{Db, Reader};
 use crate::output::{
@@ -22,7 +21,7 @@ use crate::output::{
     counted, csv_record, instant,
 };
 use crate::progress::SampleProgress;
-use crate::steps::{Changed, in_steps_of};
+use crate::steps::{Changed, Matched, change};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -243,7 +242,7 @@ impl Group {
 
 /// Groups what a query gives.
 fn count(reader: &Reader, query: &Query) -> Result<Failures, Failure> {
-    let progress = SampleProgress::new(Some(reader.count(query)?));
+    let progress = SampleProgress::new(reader.total(query)?);
     let mut failures = Failures::new();
     for (count, sample) in (1..).zip(reader.iterate(query)?) {
         failures.add(&sample?);
@@ -367,61 +366,54 @@ impl Retry {
                 .with_hint("samplestore dlq group lists them, and --all means every one of them"));
         }
         let (query, limit) = of_groups(&self.filters)?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         self.consent.check("dlq retry changes samples")?;
-        let ids = self.matched(&db.read()?, &query, limit)?;
-        let matched = ids.len() as u64;
-        if self.consent.is_dry_run() || matched == 0 {
-            return self.report(matched, Changed::default());
-        }
-        let count = counted(matched, "sample");
-        let question = format!("Put {count} back to pending?");
-        if !self.consent.ask(&count, &question)? {
-            return Ok(Code::Fine);
-        }
-        interrupt::watch()?;
-        let source = db.change()?;
-        let storage = source.storage();
-        let changed = in_steps_of(&ids, |ids| put_back(storage, ids, &query));
-        let closed = storage.close();
-        let changed = changed?;
-        closed?;
-        self.report(matched, changed)
-    }
-
-    /// The ids of the samples of the groups that are named, each of which must have some; so many at most.
-    fn matched(&self, reader: &Reader, query: &Query, limit: u64) -> Result<Vec<String>, Failure> {
-        let wanted = match self.all {
-            true => None,
-            false => Some(self.wanted(reader, query)?),
-        };
-        let is_wanted = |sample: &Sample| {
-            let wanted = wanted.as_ref();
-            wanted.is_none_or(|wanted| is_of(sample, |group| wanted.contains(group)))
-        };
-        let mut ids = Vec::new();
-        let mut samples = reader.iterate(query)?;
-        while (ids.len() as u64) < limit
-            && let Some(sample) = samples.next().transpose()?
-        {
-            if is_wanted(&sample) {
-                ids.push(sample.id().to_owned());
+        let wanted = cell::RefCell::new(Wanted::Any);
+        let find = |reader: &Reader| -> Result<Matched, Failure> {
+            *wanted.borrow_mut() = self.wanted(reader, &query)?;
+            let wanted = wanted.borrow();
+            let samples = reader.iterate(&query)?;
+            let matched = Matched::of(wanted.of(samples).take(limit))?;
+            if matched.is_empty() {
+                tell_unknown(reader, &query)?;
             }
+            Ok(matched)
+        };
+        let question = |count: &str, _: &str| format!("Put {count} back to pending?");
+        let step = |storage: &dyn Storage, selection: &Selection| -> samplestore::Result<u64> {
+            let selection = match selection {
+                Selection::Ids(_) => selection.clone(),
+                // One may have failed anew by now, and for another reason.
+                Selection::Query(found) => {
+                    let samples = storage.iterate(found)?;
+                    let wanted = wanted.borrow();
+                    let ids = wanted.of(samples).map(|sample| Ok(sample?.id().to_owned()));
+                    let ids: Vec<String> = ids.collect::<samplestore::Result<_>>()?;
+                    found.clone().only_ids(ids).into()
+                }
+            };
+            storage.set_status(&selection, None, Status::Pending)
+        };
+        let done = change(db, &query, self.consent, find, question, step)?;
+        match done {
+            Some((matched, changed)) => self.report(matched.total(), changed),
+            None => Ok(Code::Fine),
         }
-        if ids.is_empty() {
-            tell_unknown(reader, query)?;
-        }
-        Ok(ids)
     }
 
-    /// The groups that are named.
-    fn wanted(&self, reader: &Reader, query: &Query) -> Result<BTreeSet<String>, Failure> {
+    /// The groups that are named, each of which there must be.
+    fn wanted(&self, reader: &Reader, query: &Query) -> Result<Wanted, Failure> {
+        if self.all {
+            return Ok(Wanted::Any);
+        }
         let groups = count(reader, query)?.into_groups();
         if groups.is_empty() {
             tell_unknown(reader, query)?;
         }
         let names = self.groups.iter();
         let wanted = names.map(|name| Ok(named(&groups, name)?.group.clone()));
-        wanted.collect()
+        let wanted: Result<BTreeSet<String>, Failure> = wanted.collect();
+        Ok(Wanted::Groups(wanted?))
     }
 
     fn report(&self, matched: u64, changed: Changed) -> Outcome {
@@ -450,9 +442,21 @@ impl Retry {
     }
 }
 
-/// Puts those of these samples back to pending that are still in a status of the query.
-fn put_back(storage: &dyn Storage, ids: &[String], query: &Query) -> samplestore::Result<u64> {
-    let selected = query.statuses().iter().copied();
-    let selected = selected.fold(Query::new().ids(ids), Query::status);
-    storage.set_status(&Selection::from(selected), None, Status::Pending)
+/// Which failures are tried again.
+enum Wanted {
+    Any,
+    Groups(BTreeSet<String>),
+}
+
+impl Wanted {
+    /// Those of these samples.
+    fn of(
+        &self,
+        samples: impl Iterator<Item = samplestore::Result<Sample>>,
+    ) -> impl Iterator<Item = samplestore::Result<Sample>> {
+        samples.filter(move |sample| match (self, sample) {
+            (Self::Groups(groups), Ok(sample)) => is_of(sample, |group| groups.contains(group)),
+            _ => true,
+        })
+    }
 }

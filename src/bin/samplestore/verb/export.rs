@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use samplestore::{Cursor, Error, ErrorKind, Query, Sample};
+use samplestore::{Cursor, Query, Sample};
 
 use crate::arguments::{Filters, INSTANTS};
 #[cfg(not(feature = "arrow"))]
@@ -32,10 +32,10 @@ Examples:
 
 JSON Lines, JSON, Parquet and Arrow hold every value exactly: samplestore import makes equal samples of them. A CSV has a \
 column for each field, and tabs between them where the file ends in .tsv; import reads it back too, but a text that looks like a number or like JSON becomes one, and a field \
-that is null or an empty text is left out. Parquet and Arrow have data and measurements as JSON texts, and a column of \
+that is null or an empty text is left out. It may have 16,384 columns, and all samples are read once before the first line, to know them. Parquet and Arrow have data and measurements as JSON texts, and a column of \
 floats for each measurement, too, null where it is no number, for the first 1,000 measurements by name: the JSON text has all of them. They need a build with the feature arrow.";
 
-/// How often, in samples, progress is told and Ctrl-C is looked for.
+/// How often, in samples, progress is told.
 const PROGRESS_SAMPLES: u64 = 256;
 
 /// What is exported.
@@ -64,7 +64,7 @@ impl Writer {
     fn begin(
         output: &mut Output,
         format: ExportFormat,
-        columns: impl FnOnce() -> samplestore::Result<Columns>,
+        columns: impl FnOnce() -> Result<Columns, Failure>,
     ) -> Result<Self, Failure> {
         let plain = match format {
             ExportFormat::Jsonl => Format::Jsonl,
@@ -145,23 +145,20 @@ impl Export {
             );
         }
         let reader = db.read()?;
-        let mut output = match is_stdout {
-            true => Output::new(),
-            false => Output::file(&self.to, self.overwrite)?,
-        };
-        let total = match &reader {
-            Reader::File(snapshot) => Some(snapshot.count(&query)?),
-            // Counting may be as much work as reading.
-            Reader::Other(_) => None,
-        };
-        if !is_stdout {
-            // What was begun is removed.
-            interrupt::watch()?;
-        }
-        let progress = match is_stdout {
+        let (mut output, progress) = match is_stdout {
             // The same terminal may be where the data ends.
-            true => SampleProgress::hidden(),
-            false => SampleProgress::new(total),
+            true => (Output::new(), SampleProgress::hidden()),
+            false => {
+                let progress = SampleProgress::new(None);
+                let shown = progress.clone();
+                // Before there is anything to be removed, and however long it takes until a sample matches.
+                interrupt::end_unless_made(move || {
+                    shown.finish();
+                    words("interrupted; no file was made");
+                })?;
+                progress.set_total(reader.total(&query)?);
+                (Output::file(&self.to, self.overwrite)?, progress)
+            }
         };
         let started = Instant::now();
         let delimiter = match is_stdout {
@@ -169,16 +166,10 @@ impl Export {
             false => delimiter(&self.to),
         };
         let written = write(&reader, &query, &mut output, format, delimiter, &progress);
-        let (writer, next, count) = match written {
-            Err(_) if interrupt::is_asked() => {
-                progress.finish();
-                return Err(Failure::interrupted("no file was made"));
-            }
-            written => written?,
-        };
+        progress.finish();
+        let (writer, next, count) = written?;
         writer.finish(&mut output, next.as_ref())?;
         output.finish()?;
-        progress.finish();
         if count == 0 {
             tell_unknown(&reader, &query)?;
         }
@@ -205,9 +196,12 @@ fn write(
 ) -> Result<(Writer, Option<Cursor>, u64), Failure> {
     // Which columns there are is known when all samples were looked at.
     let columns = || {
-        let samples = (1..).zip(reader.iterate(query)?);
-        let samples = samples.map(|(count, sample)| goes_on(count).and(sample));
-        Ok(Columns::of(samples)?.delimited(delimiter))
+        let samples = reader.iterate(query)?;
+        match format {
+            #[cfg(feature = "arrow")]
+            ExportFormat::Parquet | ExportFormat::Arrow => Columns::of_measurements(samples),
+            _ => Ok(Columns::of(samples)?.delimited(delimiter)),
+        }
     };
     let mut writer = Writer::begin(output, format, columns)?;
     let mut listing = match format {
@@ -222,17 +216,8 @@ fn write(
         if count.is_multiple_of(PROGRESS_SAMPLES) {
             progress.samples(count);
         }
-        goes_on(count)?;
     }
     Ok((writer, listing.into_next(), count))
-}
-
-/// Fails, now and then, when Ctrl-C was pressed.
-fn goes_on(count: u64) -> samplestore::Result<()> {
-    match count.is_multiple_of(PROGRESS_SAMPLES) && interrupt::is_asked() {
-        true => Err(Error::new(ErrorKind::Interrupted, "export samples")),
-        false => Ok(()),
-    }
 }
 
 /// The format that a name tells.

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use clap::builder::EnumValueParser;
+use clap::builder::{EnumValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use samplestore::Facets as Counts;
 use serde_json::json;
 
-use crate::arguments::{Filters, INSTANTS, Trimmed};
+use crate::arguments::{Filters, INSTANTS, Known};
 use crate::failure::{Code, Outcome};
 use crate::fields::tell_unknown;
 use crate::opening::Db;
@@ -39,7 +39,7 @@ pub(crate) struct Facets {
     #[arg(
         long,
         value_name = "FIELD",
-        value_parser = Trimmed(EnumValueParser::<By>::new()),
+        value_parser = one_field(),
         value_delimiter = ',',
         default_value = "pipeline,status"
     )]
@@ -47,6 +47,14 @@ pub(crate) struct Facets {
     /// How to write the counts [default: table on a terminal, else jsonl]
     #[arg(short, long, value_enum)]
     format: Option<Format>,
+}
+
+/// Reads one of the fields.
+fn one_field() -> Known<impl TypedValueParser<Value = By>> {
+    Known::new(EnumValueParser::<By>::new(), || {
+        let fields = By::value_variants().iter();
+        fields.filter_map(ValueEnum::to_possible_value).collect()
+    })
 }
 
 impl Facets {

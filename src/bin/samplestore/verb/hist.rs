@@ -12,6 +12,7 @@ use serde_json::{Map as JsonMap, Value as Json, json};
 use crate::arguments::{Filters, INSTANTS, Known};
 use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::fields::tell_unknown;
+use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{
     Bars, Chart, Format, Output, ReportFormat, Series, counted, csv_record, instant, write_svg,
@@ -101,7 +102,10 @@ impl Hist {
         if let Some(path) = &self.svg {
             let mut output = match is_stdout {
                 true => Output::new(),
-                false => Output::file(path, self.overwrite)?,
+                false => {
+                    interrupt::end_unless_made(|| words("interrupted; no file was made"))?;
+                    Output::file(path, self.overwrite)?
+                }
             };
             write_svg(&mut output, &self.chart(&buckets, &query))?;
             output.finish()?;

@@ -10,7 +10,7 @@ use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::fields::tell_unknown_fields;
 use crate::interrupt;
 use crate::opening::{Db, FILE_ALONE, Reader};
-use crate::output::{Output, ReportFormat};
+use crate::output::{Output, ReportFormat, escape, percent};
 use crate::progress::FractionProgress;
 
 const EXAMPLES: &str = "\
@@ -99,10 +99,10 @@ impl Add {
         let is_new = created.map_err(|error| {
             let indexes = indexes.unwrap_or_default();
             let index = indexes.iter().find(|index| index.field == self.field);
-            let share = index.map_or(0.0, |index| (100.0 * index.progress).floor());
+            let share = percent(index.map_or(0.0, |index| index.progress));
             interrupt::ended(
                 error,
-                &format!("{share:.0} % are indexed; run it again, and it goes on from there"),
+                &format!("{share} are indexed; run it again, and it goes on from there"),
             )
         })?;
         closed?;
@@ -140,8 +140,8 @@ impl List {
         match output.report_format(self.format) {
             ReportFormat::Table => {
                 for index in &indexes {
-                    let share = 100.0 * index.progress;
-                    writeln!(output, "{}  {share:.0} %", index.field)?;
+                    let field = index.field.to_string();
+                    writeln!(output, "{}  {}", escape(&field), percent(index.progress))?;
                 }
             }
             format => output.json(format, &json!({ "indexes": indexes }))?,

@@ -10,7 +10,7 @@ use crate::failure::{Code, Failure, Outcome};
 use crate::opening::{Db, FILE_ALONE};
 use crate::output::{
     Align, Cell, Column, Output, ReportFormat, Shrinks, Table, escape, facets_json, facets_table,
-    instant,
+    instant, percent,
 };
 use samplestore::Stats as Figures;
 
@@ -80,8 +80,8 @@ fn table(output: &mut Output, db: &Db, figures: &Figures) -> Result<(), Failure>
         writeln!(output, "{name:<14}  {value}")?;
     }
     for index in &figures.indexes {
-        let share = 100.0 * index.progress;
-        writeln!(output, "{:<14}  {} {share:.0} %", "index", index.field)?;
+        let (field, share) = (index.field.to_string(), percent(index.progress));
+        writeln!(output, "{:<14}  {} {share}", "index", escape(&field))?;
     }
     writeln!(output)?;
     facets_table(output, &figures.facets)?;

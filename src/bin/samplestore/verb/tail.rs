@@ -31,7 +31,7 @@ const LIMIT_DEFAULT: u64 = 10;
 const LIMIT_MAX: u64 = 10_000;
 /// How often commits are looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// How often, in samples, Ctrl-C is looked for within one commit.
+/// How often, in samples, those that do not match among them, Ctrl-C is looked for within one commit.
 const PROGRESS_SAMPLES: u64 = 256;
 
 /// How samples are written, which come one by one and have no last.
@@ -98,7 +98,6 @@ impl Tail {
             }
             return Ok(Code::Fine);
         }
-        interrupt::watch()?;
         let path = db.path()?;
         let identity = Identity::at(path);
         let database = db.read_file()?;
@@ -114,19 +113,21 @@ impl Tail {
         drop((reader, newest));
         let filters = query.without_paging();
         let mut count = 0_u64;
+        // Until here there is nothing to say of what was done, however long it took.
+        interrupt::watch()?;
         while !interrupt::is_asked() {
             writer.settle(&mut output)?;
             output.flush()?;
             output.wait(POLL_INTERVAL)?;
             let now = database.snapshot()?;
-            for sample in now.changed_since(&seen)? {
+            for (looked_at, sample) in (1_u64..).zip(now.changed_since(&seen)?) {
                 let sample = sample?;
                 if filters.matches(&sample)? {
                     writer.write(&mut output, &sample)?;
                     count += 1;
-                    if count.is_multiple_of(PROGRESS_SAMPLES) && interrupt::is_asked() {
-                        break;
-                    }
+                }
+                if looked_at.is_multiple_of(PROGRESS_SAMPLES) && interrupt::is_asked() {
+                    break;
                 }
             }
             seen = now;

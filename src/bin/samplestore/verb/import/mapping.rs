@@ -349,7 +349,7 @@ impl Mapping {
             parts.insert("created_at".to_owned(), in_data(at).into());
         }
         let status = match &self.status_field {
-            Some(name) => parse_status(&text_of(&object, name)?)?,
+            Some(name) => parse_status(text_of(&object, name)?.trim())?,
             None => self.status.unwrap_or_default(),
         };
         parts.insert("status".to_owned(), status.as_str().into());

@@ -105,7 +105,7 @@ impl PlainColumns {
         }
         if let Some(index) = self.status {
             let word = needed(index)?;
-            sample = sample.status(parse_status(word)?);
+            sample = sample.status(parse_status(word.trim())?);
         }
         sample.build().map_err(|error| words_of(&error))
     }
