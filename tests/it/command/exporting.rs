@@ -383,7 +383,7 @@ fn what_matches_is_written_before_all_is_read() {
 
 #[test]
 fn a_csv_has_no_more_columns_than_are_read_back() {
-    /// Beside id, pipeline, status, created_at and measured_at.
+    /// Beside id, pipeline, status, `created_at` and `measured_at`.
     const FIELDS: usize = 16_384 - 5;
     let shell = Shell::new();
     let database = Database::open(shell.db()).unwrap();
