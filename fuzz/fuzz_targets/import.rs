@@ -16,8 +16,8 @@ use command::input::{InputFormat, Source};
 use command::verb::import::mapping::Mapping;
 // The command's files name each other from the root of their crate.
 use command::{
-    arguments, failure, fields, identity, ids, input, interrupt, listing, opening, output, progress,
-    steps, verb,
+    arguments, failure, fields, identity, ids, input, interrupt, listing, opening, output,
+    progress, steps, verb,
 };
 
 #[derive(Parser)]

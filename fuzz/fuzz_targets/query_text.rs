@@ -14,6 +14,19 @@ struct Input<'a> {
     value: &'a str,
 }
 
+/// The text of a query is that query, but for a NUL, which no word of a command line has.
+fn assert_same(query: &Query) {
+    let text = query.to_string();
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return;
+    }
+    assert_eq!(
+        &text.parse::<Query>().expect("its own text"),
+        query,
+        "{text}"
+    );
+}
+
 fuzz_target!(|inputs: Vec<Input<'_>>| {
     let now = DateTime::from_timestamp(1_700_000_000, 0).expect("an instant");
     let mut query = Query::new();
@@ -31,5 +44,11 @@ fuzz_target!(|inputs: Vec<Input<'_>>| {
             let again = parse_instant(&instant.to_rfc3339(), now);
             assert_eq!(again.expect("an instant's own text is one"), instant);
         }
+        // As one text, which a program keeps.
+        match input.value.parse::<Query>() {
+            Ok(query) => assert_same(&query),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
     }
+    assert_same(&query);
 });

@@ -135,9 +135,14 @@ fn is_right(found: &BTreeMap<String, Sample>, file: &File, is_killed: bool) -> b
     *found == expected
 }
 
-fn check_salvage(path: &Path, to: &Path, file: &File, is_killed: bool) {
-    let Ok(report) = Database::salvage(path, to, |_| ()) else {
-        return;
+fn check_salvage(path: &Path, to: &Path, file: &File, is_killed: bool, is_something: bool) {
+    let report = match Database::salvage(path, to, |_| ()) {
+        Ok(report) => report,
+        Err(error) => {
+            // A file that is as long as it was, and says that it is one of ours.
+            assert!(!is_something, "{error}");
+            return;
+        }
     };
     let database = Database::open(to).expect("what was saved");
     assert!(database.check(|_| ()).expect("check").is_sound());
@@ -187,7 +192,11 @@ fn check_repair(path: &Path, file: &File, is_killed: bool) {
     let Ok(report) = Database::repair(path, |_| ()) else {
         return;
     };
-    if report.outcome != RepairOutcome::NeedsSalvage {
+    if report.outcome == RepairOutcome::NeedsSalvage {
+        // What could not be repaired is not right because somebody tried.
+        let again = Database::repair(path, |_| ()).expect("a second repair");
+        assert_eq!(again.outcome, RepairOutcome::NeedsSalvage, "{again:?}");
+    } else {
         let repaired = all(&Database::open(path).expect("what was repaired"));
         assert!(is_right(&repaired, file, is_killed), "{report:?}");
     }
@@ -209,7 +218,7 @@ fuzz_target!(|input: Input| {
     });
     let file = &files[usize::from(input.is_killed)];
     let mut bytes = file.bytes.clone();
-    let mut has_older_pages = false;
+    let (mut has_older_pages, mut is_something) = (false, true);
     for edit in input.edits.iter().take(6) {
         let pages = (bytes.len() / PAGE).max(1);
         let page = |number: &u16| {
@@ -219,22 +228,30 @@ fuzz_target!(|input: Input| {
         match edit {
             Edit::Flip(at, bits) => {
                 let at = *at as usize % bytes.len().max(1);
+                is_something &= at >= PAGE;
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte ^= bits;
                 }
             }
-            Edit::Zero(number) => bytes[page(number)].fill(0),
+            Edit::Zero(number) => {
+                is_something &= page(number).start > 0;
+                bytes[page(number)].fill(0);
+            }
             Edit::Copy(from, to) => {
+                is_something &= page(to).start > 0;
                 bytes.copy_within(page(from), page(to).start);
                 has_older_pages = true;
             }
-            Edit::Cut(number) => bytes.truncate(page(number).end),
+            Edit::Cut(number) => {
+                is_something = false;
+                bytes.truncate(page(number).end);
+            }
         }
     }
     let folder = tempfile::tempdir().expect("a folder");
     let (path, to) = (folder.path().join("s.redb"), folder.path().join("to.redb"));
     fs::write(&path, &bytes).expect("written");
-    check_salvage(&path, &to, file, input.is_killed);
+    check_salvage(&path, &to, file, input.is_killed, is_something);
     assert_eq!(fs::read(&path).expect("read"), bytes, "it was changed");
     let reading = Database::options()
         .create(false)
