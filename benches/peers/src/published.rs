@@ -267,7 +267,7 @@ fn grows_with(workload: &str, order: Option<TimeOrder>) -> &'static str {
         "replace_10k" => "the rows, and the depth of two trees",
         "delete_10k" => "the rows, the blocks and the leaves of 6,144 rows they are in",
         "store_one" | "store_16_writers" => "the depth of two trees: log n",
-        "open_clean" => "the pairs of ids not merged yet, half a million at most",
+        "open_clean" => "the batches of ids that are not merged yet: some tens, or 1,640 where samples are stored one by one",
         "open_after_kill" => "the log, at most 8 MB of it, and the pages of the file: one bit each",
         "scan_all" | "file_bytes" | "file_bytes_compacted" => "n",
         "peak_memory" => "the cache, and the chunks, n / 61,440",
