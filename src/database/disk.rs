@@ -39,34 +39,43 @@ pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Returns once everything written before is on the disk.
     fn sync(&self) -> io::Result<()>;
 
+    /// The disk that this one is laid over, which has its locks and its name; `None` for one that has its own.
+    fn below(&self) -> Option<&dyn Disk> {
+        None
+    }
+
     /// Takes a lock of redb's, or says `false` when another has one that conflicts.
-    fn try_lock(&self, _range: Range, _shared: bool) -> Result<bool, BackendError> {
-        Err(BackendError::Unsupported)
+    fn try_lock(&self, range: Range, shared: bool) -> Result<bool, BackendError> {
+        let below = self.below().ok_or(BackendError::Unsupported)?;
+        below.try_lock(range, shared)
     }
 
     /// Takes a lock of redb's, and waits for it.
-    fn lock(&self, _range: Range, _shared: bool) -> Result<(), BackendError> {
-        Err(BackendError::Unsupported)
+    fn lock(&self, range: Range, shared: bool) -> Result<(), BackendError> {
+        let below = self.below().ok_or(BackendError::Unsupported)?;
+        below.lock(range, shared)
     }
 
-    fn unlock(&self, _range: Range) -> Result<(), BackendError> {
-        Err(BackendError::Unsupported)
+    fn unlock(&self, range: Range) -> Result<(), BackendError> {
+        let below = self.below().ok_or(BackendError::Unsupported)?;
+        below.unlock(range)
     }
 
     /// Whether another has a lock that conflicts with an exclusive one.
-    fn is_locked(&self, _range: Range) -> Result<bool, BackendError> {
-        Err(BackendError::Unsupported)
+    fn is_locked(&self, range: Range) -> Result<bool, BackendError> {
+        let below = self.below().ok_or(BackendError::Unsupported)?;
+        below.is_locked(range)
     }
 
     /// Gives back every lock.
     fn close(&self) -> io::Result<()> {
-        Ok(())
+        self.below().map_or(Ok(()), Disk::close)
     }
 
     /// Whether this is the file at `path`. To be asked once it is locked: whoever had the lock before may have put
     /// another file there, as [`reindex`](super::Database::reindex) does, and what is written to this one then is lost.
-    fn is_at(&self, _path: &Path) -> io::Result<bool> {
-        Ok(true)
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.below().map_or(Ok(true), |below| below.is_at(path))
     }
 }
 

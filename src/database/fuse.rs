@@ -7,12 +7,9 @@
 //! after the next opening, as after a loss of power.
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use redb::BackendError;
-
-use super::disk::{Disk, Range};
+use super::disk::Disk;
 
 #[derive(Debug)]
 pub(super) struct Fuse {
@@ -80,28 +77,8 @@ impl Disk for Fuse {
         self.disk.sync().inspect_err(|error| self.blow(error))
     }
 
-    fn try_lock(&self, range: Range, shared: bool) -> Result<bool, BackendError> {
-        self.disk.try_lock(range, shared)
-    }
-
-    fn lock(&self, range: Range, shared: bool) -> Result<(), BackendError> {
-        self.disk.lock(range, shared)
-    }
-
-    fn unlock(&self, range: Range) -> Result<(), BackendError> {
-        self.disk.unlock(range)
-    }
-
-    fn is_locked(&self, range: Range) -> Result<bool, BackendError> {
-        self.disk.is_locked(range)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.disk.close()
-    }
-
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        self.disk.is_at(path)
+    fn below(&self) -> Option<&dyn Disk> {
+        Some(&*self.disk)
     }
 }
 
