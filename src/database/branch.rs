@@ -15,6 +15,8 @@ pub(super) const REDB_MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 /// The byte of redb's header that says whether the file was closed, and the bit of it that says that it was not.
 pub(super) const FLAGS_AT: usize = 9;
 pub(super) const IS_OPEN: u8 = 2;
+/// The bit of that byte that says that the last commit was synced before the header led to it.
+pub(super) const IS_TWO_PHASE: u8 = 4;
 
 pub(super) const PAGE_BYTES: u64 = 4_096;
 /// What the first byte of a leaf is, of a branch, and of no page.
@@ -31,6 +33,11 @@ const FIRST_TABLES: [&[u8]; 5] = [
     b"data_pages_unreachable",
     b"system_pages_unreachable",
 ];
+
+/// Whether these may be the bytes of a page of a tree. Where nothing was ever written there are zeros, and a full disk has no room for them.
+pub(super) fn is_of_tree(page: &[u8]) -> bool {
+    matches!(page.first(), Some(&(LEAF | BRANCH)))
+}
 
 /// Where in redb's storage pages lie: in regions, each with a header of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

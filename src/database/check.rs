@@ -225,7 +225,8 @@ const PAGES_SHARE: f64 = 0.3;
 
 impl Database {
     /// Checks the whole file: the checksums of its pages, and every record against every index and counter.
-    /// Changes nothing. `progress` is told how far it has come, from 0 to 1.
+    /// Changes nothing. `progress` is told how far it has come, from 0 to 1. While the pages are verified it must not store into this
+    /// database, nor wait for somebody who does: writers wait for what it is called by.
     ///
     /// Reads the file twice, in memory that does not grow with it. Readers go on meanwhile, and writers
     /// once the pages are verified; what is checked is the state of that moment. A handle that only reads and shares the

@@ -30,7 +30,7 @@ pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Writes, and returns once these bytes are on the disk; says nothing of any others.
     fn write_durable(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write(offset, bytes)?;
-        self.sync()
+        self.sync().map_err(of_sync)
     }
 
     /// Cuts off, or adds zeros.
@@ -76,6 +76,17 @@ pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// another file there, as [`reindex`](super::Database::reindex) does, and what is written to this one then is lost.
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         self.below().map_or(Ok(true), |below| below.is_at(path))
+    }
+}
+
+/// The error of a sync behind a write. Of a write alone a full disk says that there was no room for these bytes; where a sync meets one,
+/// others may be lost too.
+fn of_sync(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            io::Error::other(format!("a sync failed: {error}"))
+        }
+        _ => error,
     }
 }
 
@@ -211,7 +222,7 @@ impl Disk for FileDisk {
         }
         debug_assert!(self.durable.is_none());
         self.write(offset, bytes)?;
-        self.sync()
+        self.sync().map_err(of_sync)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

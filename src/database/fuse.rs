@@ -111,6 +111,42 @@ mod tests {
         assert_eq!(bytes, [3, 1]);
     }
 
+    /// A disk that has room for what is written until it is synced, as one behind a network may.
+    #[derive(Debug)]
+    struct FullAtSync(MemoryDisk);
+
+    impl Disk for FullAtSync {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.0.write(offset, bytes)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn behind_a_sync_that_finds_the_disk_full_nothing_is_written() {
+        let disk = Arc::new(FullAtSync(MemoryDisk::default()));
+        let fuse = Fuse::new(disk.clone());
+        fuse.write_durable(0, &[1; 4]).unwrap_err();
+        let error = fuse.write(4, &[1; 4]).unwrap_err();
+        assert!(error.to_string().contains("an earlier failure"), "{error}");
+        assert_eq!(disk.0.bytes(), [1; 4]);
+    }
+
     #[test]
     fn a_full_disk_refuses_one_write_and_no_other() {
         let disk = Arc::new(MemoryDisk::default());

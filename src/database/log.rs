@@ -6,7 +6,8 @@
 //!
 //! The log has two halves, so that one is written while the checkpoint of the other is still being made.
 //! Records lie one behind the other, each at the start of a page: no sector of a record that was
-//! acknowledged is ever written again before its checkpoint is durable, so no torn write can reach one.
+//! acknowledged is ever written again with other bytes before its checkpoint is durable, so no torn write can reach one.
+//! With the same bytes it is once, by the first durable commit behind an opening that found records: see `write_again`.
 //!
 //! Which records count, after a crash? Those that follow the mark: the next number, in the place where
 //! the last one ended or at the start of the other half, with a checksum that holds, and with the *chain* of
@@ -387,23 +388,6 @@ impl Log {
         Ok(record)
     }
 
-    /// The payload of the record with this header, in this place, if its checksum holds; `room` is how long it may be.
-    fn payload(
-        &self,
-        place: u64,
-        header: &[u8; HEADER_BYTES],
-        room: u64,
-    ) -> Result<Option<Vec<u8>>> {
-        let payload_bytes = (word(header, 0) >> 32) as usize;
-        if padded(payload_bytes).is_none_or(|bytes| bytes > room) {
-            return Ok(None);
-        }
-        let mut payload = vec![0; payload_bytes];
-        self.read_at(place + HEADER_BYTES as u64, &mut payload)?;
-        let is_valid = checksum(self.layout.salt, header, &[&payload]) == word(header, SUM_AT);
-        Ok(is_valid.then_some(payload))
-    }
-
     fn read_at(&self, place: u64, out: &mut [u8]) -> Result<()> {
         let read = self.disk.read(place, out);
         read.map_err(|error| disk_failure(READ, error))
@@ -452,12 +436,28 @@ pub(super) fn padded(payload_bytes: usize) -> Option<u64> {
 
 /// Of a header but for its place, and a payload.
 fn checksum(salt: u64, header: &[u8], payload: &[&[u8]]) -> u64 {
-    let mut hash = XxHash3_64::with_seed(salt);
-    hash.write(header.get(..SUM_AT).unwrap_or_default());
-    for part in payload {
-        hash.write(part);
+    let mut sum = Sum::new(salt, header);
+    payload.iter().for_each(|part| sum.write(part));
+    sum.finish()
+}
+
+/// A checksum of a header but for its place, and of a payload that comes in parts.
+struct Sum(XxHash3_64);
+
+impl Sum {
+    fn new(salt: u64, header: &[u8]) -> Self {
+        let mut hash = XxHash3_64::with_seed(salt);
+        hash.write(header.get(..SUM_AT).unwrap_or_default());
+        Self(hash)
     }
-    hash.finish()
+
+    fn write(&mut self, part: &[u8]) {
+        self.0.write(part);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
 }
 
 /// The `u64` at this place; the caller knows that it is there.

@@ -369,6 +369,7 @@ impl Options {
                 return Err(error);
             }
         };
+        volume.opened();
         let base = layout(&volume)?.base;
         tracing::info!(name: "opened", samples = view.state.samples(), is_new, is_read_only = false, "opened");
         let handle = Handle::Writes { database };

@@ -15,7 +15,7 @@ use redb::{BackendError, StorageBackend};
 
 use self::known_len::KnownLen;
 use super::branch::{self, Regions};
-use super::disk::{Access, Disk};
+use super::disk::{self, Access, Disk};
 use super::failure::{damaged, disk_failure};
 use super::fuse::Fuse;
 use super::guard::Guard;
@@ -27,6 +27,9 @@ use super::writeback::Writeback;
 use crate::error::{Error, ErrorKind, Result};
 
 const OPERATION: &str = "open the database";
+
+/// The byte that a writer beside readers has locked as long as it has the file open: redb's `WRITER_BYTE`.
+const WRITER_LOCK: disk::Range = (Bound::Included(1 << 62), Bound::Excluded((1 << 62) + 1));
 
 #[derive(Debug)]
 pub(super) struct Volume {
@@ -47,6 +50,10 @@ pub(super) struct Volume {
     is_alone: bool,
     /// Whether nothing was written yet, and what redb writes first may be held back.
     is_untouched: AtomicBool,
+    /// Whether what the file has is not all taken over yet by whoever opens it, so that it does not count as closed.
+    is_opening: AtomicBool,
+    /// Whether pages that are read may not be on the disk: see [`Backend::read`].
+    is_doubtful: AtomicBool,
     /// Why the head was refused. redb only hears of an I/O error.
     refusal: Mutex<Option<Error>>,
     writeback: Writeback,
@@ -81,6 +88,8 @@ impl Volume {
             was_closed: AtomicBool::new(false),
             is_alone: false,
             is_untouched: AtomicBool::new(false),
+            is_opening: AtomicBool::new(false),
+            is_doubtful: AtomicBool::new(false),
             refusal: Mutex::default(),
             guard: Guard::default(),
             known_len: KnownLen::default(),
@@ -119,6 +128,21 @@ impl Volume {
     /// synced, before anything else is written.
     pub(super) fn was_closed(&self) -> bool {
         self.was_closed.load(Ordering::Acquire)
+    }
+
+    /// Says that opening is over: what the log had is carried out.
+    pub(super) fn opened(&self) {
+        self.is_opening.store(false, Ordering::Release);
+        self.is_doubtful.store(false, Ordering::Release);
+    }
+
+    /// Sees what redb's header says, while the file is opened that was not closed.
+    fn see_flags(&self, header: &[u8]) {
+        if self.is_opening.load(Ordering::Acquire) {
+            let is_two_phase = (header.get(branch::FLAGS_AT))
+                .is_some_and(|flags| flags & branch::IS_TWO_PHASE != 0);
+            self.is_doubtful.store(!is_two_phase, Ordering::Release);
+        }
     }
 
     /// Says that a new file is made. What it begins with must be durable by now.
@@ -178,6 +202,11 @@ impl Volume {
             self.check_whole(&layout)?;
             return Ok(layout);
         }
+        if self.access == Access::Read && self.has_writer()? {
+            return Err(Error::new(ErrorKind::Locked, OPERATION)
+                .with_message("its writer is making it")
+                .with_retryable(true));
+        }
         if self.access != (Access::Write { create: true }) {
             return Err(Error::new(ErrorKind::NotADatabase, OPERATION)
                 .with_message("it is empty, and was not to be made"));
@@ -186,6 +215,15 @@ impl Volume {
             .map_err(|error| disk_failure(OPERATION, error))?;
         self.is_new.store(true, Ordering::Release);
         Ok(layout)
+    }
+
+    /// Whether another handle has the file open to write it and to be read along.
+    fn has_writer(&self) -> Result<bool> {
+        match self.disk.is_locked(WRITER_LOCK) {
+            Ok(is_locked) => Ok(is_locked),
+            Err(BackendError::Unsupported) => Ok(false),
+            Err(error) => Err(disk_failure(OPERATION, error.into())),
+        }
     }
 
     /// Refuses a file that is shorter than it was when it was closed, which to redb looks like one that was not.
@@ -199,6 +237,7 @@ impl Volume {
         let whole =
             Regions::len_when_closed(&header[0]).and_then(|len| layout.base.checked_add(len));
         self.was_closed.store(whole.is_some(), Ordering::Release);
+        self.is_opening.store(whole.is_none(), Ordering::Release);
         let may_hold = whole.is_some() && self.is_alone;
         self.is_untouched.store(may_hold, Ordering::Release);
         if let Some(whole) = whole
@@ -256,7 +295,13 @@ impl StorageBackend for Backend {
         if offset == 0 {
             let is_shared = volume.access == Access::Read;
             volume.guard.see_header(out, is_shared);
+            volume.see_flags(out);
             return Ok(());
+        }
+        // Of a commit in one phase, as redb makes them while it compacts, header and pages are synced together. If that sync failed they may
+        // be in the system's memory alone, where redb reads them and takes the commit for whole. So they are written once more.
+        if volume.is_doubtful.load(Ordering::Acquire) && branch::is_of_tree(out) {
+            volume.writeback.write(volume.place(offset)?, out)?;
         }
         let end = if branch::is_leading(out) {
             self.len()?
@@ -292,6 +337,15 @@ impl StorageBackend for Backend {
         if self.0.is_untouched.swap(false, Ordering::AcqRel) && offset == 0 {
             self.0.held.hold(place, data);
             return Ok(());
+        }
+        if offset == 0 && self.0.is_opening.load(Ordering::Acquire) {
+            // redb closes a file whose pages it had to look at, and opens it again. What is in the log is not carried out by
+            // then, and is looked for only in a file that was not closed.
+            let mut header = data.to_vec();
+            if let Some(flags) = header.get_mut(branch::FLAGS_AT) {
+                *flags |= branch::IS_OPEN;
+            }
+            return self.0.writeback.write(place, &header);
         }
         self.0.writeback.write(place, data)?;
         self.0

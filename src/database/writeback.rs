@@ -34,86 +34,33 @@
 //! that goes on reading never meets what should have been written over.
 
 mod image;
+mod queue;
 mod room;
 
-use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use self::image::{Cover, Image};
-use self::room::Room;
+use self::queue::Queue;
 use super::disk::Disk;
 
-/// Bytes that may be queued; who writes more waits. A checkpoint of a few thousand samples has 4 to 8 MB.
+/// Bytes that may be queued. A checkpoint of a few thousand samples has 4 to 8 MB.
 const QUEUED_BYTES_MAX: usize = 32 << 20;
-/// The least that anything counts for in the queue, so that there is a maximum of jobs too.
-const JOB_BYTES: usize = 4_096;
-/// So much is written between two syncs. Beside the syncs of 7 MB, appends of 350 KB to the log took 13 ms at worst
-/// with one sync for all of it, and 5 ms with one for each MiB.
-const PIECE_BYTES: usize = if cfg!(test) { 64 << 10 } else { 1 << 20 };
 
 #[derive(Debug)]
 pub(super) struct Writeback {
-    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    queue: Arc<Queue>,
     is_lazy: AtomicBool,
     worker: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    disk: Arc<dyn Disk>,
-    /// Whether something is queued or has failed: the one thing that a read looks at.
-    is_busy: AtomicBool,
-    queue: Mutex<Queue>,
-    changed: Condvar,
-    /// Syncs of redb's that were done behind its back.
-    syncs: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    /// What is to be done; the first ones are being done.
-    jobs: VecDeque<Job>,
-    bytes: usize,
-    /// What the jobs write, where each place has the last.
-    image: Image,
-    /// The resizes among the jobs.
-    resizes: VecDeque<Resize>,
-    /// Where writes are copied to.
-    room: Room,
-    failed: Option<(io::ErrorKind, String)>,
-    is_closing: bool,
-    /// Threads that wait for a change. To tell them takes a call of the system even if there are none.
-    sleepers: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Job {
-    Write { offset: u64, bytes: Arc<[u8]> },
-    SetLen(u64),
-    Sync,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Resize {
-    len: u64,
-    /// So many bytes are there before and after.
-    kept: u64,
 }
 
 impl Writeback {
     pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                disk,
-                is_busy: AtomicBool::new(false),
-                queue: Mutex::default(),
-                changed: Condvar::new(),
-                syncs: AtomicUsize::new(0),
-            }),
+            queue: Arc::new(Queue::new(Arc::clone(&disk), QUEUED_BYTES_MAX)),
+            disk,
             is_lazy: AtomicBool::new(false),
             worker: Mutex::default(),
         }
@@ -130,105 +77,59 @@ impl Writeback {
 
     /// Reads what was written last, done or queued.
     pub(super) fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let shared = &*self.shared;
-        if shared.is_busy.load(Ordering::Acquire) {
-            let mut queue = shared.queue();
-            loop {
-                match queue.image.read(offset, out) {
-                    Cover::All => return Ok(()),
-                    Cover::None if !queue.resizes_meet(offset, out.len()) => break,
-                    Cover::None | Cover::Some => {}
-                }
-                queue.check()?;
-                queue = shared.wait(queue);
-            }
-        }
-        shared.disk.read(offset, out)
+        self.queue.read(offset, out)
     }
 
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if self.is_queueing() && bytes.len() <= QUEUED_BYTES_MAX {
-            let bytes = self.shared.queue().room.copy(bytes);
-            return self.queue(Job::Write { offset, bytes });
+            return self.queue.write(offset, bytes);
         }
         self.settle()?;
-        self.shared.disk.write(offset, bytes)
+        self.disk.write(offset, bytes)
     }
 
     /// The length that the file has when everything queued is done.
     pub(super) fn len(&self) -> io::Result<u64> {
-        let shared = &*self.shared;
-        if !shared.is_busy.load(Ordering::Acquire) {
-            return shared.disk.len();
-        }
-        shared.queue().len(&*shared.disk)
+        self.queue.len()
     }
 
     pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
         if self.is_queueing() {
-            return self.queue(Job::SetLen(len));
+            return self.queue.set_len(len);
         }
         self.settle()?;
-        self.shared.disk.set_len(len)
+        self.disk.set_len(len)
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
         if self.is_queueing() {
-            return self.queue(Job::Sync);
+            return self.queue.sync();
         }
         self.settle()?;
-        self.shared.disk.sync()
-    }
-
-    /// Queues what the queue can hold, once there is room.
-    fn queue(&self, job: Job) -> io::Result<()> {
-        let shared = &*self.shared;
-        let mut queue = shared.queue();
-        loop {
-            queue.check()?;
-            if queue.bytes + job.weight() <= QUEUED_BYTES_MAX {
-                break;
-            }
-            queue = shared.wait(queue);
-        }
-        queue.push(job, &*shared.disk)?;
-        shared.is_busy.store(true, Ordering::Release);
-        shared.tell(&queue);
-        Ok(())
+        self.disk.sync()
     }
 
     /// Whether nothing is queued; an error when something failed.
     #[cfg(test)]
     pub(super) fn is_settled(&self) -> io::Result<bool> {
-        let queue = self.shared.queue();
-        queue.check()?;
-        Ok(queue.jobs.is_empty())
+        self.queue.is_settled()
     }
 
     /// Syncs of redb's that were done behind its back.
     #[cfg(test)]
     pub(super) fn syncs(&self) -> usize {
-        self.shared.syncs.load(Ordering::Relaxed)
+        self.queue.syncs()
     }
 
     /// Returns once everything queued is done.
     pub(super) fn settle(&self) -> io::Result<()> {
-        let shared = &*self.shared;
-        if !shared.is_busy.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let mut queue = shared.queue();
-        while !queue.jobs.is_empty() {
-            queue = shared.wait(queue);
-        }
-        queue.check()
+        self.queue.settle()
     }
 
     /// Does what is queued, and ends the thread.
     pub(super) fn close(&self) -> io::Result<()> {
         let settled = self.settle();
-        self.shared.queue().is_closing = true;
-        self.shared.changed.notify_all();
+        self.queue.close();
         if let Some(worker) = self.worker().take() {
             // It catches its panics.
             let _ = worker.join();
@@ -244,10 +145,10 @@ impl Writeback {
     fn has_worker(&self) -> bool {
         let mut worker = self.worker();
         if worker.is_none() {
-            let shared = Arc::clone(&self.shared);
+            let queue = Arc::clone(&self.queue);
             *worker = std::thread::Builder::new()
                 .name("samplestore-sync".to_owned())
-                .spawn(move || shared.work())
+                .spawn(move || queue.work())
                 .ok();
         }
         worker.is_some()
@@ -258,170 +159,6 @@ impl Drop for Writeback {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::warn!(name: "sync_failed", %error, "a sync behind a commit failed");
-        }
-    }
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'q>(&self, mut queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Queue> {
-        queue.sleepers += 1;
-        let mut queue = self
-            .changed
-            .wait(queue)
-            .unwrap_or_else(PoisonError::into_inner);
-        queue.sleepers -= 1;
-        queue
-    }
-
-    /// Tells who waits that something changed.
-    fn tell(&self, queue: &Queue) {
-        if queue.sleepers > 0 {
-            self.changed.notify_all();
-        }
-    }
-
-    /// The thread: does what is queued until the queue is empty and closed.
-    fn work(&self) {
-        let mut unsynced = 0;
-        let mut queue = self.queue();
-        loop {
-            let jobs = queue.next_jobs();
-            if jobs.is_empty() {
-                if queue.is_closing {
-                    return;
-                }
-                queue = self.wait(queue);
-                continue;
-            }
-            drop(queue);
-            let done = catch_unwind(AssertUnwindSafe(|| {
-                jobs.iter().try_for_each(|job| self.run(job, &mut unsynced))
-            }))
-            .unwrap_or_else(|_| Err(io::Error::other("the disk panicked")));
-            queue = self.queue();
-            match done {
-                Ok(()) => queue.finish(jobs),
-                Err(error) => queue.fail(&error),
-            }
-            if queue.jobs.is_empty() && queue.failed.is_none() {
-                self.is_busy.store(false, Ordering::Release);
-            }
-            self.tell(&queue);
-        }
-    }
-
-    /// Does one job. `unsynced` are the bytes that were written since the last sync.
-    fn run(&self, job: &Job, unsynced: &mut usize) -> io::Result<()> {
-        match job {
-            Job::Write { offset, bytes } => {
-                // Here and not behind the write before, where a sync of redb's may follow. And while this job is
-                // queued nobody takes the queue for done, nor its errors.
-                if *unsynced >= PIECE_BYTES {
-                    self.disk.sync()?;
-                    *unsynced = 0;
-                }
-                *unsynced += bytes.len();
-                self.disk.write(*offset, bytes)
-            }
-            Job::SetLen(len) => self.disk.set_len(*len),
-            Job::Sync => {
-                self.syncs.fetch_add(1, Ordering::Relaxed);
-                *unsynced = 0;
-                self.disk.sync()
-            }
-        }
-    }
-}
-
-impl Queue {
-    fn check(&self) -> io::Result<()> {
-        match &self.failed {
-            Some((kind, text)) => Err(io::Error::new(
-                *kind,
-                format!("an earlier sync behind a commit failed: {text}"),
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// The length that the file on `disk` has when everything queued is done.
-    fn len(&self, disk: &dyn Disk) -> io::Result<u64> {
-        let len = match self.resizes.back() {
-            Some(resize) => resize.len,
-            None => disk.len()?,
-        };
-        Ok(len.max(self.image.end()))
-    }
-
-    fn push(&mut self, job: Job, disk: &dyn Disk) -> io::Result<()> {
-        match &job {
-            Job::Write { offset, bytes } => self.image.write(*offset, bytes),
-            Job::SetLen(len) => {
-                let kept = self.len(disk)?.min(*len);
-                self.resizes.push_back(Resize { len: *len, kept });
-                self.image.cut(*len, u64::MAX);
-            }
-            Job::Sync => {}
-        }
-        self.bytes += job.weight();
-        self.jobs.push_back(job);
-        Ok(())
-    }
-
-    /// What to do next: some writes, or one of the others.
-    fn next_jobs(&self) -> Vec<Job> {
-        let mut bytes = 0;
-        let writes = self.jobs.iter().take_while(|job| {
-            let is_next = matches!(job, Job::Write { .. }) && bytes < PIECE_BYTES;
-            bytes += job.weight();
-            is_next
-        });
-        let jobs: Vec<_> = writes.cloned().collect();
-        match jobs.is_empty() {
-            true => self.jobs.front().cloned().into_iter().collect(),
-            false => jobs,
-        }
-    }
-
-    /// Takes the first jobs out, which are done.
-    fn finish(&mut self, jobs: Vec<Job>) {
-        self.jobs.drain(..jobs.len());
-        for job in jobs {
-            self.bytes -= job.weight();
-            match job {
-                Job::Write { offset, bytes } => {
-                    self.image.remove(offset, &bytes);
-                    self.room.give_back(bytes);
-                }
-                Job::SetLen(_) => drop(self.resizes.pop_front()),
-                Job::Sync => {}
-            }
-        }
-    }
-
-    /// Leaves all jobs undone, but keeps for reads what they wrote.
-    fn fail(&mut self, error: &io::Error) {
-        self.jobs.clear();
-        self.bytes = 0;
-        self.failed = Some((error.kind(), error.to_string()));
-    }
-
-    /// Whether a resize decides what is in this place.
-    fn resizes_meet(&self, at: u64, len: usize) -> bool {
-        let end = at.saturating_add(len as u64);
-        self.resizes.iter().any(|resize| end > resize.kept)
-    }
-}
-
-impl Job {
-    fn weight(&self) -> usize {
-        match self {
-            Self::Write { bytes, .. } => bytes.len().max(JOB_BYTES),
-            Self::SetLen(_) | Self::Sync => JOB_BYTES,
         }
     }
 }

@@ -297,6 +297,34 @@ fn a_copy_is_private_while_it_is_made_and_as_readable_as_its_source_then() {
     assert_eq!(mode(&path), 0o640);
 }
 
+/// The same of a file that takes another one's place, and of one with what was saved.
+#[cfg(unix)]
+#[test]
+fn what_is_rebuilt_or_saved_is_private_meanwhile() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = tempfile::tempdir().unwrap();
+    let [own, saved] = ["s.redb", "saved.redb"].map(|name| folder.path().join(name));
+    let database = Database::open(&own).unwrap();
+    store(&database, 0..20_000, "first");
+    database.close().unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o640)).unwrap();
+    let seen = Mutex::new(Vec::new());
+    let see = |_: f64| {
+        let drafts = names(folder.path()).into_iter();
+        let drafts = drafts.filter(|name| name.ends_with(".tmp"));
+        let modes = drafts.map(|name| mode(&folder.path().join(name)));
+        seen.lock().unwrap().extend(modes);
+    };
+    Database::reindex(&own, see).unwrap();
+    let of_reindex = seen.lock().unwrap().len();
+    Database::salvage(&own, &saved, see).unwrap();
+    let seen = seen.lock().unwrap();
+    assert!(of_reindex > 3 && seen.len() > of_reindex + 3, "{seen:?}");
+    assert!(seen.iter().all(|mode| *mode == 0o600), "{seen:?}");
+    assert_eq!([mode(&own), mode(&saved)], [0o640; 2]);
+}
+
 #[test]
 fn a_damaged_database_is_not_copied_and_leaves_no_draft() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Everything at once: writers, tickets, readers, walks by cursors and snapshots that are held, while others compact, prune, check, and
+//! Everything at once: writers, tickets, readers, walks by cursors and snapshots that are held, while others compact, prune, check, copy, and
 //! make and remove indexes of fields, and whatever any of them sees is one consistent state.
 //!
 //! What is stored goes in batches that are whole in every state (`concurrency/batch.rs`). What writers and readers do, and
@@ -65,6 +65,8 @@ struct Tally {
     kept: AtomicU64,
     /// Times that an index of a field was made or removed; these are `kept` too.
     indexed: AtomicU64,
+    /// Copies; these are `kept` too.
+    copied: AtomicU64,
     violations: Mutex<Vec<Violation>>,
 }
 
@@ -221,7 +223,7 @@ fn whatever_is_seen_while_all_go_on_is_one_state() {
     // Seen although the test passes.
     let line = format!(
         "concurrency: {} operations in {seconds} s: {} writes, {} tickets, {} states read, {} walks by cursors, {} snapshots \
-         held, {} compactions, prunes, checks and indexes ({} of these); {} violations\n",
+         held, {} compactions, prunes, checks, indexes ({} of these) and copies ({}); {} violations\n",
         tally.operations(),
         count(&tally.writes),
         count(&tally.tickets),
@@ -230,6 +232,7 @@ fn whatever_is_seen_while_all_go_on_is_one_state() {
         count(&tally.held),
         count(&tally.kept),
         count(&tally.indexed),
+        count(&tally.copied),
         violations.len()
     );
     std::io::stderr().write_all(line.as_bytes()).unwrap();
@@ -245,6 +248,7 @@ fn whatever_is_seen_while_all_go_on_is_one_state() {
         assert!(count.load(Relaxed) > 3);
     }
     assert!(tally.indexed.load(Relaxed) > 0);
+    assert!(tally.copied.load(Relaxed) > 0);
 }
 
 /// The test itself: whoever stores a batch in two commits is found out.

@@ -8,12 +8,14 @@
 mod disk;
 mod model;
 mod start;
+mod tickets;
+mod upkeep;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use samplestore::{Database, Durability, Error, ErrorKind, Query, Sample, Storage, Ticket, Writer};
+use samplestore::{Database, Durability, Error, ErrorKind, Query, Sample, Storage};
 
 use crate::crash::bytes::Bytes;
 use crate::crash::disk::RecordingDisk;
@@ -101,6 +103,55 @@ fn assert_kept(mode: Mode, bytes: Bytes, model: &Model, is_power_lost: bool, fau
         .and_then(|()| verify::goes_on(database, &found, open))
         .and_then(|(database, samples)| verify::is_sound(&database, samples));
     checked.unwrap_or_else(|loss| panic!("{fault:?}: {loss}"));
+}
+
+/// Opens what is there now in the same life of the machine, where what the system has in memory is not all on the disk and some of it
+/// never will be, and stores: behind that, everything that was seen survives a loss of power.
+fn assert_becomes_durable(start: &Start, disk: &RecordingDisk, fault: Fault) {
+    let failed = |error: &Error| -> ! {
+        panic!(
+            "{fault:?} in {:?}, {:?}: {}",
+            start.mode,
+            start.from,
+            verify::text(error)
+        )
+    };
+    let disk = RecordingDisk::after(disk.bytes(), disk.done());
+    let options = || start.mode.options();
+    let database = options()
+        .open_on(disk.clone())
+        .unwrap_or_else(|error| failed(&error));
+    let mut expected = verify::state(&database).unwrap();
+    let batch = verify::another_batch().unwrap();
+    let stored = database
+        .store(&batch)
+        .and_then(|_| match start.mode.durability {
+            Durability::Deferred => database.flush(),
+            _ => Ok(()),
+        });
+    stored.unwrap_or_else(|error| failed(&error));
+    expected.samples.extend(batch);
+    let done = disk.done();
+    drop(database);
+    let cuts = [Way::Durable, Way::Torn].map(|way| (done.len(), way));
+    for image in images(
+        &start.base,
+        &done,
+        cuts.to_vec(),
+        &mut Random::new(fault.nth as u64),
+    ) {
+        let disk = RecordingDisk::of(image.bytes, false);
+        let database = options()
+            .open_on(disk)
+            .unwrap_or_else(|error| failed(&error));
+        let found = verify::state(&database).unwrap();
+        assert!(
+            found == expected,
+            "{fault:?}: {} samples instead of {} behind a loss of power",
+            found.samples.len(),
+            expected.samples.len()
+        );
+    }
 }
 
 /// Carries out operations while the disk fails; says whether it could be opened.
@@ -230,6 +281,9 @@ fn sweep(start: &Start, what: What, lasts: bool, errno: i32) -> Swept {
         let cuts = ways.iter().map(|way| (done.len(), *way)).collect();
         for image in images(&start.base, &done, cuts, &mut Random::new(nth as u64)) {
             assert_kept(mode, image.bytes, &model, true, fault);
+        }
+        if what == What::Syncs || what != What::Reads && nth % 8 == 3 {
+            assert_becomes_durable(start, &disk.disk, fault);
         }
         if !disk.has_failed() {
             assert!(is_opened, "nothing failed");
@@ -418,67 +472,4 @@ fn files_of_writers_that_were_killed_are_repaired() {
             assert_eq!(is_told, is_repaired, "{from:?} in {mode:?}");
         }
     }
-}
-
-/// What a background writer's tickets say when the disk fails: that it is stored, that it is not, or that nobody
-/// knows; and each time the truth.
-#[test]
-fn tickets_say_when_nobody_knows() {
-    const BATCHES: u64 = 8;
-    let mode = IMMEDIATE;
-    let start = Start::of(mode, From::Closed);
-    let before = start.model.states.last().unwrap();
-    let batch = |number: u64| -> Vec<Sample> {
-        (0..4)
-            .map(|at| {
-                let sample = Sample::builder("tickets").id(format!("t-{number}-{at}"));
-                sample.build().unwrap()
-            })
-            .collect()
-    };
-    let mut unknown = 0;
-    for nth in 0.. {
-        let fault = Fault {
-            what: What::Writes,
-            nth,
-            lasts: true,
-            errno: EIO,
-        };
-        let disk = FaultyDisk::of(start.disk(), fault);
-        let Ok(database) = mode.options().open_on(disk.clone()) else {
-            continue;
-        };
-        let writer = Writer::new(database.clone()).unwrap();
-        let tickets: Vec<_> = (0..BATCHES)
-            .map(|number| writer.submit(batch(number)).unwrap())
-            .collect();
-        let outcomes: Vec<_> = tickets.into_iter().map(Ticket::wait).collect();
-        drop((writer, database));
-
-        let reopened = RecordingDisk::of(disk.disk.bytes(), false);
-        let database = mode.options().open_on(reopened).unwrap();
-        let mut stored = 0;
-        for (number, outcome) in outcomes.iter().enumerate() {
-            let found = batch(number as u64)
-                .iter()
-                .filter(|sample| database.retrieve(sample.id()).unwrap().is_some())
-                .count();
-            stored += found;
-            match outcome {
-                Ok(receipt) => assert_eq!((receipt.samples(), found), (4, 4), "{fault:?}"),
-                Err(error) => {
-                    assert_typed(error, fault);
-                    let is_unknown = error.kind() == ErrorKind::OutcomeUnknown;
-                    unknown += usize::from(is_unknown);
-                    assert!(found == 0 || is_unknown && found == 4, "{fault:?}: {found}");
-                }
-            }
-        }
-        let count = database.count(&Query::new()).unwrap();
-        assert_eq!(count, (before.samples.len() + stored) as u64);
-        if !disk.has_failed() {
-            break;
-        }
-    }
-    assert!(unknown > 0);
 }

@@ -7,6 +7,7 @@ mod moved;
 mod refused;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -333,7 +334,9 @@ pub(crate) fn with_file_system(options: &str, test: impl FnOnce(&Path)) {
         .arg(folder.path())
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: mounting a tmpfs needs root on Linux");
+        // Not captured, other than `eprintln!`.
+        let words = "SKIPPED: mounting a tmpfs needs root on Linux";
+        let _ = writeln!(std::io::stderr(), "{words}");
         return;
     }
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(folder.path())));

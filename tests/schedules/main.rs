@@ -11,11 +11,27 @@
 
 /// Stores that share a commit.
 mod database;
+/// What a checkpoint writes behind its back.
+mod writeback;
 /// The background writer.
 mod writer;
 
 #[path = "../../src/panicked.rs"]
 mod panicked;
+
+/// The operations of the library's trait that are needed here.
+mod disk {
+    use std::fmt::Debug;
+    use std::io;
+
+    pub trait Disk: Debug + Send + Sync + 'static {
+        fn len(&self) -> io::Result<u64>;
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+        fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+        fn set_len(&self, len: u64) -> io::Result<()>;
+        fn sync(&self) -> io::Result<()>;
+    }
+}
 
 mod error {
     pub use samplestore::{Error, ErrorKind, Result};
@@ -30,7 +46,7 @@ mod storage {
 }
 
 mod sync {
-    pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+    pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
     pub use std::sync::PoisonError;
 }
 

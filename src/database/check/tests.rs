@@ -89,6 +89,7 @@ fn transact(bytes: &[u8], change: impl FnOnce(&WriteTransaction)) -> Vec<u8> {
     let database = Builder::new()
         .create_with_backend(Backend(Arc::clone(&volume)))
         .unwrap();
+    volume.opened();
     let transaction = database.begin_write().unwrap();
     change(&transaction);
     transaction.commit().unwrap();

@@ -3,11 +3,78 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{HEADER_BYTES, IS_DURABLE, Log, MAGIC, Mark, READ, Record, STEP_BYTES, word};
+use super::{
+    HEADER_BYTES, IS_DURABLE, Log, MAGIC, Mark, READ, Record, STEP_BYTES, SUM_AT, Sum, padded, word,
+};
 use crate::database::disk::Disk;
-use crate::database::failure::disk_failure;
+use crate::database::failure::{damaged, disk_failure};
 use crate::database::header::{Layout, PAGE_BYTES};
 use crate::error::Result;
+
+/// Bytes that are hashed at most. Halves of the usual size have 4 GiB at worst, when each of their pages pretends to begin a record that goes to
+/// the end; what says that it has larger ones may be no log at all.
+const HASHED_BYTES_MAX: u64 = if cfg!(test) { 8 << 20 } else { 8 << 30 };
+
+/// What was hashed so far, and room for a piece of it.
+struct Hashed {
+    bytes: u64,
+    piece: Vec<u8>,
+}
+
+impl Default for Hashed {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            piece: vec![0; STEP_BYTES as usize],
+        }
+    }
+}
+
+impl Hashed {
+    fn add(&mut self, bytes: usize) -> Result<()> {
+        self.bytes += bytes as u64;
+        match self.bytes > HASHED_BYTES_MAX {
+            true => Err(damaged(READ, "too much of it pretends to be a commit")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A record, the checksum of the one before it, and its own.
+struct Found {
+    record: Record,
+    follows: u64,
+    chain: u64,
+}
+
+/// One record of each number. Of several, which are of different lives of the log, the one that follows the one before; or that the
+/// next one follows; or the last.
+fn linked(found: BTreeMap<u64, Vec<Found>>) -> Vec<Record> {
+    let mut records = Vec::with_capacity(found.len());
+    let mut before = None;
+    let mut left = found.into_iter().peekable();
+    while let Some((number, mut same)) = left.next() {
+        let behind = match left.peek() {
+            Some((next, behind)) if *next == number + 1 => &behind[..],
+            _ => &[],
+        };
+        let follows = |found: &Found| before == Some((number - 1, found.follows));
+        let is_followed = |found: &Found| behind.iter().any(|next| next.follows == found.chain);
+        let at = same
+            .iter()
+            .position(follows)
+            .or_else(|| same.iter().rposition(is_followed));
+        let found = same.swap_remove(at.unwrap_or(same.len() - 1));
+        before = Some((number, found.chain));
+        records.push(found.record);
+    }
+    records
+}
+
+/// The bytes of the payload behind a header.
+fn payload_bytes(header: &[u8; HEADER_BYTES]) -> usize {
+    (word(header, 0) >> 32) as usize
+}
 
 impl Log {
     /// Every commit of which there is a record, in order, whatever follows what: for want of a mark.
@@ -17,24 +84,30 @@ impl Log {
     ) -> Result<Vec<Record>> {
         let len = disk.len().map_err(|error| disk_failure(READ, error))?;
         let log = Self::behind(disk, layout, Mark::default());
-        let mut records = BTreeMap::new();
+        let mut hashed = Hashed::default();
+        let mut found: BTreeMap<u64, Vec<Found>> = BTreeMap::new();
         log.each_page(len, |place, header, room| {
-            if word(header, 0) as u32 == MAGIC
-                && let Some(payload) = log.payload(place, header, room)?
-            {
+            if word(header, 0) as u32 == MAGIC && log.is_valid(place, header, room, &mut hashed)? {
+                let mut payload = vec![0; payload_bytes(header)];
+                log.read_at(place + HEADER_BYTES as u64, &mut payload)?;
                 let number = word(header, 8);
-                records.insert(number, Record { number, payload });
+                found.entry(number).or_default().push(Found {
+                    record: Record { number, payload },
+                    follows: word(header, 16),
+                    chain: word(header, SUM_AT),
+                });
             }
             Ok(())
         })?;
-        Ok(records.into_values().collect())
+        Ok(linked(found))
     }
 
     /// How many commits the records say were on the disk when they were written, beyond those that count.
     pub(super) fn count_lost(&self, len: u64) -> Result<u64> {
         let mut lost = 0;
+        let mut hashed = Hashed::default();
         self.each_page(len, |place, header, room| {
-            if self.is_later(header) && self.payload(place, header, room)?.is_some() {
+            if self.is_later(header) && self.is_valid(place, header, room, &mut hashed)? {
                 lost = lost.max(word(header, 8) - self.mark.number);
             }
             Ok(())
@@ -77,6 +150,32 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Whether the checksum of a record with this header, in this place, holds; `room` is how long it may be.
+    fn is_valid(
+        &self,
+        place: u64,
+        header: &[u8; HEADER_BYTES],
+        room: u64,
+        hashed: &mut Hashed,
+    ) -> Result<bool> {
+        let payload_bytes = payload_bytes(header);
+        if padded(payload_bytes).is_none_or(|bytes| bytes > room) {
+            return Ok(false);
+        }
+        hashed.add(payload_bytes)?;
+        let mut sum = Sum::new(self.layout.salt, header);
+        let mut at = place + HEADER_BYTES as u64;
+        let end = at + payload_bytes as u64;
+        while at < end {
+            let bytes = (end - at).min(STEP_BYTES) as usize;
+            let piece = &mut hashed.piece[..bytes];
+            self.read_at(at, piece)?;
+            sum.write(piece);
+            at += bytes as u64;
+        }
+        Ok(sum.finish() == word(header, SUM_AT))
     }
 
     /// Whether this may begin a record before which all are on the disk, and that is behind the last one.

@@ -2,6 +2,7 @@
 //! acknowledged, and at most the one that was being appended.
 
 mod found;
+mod scan;
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::super::check::FaultKind;
 use super::super::check::tests::{changes, file, open, tamper};
-use super::super::disk::memory::MemoryDisk;
+use super::super::disk::Disk;
+use super::super::disk::memory::{Done, MemoryDisk};
 use super::super::header::{self, Head};
 use super::super::{Database, RepairOutcome, SalvageReport};
 use super::rescue::{all, assert_alone, on_disk, sample};
@@ -426,5 +427,56 @@ fn commits_that_are_lost_from_the_log_are_told() {
         let report = salvaged.unwrap();
         assert_eq!((report.samples, report.lost_commits), (1, 4), "{report:?}");
         assert_eq!(all(&Database::open(&to).unwrap()), [sample(0)]);
+    }
+}
+
+/// redb closes a file in between when it has to look at every page. Whoever comes behind a process that was killed there must be told,
+/// too.
+#[test]
+fn whoever_is_killed_while_opening_leaves_a_file_that_was_not_closed() {
+    let disk = Arc::new(MemoryDisk::default());
+    let open = |disk: &Arc<MemoryDisk>| {
+        let disk = Arc::clone(disk) as _;
+        Database::options()
+            .cache_bytes(1 << 20)
+            .open_disk("memory".into(), disk)
+    };
+    let database = open(&disk).unwrap();
+    database.store(&[sample(9)]).unwrap();
+    database.compact().unwrap();
+    for number in 0..5 {
+        database.store(&[sample(number)]).unwrap();
+    }
+    let mut bytes = disk.bytes();
+    drop(database);
+    let pages = bytes.chunks(PAGE_BYTES).enumerate();
+    let records = pages.filter(|(_, page)| page.starts_with(b"slog"));
+    let mut records: Vec<_> = records.map(|(at, page)| (page[8], at)).collect();
+    records.sort_unstable();
+    // The first of those that count.
+    let (_, at) = records[records.len() - 5];
+    bytes[at * PAGE_BYTES + 50] ^= 1;
+    let disk = Arc::new(MemoryDisk::of(bytes.clone()));
+    assert_eq!(open(&disk).unwrap_err().kind(), ErrorKind::Damaged);
+    let done = disk.take_done();
+    let headers = done.iter().filter(|done| match done {
+        Done::Write { offset, .. } => *offset == base(&bytes) as u64,
+        _ => false,
+    });
+    assert!(headers.count() >= 2, "redb has not looked at every page");
+    for end in 0..=done.len() {
+        let killed = Arc::new(MemoryDisk::of(bytes.clone()));
+        for done in &done[..end] {
+            match done {
+                Done::Write { offset, bytes } => killed.write(*offset, bytes).unwrap(),
+                Done::WriteDurable { offset, bytes } => {
+                    killed.write_durable(*offset, bytes).unwrap();
+                }
+                Done::SetLen(len) => killed.set_len(*len).unwrap(),
+                Done::Sync => killed.sync().unwrap(),
+            }
+        }
+        let opened = open(&killed);
+        assert_eq!(opened.unwrap_err().kind(), ErrorKind::Damaged, "{end}");
     }
 }

@@ -3,6 +3,8 @@
 use redb::{Builder, ReadableDatabase, TableDefinition};
 
 use super::*;
+use crate::Storage;
+use crate::database::disk::FileDisk;
 use crate::database::disk::memory::{Done, MemoryDisk};
 use crate::database::header::HALF_BYTES;
 
@@ -19,6 +21,7 @@ fn open(disk: &Arc<MemoryDisk>) -> (Arc<Volume>, redb::Database) {
     if volume.is_new() {
         volume.finish().unwrap();
     }
+    volume.opened();
     (volume, database)
 }
 
@@ -263,4 +266,34 @@ fn a_length_that_was_asked_for_is_not_noted_but_at_first() {
     assert_eq!(volume.known_len.get(), None);
     backend.set_len(len.unwrap() + 4_096).unwrap();
     assert_eq!(volume.known_len.get(), len.map(|len| len + 4_096));
+}
+
+/// Who reads along may come while the file is being made, and is to wait.
+#[test]
+fn a_file_that_its_writer_is_making_is_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.redb");
+    let write = Access::Write { create: true };
+    let disk = FileDisk::open(&path, write, false).unwrap();
+    let read = || {
+        let options = crate::Database::options().read_only(true);
+        options.shared_readers(true).open(&path).unwrap_err()
+    };
+    for is_begun in [false, true] {
+        if is_begun {
+            header::begin(&disk, HALF_BYTES).unwrap();
+        }
+        disk.lock(WRITER_LOCK, false).unwrap();
+        let refused = read();
+        assert_eq!(refused.kind(), ErrorKind::Locked, "{refused}");
+        assert!(refused.is_retryable());
+        disk.unlock(WRITER_LOCK).unwrap();
+        assert_eq!(read().kind(), ErrorKind::NotADatabase);
+    }
+    // And so a writer has it.
+    let writer = crate::Database::options().shared_readers(true);
+    let writer = writer.open(&path).unwrap();
+    assert!(disk.is_locked(WRITER_LOCK).unwrap());
+    writer.close().unwrap();
+    assert!(!disk.is_locked(WRITER_LOCK).unwrap());
 }

@@ -1,5 +1,9 @@
 //! The order of writes and syncs, reads of what is queued, bounds and errors.
 
+use std::collections::VecDeque;
+
+use super::image::{Cover, Image};
+use super::queue::{JOB_BYTES, PIECE_BYTES};
 use super::*;
 use crate::database::disk::memory::{Done, MemoryDisk};
 
@@ -10,7 +14,7 @@ fn write(offset: u64, byte: u8) -> Done {
 
 /// Waits until so many threads wait for a change of the queue.
 fn wait_for_sleepers(writeback: &Writeback, count: usize) {
-    while writeback.shared.queue().sleepers != count {
+    while writeback.queue.sleepers() != count {
         std::thread::yield_now();
     }
 }
@@ -103,8 +107,7 @@ fn reads_among_thousands_of_queued_writes_and_resizes_do_not_wait() {
     });
     writeback.settle().unwrap();
     assert_eq!(disk.bytes().len(), 16 * 1_900);
-    assert!(writeback.shared.queue().image.0.is_empty());
-    assert!(writeback.shared.queue().resizes.is_empty());
+    assert_eq!(writeback.queue.queued(), (0, false));
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn the_queue_has_a_maximum() {
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| writeback.write(0, &large));
         wait_for_sleepers(&writeback, 1);
-        assert!(writeback.shared.queue().bytes <= QUEUED_BYTES_MAX);
+        assert!(writeback.queue.queued().0 <= QUEUED_BYTES_MAX);
         assert_eq!(disk.take_done(), []);
         drop(gate);
         writer.join().unwrap().unwrap();
@@ -160,7 +163,7 @@ fn the_queue_has_a_maximum() {
     let done = disk.take_done();
     assert_eq!(done[..2], [Done::Sync, Done::SetLen(2)]);
     assert!(matches!(done.last(), Some(Done::Write { bytes, .. }) if bytes == &large));
-    assert_eq!(writeback.shared.queue().bytes, 0);
+    assert_eq!(writeback.queue.queued().0, 0);
     // Of small jobs too.
     let disk = Arc::new(MemoryDisk::default());
     let writeback = Writeback::new(disk.clone());

@@ -5,9 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::thread;
 
-use samplestore::{Database, ErrorKind, Prune, Result, Sample, Status, Storage, Ticket, Writer};
+use samplestore::{
+    Backup, Database, ErrorKind, Prune, Query, Result, Sample, Status, Storage, Ticket, Writer,
+};
 
 use super::batch::{AT_TIMES_INDEXED, Batch, INSTANTS, Lane, SIZE, TICKETS};
+use super::reading::check_all;
 use super::{Run, Violation, failed};
 use crate::crash::random::Random;
 
@@ -199,10 +202,13 @@ fn wait(run: &Run<'_>, tickets: mpsc::Receiver<(Batch, Ticket)>) {
     }
 }
 
-/// Compacts, prunes the batches of tickets, flushes, makes or removes an index of a field, and now and then checks the whole file.
+/// Compacts, prunes the batches of tickets, flushes, makes or removes an index of a field, and now and then copies or checks the whole
+/// file.
 pub(super) fn keep(run: &Run<'_>, random: &mut Random) -> std::result::Result<(), Violation> {
     let database = run.database;
-    match random.below(10) {
+    // At least one in each mode.
+    let is_to_copy = run.tally.copied.load(Relaxed) <= run.number;
+    match if is_to_copy { 5 } else { random.below(12) } {
         0 => {
             let report = database.check(|_| ()).map_err(failed)?;
             match report.is_sound() {
@@ -218,12 +224,29 @@ pub(super) fn keep(run: &Run<'_>, random: &mut Random) -> std::result::Result<()
         },
         2 => database.flush().map_err(failed),
         3 | 4 => index(run),
+        5 | 6 => copy(run),
         _ => {
             let prune = Prune::new().pipeline(TICKETS);
             let prune = prune.keep_newest(TICKET_BATCHES * SIZE);
             database.prune(&prune).map_err(failed).map(drop)
         }
     }
+}
+
+/// Makes a copy, and sees that it has one state.
+fn copy(run: &Run<'_>) -> std::result::Result<(), Violation> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let path = folder.path().join("copy.redb");
+    let backed_up = run.database.backup(&path, &Backup::new());
+    let samples = backed_up.map_err(failed)?;
+    let copy = Database::open(&path).map_err(failed)?;
+    let count = copy.count(&Query::new()).map_err(failed)?;
+    if count != samples {
+        return Err(format!("a copy of {samples} samples has {count}"));
+    }
+    check_all(&copy)?;
+    run.tally.copied.fetch_add(1, Relaxed);
+    Ok(())
 }
 
 /// Makes an index of a field, or removes it if it is there, and sees that it is so.

@@ -243,7 +243,7 @@ pub(crate) fn goes_on(
 }
 
 /// Samples behind all others, which have the fields of the first lane.
-fn another_batch() -> samplestore::Result<Vec<Sample>> {
+pub(crate) fn another_batch() -> samplestore::Result<Vec<Sample>> {
     (0..3)
         .map(|number| {
             let sample = Sample::builder("another")
