@@ -207,6 +207,8 @@ pub struct Error {
 struct Inner {
     kind: ErrorKind,
     retryable: bool,
+    /// Whether the storage cannot be reached; by its kind if it is not said.
+    unreachable: Option<bool>,
     operation: &'static str,
     subject: Option<String>,
     message: Option<String>,
@@ -224,6 +226,7 @@ impl Error {
             inner: Arc::new(Inner {
                 kind,
                 retryable: false,
+                unreachable: None,
                 operation,
                 subject: None,
                 message: None,
@@ -306,6 +309,14 @@ impl Error {
         self
     }
 
+    /// Says whether the storage cannot be reached, whatever it is asked for, where the kind does not say it.
+    #[allow(dead_code)] // not every set of features has servers
+    #[must_use]
+    pub(crate) fn with_unreachable(mut self, unreachable: bool) -> Self {
+        self.edit().unreachable = Some(unreachable);
+        self
+    }
+
     /// Names the sample: its position in the batch, from 0, and its id.
     #[must_use]
     pub fn with_sample(mut self, position: usize, id: impl Into<String>) -> Self {
@@ -348,6 +359,13 @@ impl Error {
         self.inner.retryable
     }
 
+    /// Whether the storage cannot be reached for now, so that no sample is at fault: an input or output operation that may succeed
+    /// later, unless its backend knows better.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        let by_kind = self.inner.kind == ErrorKind::Io;
+        self.inner.retryable && self.inner.unreachable.unwrap_or(by_kind)
+    }
+
     /// The operation that failed, a verb phrase.
     #[must_use]
     pub fn operation(&self) -> &'static str {
@@ -378,8 +396,8 @@ impl Error {
         self.inner.limit.as_ref()
     }
 
-    /// The ids of the batch that are stored although it failed. Empty for every backend whose
-    /// batches are atomic.
+    /// The ids of the batch that are stored although it failed, or of the samples that a status change or a deletion met before it
+    /// failed. Empty for every backend whose batches are atomic.
     #[must_use]
     pub fn stored_ids(&self) -> &[String] {
         &self.inner.stored_ids

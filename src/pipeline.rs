@@ -56,7 +56,8 @@ const BATCHES_QUEUED_MAX: usize = 4;
 ///
 /// A batch that the storage refuses is tried again where that may help, and then stored sample by
 /// sample; what cannot be stored is in the [`RunReport`], with its errors. After
-/// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) nothing is tried again.
+/// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) nothing is tried again, and where the storage cannot be reached for three samples in a
+/// row, with the pauses of the policy between them, the rest of the batch is not tried.
 ///
 /// ```
 /// use samplestore::{BoxError, Flow, MemoryStorage, Pipeline, Query, Sample, Status, Storage, data};

@@ -18,8 +18,11 @@ pub(super) fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let (name, rest) = text.split_once(':')?;
     let mut bytes = name.bytes();
     let begins = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic());
-    let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    (begins && name.len() > 1 && bytes.all(goes_on)).then_some((name, rest))
+    (begins && name.len() > 1 && bytes.all(is_of_scheme)).then_some((name, rest))
+}
+
+fn is_of_scheme(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)
 }
 
 /// The path in `PATH`, and in `///PATH` and `//localhost/PATH`, which people write for a file. Another host is
@@ -61,15 +64,27 @@ pub(super) fn password_of_login(scheme: Option<&str>, rest: &str) -> Option<Rang
         Some(name) if !rest.starts_with("//") && !is_path(name) => 0,
         Some(_) => rest.find(':')? + 1,
         None => {
-            let (user, behind) = rest.split_once(':')?;
-            let is_drive = user.len() == 1 && behind.starts_with(['/', '\\']);
-            if is_drive || user.contains(['/', '\\']) {
+            // A domain of Windows may stand before the user, and of the scheme no more than its colon be forgotten.
+            let login = without_slashes(rest);
+            let (user, behind) = login.split_once(':')?;
+            let drive = user.strip_prefix(r"\\?\").unwrap_or(user);
+            let is_drive = drive.len() == 1 && behind.starts_with(['/', '\\']);
+            if is_drive || user.contains('/') {
                 return None;
             }
-            user.len() + 1
+            rest.len() - behind.len()
         }
     };
     (begin <= at).then_some(begin..at)
+}
+
+/// What follows `//` or `NAME//`, if it begins so.
+fn without_slashes(text: &str) -> &str {
+    let is_name = |name: &str| name.bytes().all(is_of_scheme);
+    match text.split_once("//") {
+        Some((name, login)) if is_name(name) => login.trim_start_matches('/'),
+        _ => text,
+    }
 }
 
 /// The URL or path without what may be a secret: rather too much of it is hidden than too little.
@@ -87,33 +102,42 @@ pub(super) fn redacted(url: &str) -> String {
         None => (rest.as_str(), None),
     };
     let mut shown = format!("{name}:{}", without_keyword(place));
+    // Behind the value of one that is hidden, what looks like another option may be a piece of it.
+    let mut is_hidden = false;
     for (number, pair) in options
         .into_iter()
         .flat_map(|all| all.split('&'))
         .enumerate()
     {
         shown.push(if number == 0 { '?' } else { '&' });
-        shown.push_str(&match pair.split_once('=') {
-            Some((option, value)) if is_public(name, option) && is_harmless(value) => {
-                pair.to_owned()
-            }
-            Some((option, _)) => format!("{option}={HIDDEN}"),
-            None if pair.is_empty() || is_public(name, pair) => pair.to_owned(),
-            None => HIDDEN.to_owned(),
-        });
+        let (option, value) = match pair.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (pair, None),
+        };
+        let is_known = is_known(name, option);
+        // A misspelt name says nothing of its value.
+        let is_public = is_known && !is_secret(option) && value.is_none_or(is_harmless);
+        if is_public || pair.is_empty() {
+            shown.push_str(pair);
+            continue;
+        }
+        if value.is_some() && (is_known || !is_hidden) {
+            shown.push_str(option);
+            shown.push('=');
+        }
+        shown.push_str(HIDDEN);
+        is_hidden = true;
     }
     shown
 }
 
-/// Whether the value of an option may be shown: it must be known, since a misspelt name says nothing of its value.
-fn is_public(scheme: &str, option: &str) -> bool {
+fn is_known(scheme: &str, option: &str) -> bool {
     let mut schemes = SCHEMES.iter();
     let scheme = schemes.find(|known| known.name.eq_ignore_ascii_case(scheme));
     let options = scheme
         .and_then(|scheme| scheme.backend)
         .map(|backend| backend.options);
-    let is_known = option == CREATE || options.is_some_and(|known| known.contains(&option));
-    is_known && !is_secret(option)
+    option == CREATE || options.is_some_and(|known| known.contains(&option))
 }
 
 /// Whether the value of an option has nothing in it that a secret stands beside in a URL, encoded however often.
@@ -140,7 +164,8 @@ pub(super) fn password(text: &str) -> Option<usize> {
     found.min()
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether the values of options of this name are shown to nobody.
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRETS.iter().any(|word| name.contains(word))
 }
@@ -165,7 +190,7 @@ mod tests {
             ),
             (
                 "postgres://me@host/db?password=secret&x=1",
-                "postgres://me@host/db?password=***&x=***",
+                "postgres://me@host/db?password=***&***",
             ),
             (
                 "s3://b/p?SECRET_ACCESS_KEY=secret",
@@ -177,7 +202,7 @@ mod tests {
                 "redb:a?durability=deferred&read_only",
             ),
             // What is not known may be anything, and be misspelt.
-            ("redb:a?x=secret&secret&&y=", "redb:a?x=***&***&&y=***"),
+            ("redb:a?x=secret&secret&&y=", "redb:a?x=***&***&&***"),
             ("mysql://host/db?auth=secret", "mysql://host/db?auth=***"),
             ("host=a Password=secret", "host=a Password=***"),
             (
@@ -194,8 +219,18 @@ mod tests {
             ("app:se:cr@et@host/db", "app:***@host/db"),
             ("postgres:secret@host:5432/db", "postgres:***@host:5432/db"),
             ("my_app:se/cr?et@host/db", "my_app:***@host/db"),
+            ("//app:se/cr@et@host/db", "//app:***@host/db"),
+            ("///app:secret@host/db", "///app:***@host/db"),
+            ("postgres//app:secret@host/db", "postgres//app:***@host/db"),
+            (r"CORP\app:secret@host", r"CORP\app:***@host"),
+            (r"//CORP\app:secret@host", r"//CORP\app:***@host"),
             // What is none.
             ("./a:b@c", "./a:b@c"),
+            ("/data/a:b@c", "/data/a:b@c"),
+            ("//data/a:b@c", "//data/a:b@c"),
+            ("data//b/a:b@c", "data//b/a:b@c"),
+            (r"C:\data\a:b@c", r"C:\data\a:b@c"),
+            (r"\\?\C:\me@home.redb", r"\\?\C:\me@home.redb"),
             (r"C:\me@home.redb", r"C:\me@home.redb"),
             ("redb:me@home.redb", "redb:me@home.redb"),
             ("file:me@home", "file:me@home"),
@@ -223,12 +258,15 @@ mod tests {
     #[test]
     fn no_secret_is_in_an_error() {
         let refusal = |text: &str| text.parse::<Location>().unwrap_err().to_string();
-        let error = refusal("redb://me:se?cr@et@host/x");
-        assert!(!error.contains("cr") && !error.contains("et@"), "{error}");
+        let error = refusal("redb://me:se?xyz@zyx@host/x");
+        assert!(!error.contains("xyz") && !error.contains("zyx"), "{error}");
         for (text, words) in [
             ("app:sesame@db.example/weather", "there is no scheme"),
             ("app:sesame@host:5432/db", "there is no scheme"),
             ("my_app:sesame@host/db", "a file of this name is written ./"),
+            ("//app:sesame@db/weather", "without a scheme"),
+            ("postgres//app:sesame@db/weather", "without a scheme"),
+            (r"CORP\app:sesame@db", "without a scheme"),
             ("redb://me:x?sesame=9@h/db", "is written %3F"),
             ("redb://me:x?create&sesame@h/db", "is written %3F"),
         ] {
@@ -249,6 +287,22 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_piece_of_a_password_is_no_option() {
+        let url = "postgres://h/db?password=se&cret=x&user=me&password=y";
+        let shown = "postgres://h/db?password=***&***&user=me&password=***";
+        assert_eq!(redacted(url), shown);
+        for url in [
+            "postgres://h/db?password=ab&sesame9",
+            "postgres://h/db?user=a&password=ab&sesame9=1&x",
+        ] {
+            let error = url.parse::<Location>().unwrap_err().to_string();
+            assert!(error.contains("is written %26"), "{error}");
+            assert!(!error.contains("sesame"), "{error}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_it_panic_and_no_password_is_shown(
@@ -261,6 +315,10 @@ mod tests {
             for url in [
                 format!("{scheme}://{user}:{password}@host/place?x=1"),
                 format!("{user}:{password}@host:5432/place"),
+                format!("//{user}:{password}@host/place"),
+                format!("{scheme}//{user}:{password}@host/place"),
+                format!(r"{scheme}\{user}:{password}@host/place"),
+                format!("{scheme}://host/place?password={password}"),
             ] {
                 let shown = match url.parse::<Location>() {
                     Ok(location) => format!("{location} {location:?}"),

@@ -53,6 +53,7 @@ pub(super) fn finished<'a, T>(
         .with_sample(position, id)
         .with_stored_ids(ids)
         .with_retryable(error.is_retryable())
+        .with_unreachable(error.is_unreachable())
         .with_cause(error))
 }
 

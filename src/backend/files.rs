@@ -56,8 +56,8 @@ use crate::sample::{SAMPLE_BYTES_MAX, Sample, Status};
 use crate::storage::{
     self, Capabilities, Ranked, Samples, Scan, Storage, StoreReport, check_batch,
 };
-use batch::all_or_some;
-use document::{Document, Known, SAMPLES, Write};
+use batch::{all_or_some, of_change};
+use document::{Document, Known, Met, SAMPLES, Write};
 use gate::Gate;
 use mark::MARK;
 use name::Name;
@@ -335,9 +335,11 @@ impl Storage for Documents {
             drop(known_places);
             let positions: Vec<_> = writes.iter().map(|write| write.position).collect();
             let writes = writes.into_iter().zip(known);
+            let met = Met::default();
             let done = all_or_some(STORE, objects.place(), writes, move |(write, known)| {
                 let (objects, places) = (objects.clone(), Arc::clone(&places));
-                async move { write.put(&objects, &places, STORE, known).await }
+                let met = met.clone();
+                async move { write.put(&objects, &places, STORE, known, &met).await }
             });
             Ok((positions, done.await))
         })?;
@@ -406,6 +408,7 @@ impl Storage for Documents {
         const MOVE: &str = "set a status";
         let _turn = self.gate.write(MOVE)?;
         let query = selection.to_query();
+        let is_limited = query.limit_max().is_some();
         let selected = self.select(MOVE, &query, from)?;
         let samples: Vec<_> = selected.iter().map(|found| found.sample.clone()).collect();
         let objects = self.objects.clone();
@@ -425,7 +428,7 @@ impl Storage for Documents {
         })?;
         let answers = samples.iter().enumerate().zip(done);
         let answers = answers.map(|((position, sample), answer)| (position, sample.id(), answer));
-        let moved = finished(MOVE, answers)?;
+        let moved = finished(MOVE, answers).map_err(|error| of_change(error, is_limited))?;
         Ok(moved.into_iter().map(u64::from).sum())
     }
 
@@ -433,13 +436,15 @@ impl Storage for Documents {
         const DELETE: &str = "delete samples";
         let _turn = self.gate.write(DELETE)?;
         let query = selection.to_query();
+        let is_limited = query.limit_max().is_some();
         let selected = self.select(DELETE, &query, None)?;
         let (objects, places) = (self.objects.clone(), Arc::clone(&self.places));
         let filter = query.without_paging();
-        wait(DELETE, self.objects.place(), async move {
+        let removed = wait(DELETE, self.objects.place(), async move {
             let still = move |sample: &Sample| filter.matches(sample);
             removal::remove(&objects, &places, DELETE, selected, still).await
-        })
+        });
+        removed.map_err(|error| of_change(error, is_limited))
     }
 }
 

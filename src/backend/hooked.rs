@@ -55,8 +55,8 @@ macro_rules! hooked {
         struct Hooked {
             inner: std::sync::Arc<InMemory>,
             hook: Hook,
-            /// Whether the condition of a write is kept.
-            keeps: fn(&PutMode) -> bool,
+            /// What it makes of the conditions and the metadata of a write.
+            alters: fn(&mut PutOptions),
         }
 
         impl std::fmt::Debug for Hooked {
@@ -98,9 +98,7 @@ macro_rules! hooked {
                 payload: PutPayload,
                 mut options: PutOptions,
             ) -> $object_store::Result<PutResult> {
-                if !(self.keeps)(&options.mode) {
-                    options.mode = PutMode::Overwrite;
-                }
+                (self.alters)(&mut options);
                 let ask = |moment| ask(self.hook.clone(), Kind::Put, moment, location);
                 ask(Moment::Before).await?;
                 let put = || {

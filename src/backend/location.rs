@@ -10,7 +10,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::address::{decode, local, password, password_of_login, redacted, split_scheme};
+use super::address::{
+    decode, is_secret, local, password, password_of_login, redacted, split_scheme,
+};
 use super::{Backend, CREATE, SCHEMES, Scheme};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::nearest;
@@ -203,7 +205,7 @@ impl Location {
         let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
         let password = password_of_login(Some(scheme.name), rest);
         // What looks like options may be the rest of a password that was not encoded.
-        let is_password = password.is_some_and(|password| password.contains(&place.len()));
+        let mut is_password = password.is_some_and(|password| password.contains(&place.len()));
         let mut location = Self {
             scheme: scheme.name,
             backend,
@@ -219,12 +221,14 @@ impl Location {
             if !known().any(|option| option == name) {
                 return Err(wrong(match is_password {
                     true => format!(
-                        "{}: has no such option; a ? in a password is written %3F",
-                        scheme.name
+                        "{}: has no such option; there are {}; in a password a ? is written %3F and an & is written %26",
+                        scheme.name,
+                        known().collect::<Vec<_>>().join(", ")
                     ),
                     false => unknown_option(scheme.name, name, known()),
                 }));
             }
+            is_password |= is_secret(name);
             let value = decode(value)
                 .ok_or_else(|| wrong(format!("the value of the option {name} cannot be read")))?;
             if location.options.insert(name.to_owned(), value).is_some() {

@@ -261,8 +261,8 @@ impl Postgres {
         })
     }
 
-    /// Changes what is selected, in one status if one is given. With a limit it is not done again when the connection is
-    /// lost: nobody knows whether it was done, and the second time it would meet others.
+    /// Changes what is selected, in one status if one is given. With a limit it is not done again when there is no answer to its
+    /// commit: nobody knows whether it was done, and the second time it would meet others.
     fn change(
         &self,
         operation: &'static str,
@@ -277,7 +277,7 @@ impl Postgres {
         let shared = Arc::clone(&self.shared);
         wait(operation, &self.shared.shown, async move {
             let attempt = async |attempts| match shared.change(&changing, attempts).await {
-                Err(failure) if failure.is_lost() && !is_repeatable => {
+                Err(failure) if failure.is_unknown() && !is_repeatable => {
                     let lost = failure.into_error(operation, &shared.shown);
                     Err(Error::new(ErrorKind::OutcomeUnknown, operation)
                         .with_subject(&shared.shown)

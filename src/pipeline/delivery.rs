@@ -6,8 +6,9 @@
 //! the end before the next one begins. That keeps rule W3 across batches: a sample that is stored by
 //! itself after a failure can never overwrite a later one of its id.
 //!
-//! Sample by sample is for a batch in which some are at fault. Where the storage is gone each of them would wait for it as long as
-//! the batch did, so a few such errors, one behind the other, are an end of it.
+//! Sample by sample is for a batch in which some are at fault. Where the storage cannot be reached each of them would wait for it as
+//! long as the batch did, so a few such errors, one behind the other and with the policy's pauses between them, are an end of it. What
+//! may be about a sample or a statement, as a conflict or a timeout of the server's, does not count.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,11 +16,11 @@ use super::process::Sleep;
 use super::report::FailedSample;
 use crate::attempts::{self, Attempted};
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
+use crate::retry::{RetryPolicy, random};
 use crate::sample::Sample;
 use crate::storage::{Capabilities, Storage, StoreReport};
 
-/// So many samples that fail one behind the other, by errors that are not about a sample, show that the storage is gone.
+/// So many samples that fail one behind the other, since the storage cannot be reached, show that it is gone.
 const GONE_AFTER: u32 = 3;
 
 pub(super) struct Delivery {
@@ -71,17 +72,22 @@ impl Delivery {
         }
         tracing::warn!(name: "one_by_one", %error, samples = left.len(), "a batch failed, storing sample by sample");
         let mut gone = 0;
+        let mut is_unreachable = error.is_unreachable();
         let mut samples = left.iter();
         while let Some(sample) = samples.next() {
+            if is_unreachable {
+                self.pause(gone + 1);
+            }
             let alone = std::slice::from_ref(sample);
             let attempted = attempts::store(&*self.storage, alone, &RetryPolicy::none(), |_| ());
             self.count(alone, &attempted);
             let Some((_, error)) = attempted.failure else {
-                gone = 0;
+                (gone, is_unreachable) = (0, false);
                 continue;
             };
             self.fail(sample, &error);
-            gone = if is_of_storage(&error) { gone + 1 } else { 0 };
+            is_unreachable = error.is_unreachable();
+            gone = if is_unreachable { gone + 1 } else { 0 };
             if gone == GONE_AFTER {
                 // None of these was tried, so that it is none of them that the error names.
                 for sample in samples.by_ref() {
@@ -92,6 +98,15 @@ impl Delivery {
                     self.fail(sample, &error);
                 }
             }
+        }
+    }
+
+    /// Waits as the policy has it behind so many failures, or behind its last ones.
+    fn pause(&self, failures: u32) {
+        let failures = failures.min(self.policy.attempts_max() - 1);
+        let delay = self.policy.delay_after(failures, random());
+        if let Some(delay) = delay.filter(|_| failures > 0) {
+            (self.sleep)(delay);
         }
     }
 
@@ -136,12 +151,6 @@ impl Delivery {
     fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the storage is at fault, and not the sample, so that it may pass by itself.
-fn is_of_storage(error: &Error) -> bool {
-    let is_its_kind = matches!(error.kind(), ErrorKind::Io | ErrorKind::Backend);
-    is_its_kind && error.is_retryable()
 }
 
 /// For the background writer alone: `store` always answers `Ok`, since the account says the rest, so

@@ -1,6 +1,7 @@
 //! The conformance suite on each of our own backends, and what it says where it cannot say all.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 #[cfg(any(
     feature = "delta",
     feature = "files",
@@ -23,10 +24,19 @@ use samplestore::{
 };
 use tempfile::TempDir;
 
-/// Prints the report, which `cargo test` shows when the test fails or is run with `--nocapture`.
+/// Prints which rules were run and passed, and the whole report where `cargo test` is run with `--nocapture`.
 fn passes(report: &Report) {
     println!("{report}");
     report.assert_passed();
+    let rules: BTreeSet<_> = report.passed().map(|entry| entry.rule).collect();
+    let (passed, skipped) = (report.passed().count(), report.skipped().count());
+    // Not captured, other than `println!`.
+    let _ = writeln!(
+        std::io::stderr(),
+        "conformance of {}: {passed} cases passed, {skipped} skipped by its capabilities; rules {}",
+        report.backend(),
+        rules.into_iter().collect::<Vec<_>>().join(" ")
+    );
 }
 
 // ---- Backends: one test each, in full. A new backend adds its own here and in `BACKENDS`; one that lasts

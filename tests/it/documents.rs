@@ -4,6 +4,9 @@
 mod refused;
 /// What is removed, and what another process stores meanwhile.
 mod removal;
+/// Servers that end in the middle of a store, and are started again.
+#[cfg(any(feature = "azure", feature = "s3"))]
+mod restarted;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -317,11 +320,6 @@ fn it_works_inside_a_runtime_of_the_callers() {
 
 #[cfg(feature = "s3")]
 mod s3 {
-    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-    use std::time::Duration;
-
-    use samplestore::{CopyOptions, MemoryStorage, RetryPolicy, copy};
-
     use super::*;
     use crate::servers::s3::{S3, shared};
 
@@ -329,46 +327,6 @@ mod s3 {
     fn strangers_share_a_prefix() {
         let Some(server) = shared() else { return };
         strangers_share_a_place(&server.url());
-    }
-
-    #[test]
-    fn a_server_that_dies_in_the_middle_of_a_store_loses_nothing() {
-        const SAMPLES: u64 = 600;
-        let Some(mut server) = S3::start() else {
-            return;
-        };
-        let source = MemoryStorage::new();
-        source
-            .store(&at_once((0..SAMPLES).map(|number| format!("s-{number}"))))
-            .unwrap();
-        let url = server.url();
-        let target = connect(&url).unwrap();
-        let copied = AtomicU64::new(0);
-        let report = thread::scope(|scope| {
-            let copying = scope.spawn(|| {
-                let options = CopyOptions::new()
-                    .batch_samples_max(200)
-                    .verify(true)
-                    .retry(RetryPolicy::fixed(200, Duration::from_millis(100)));
-                copy(&source, &target, &Query::new(), &options)
-            });
-            // In the middle of the second batch.
-            while copied.load(SeqCst) < 300 {
-                copied.store(server.written(), SeqCst);
-                thread::sleep(Duration::from_millis(1));
-            }
-            server.kill();
-            thread::sleep(Duration::from_secs(3));
-            server.restart();
-            copying.join().unwrap()
-        });
-        let report = report.unwrap();
-        assert!(report.retries > 0, "{report}");
-        assert_eq!(report.copied, SAMPLES);
-        assert_eq!(report.in_target, Some(SAMPLES), "{report}");
-        assert_eq!(report.verified.unwrap().equal, SAMPLES);
-        assert_eq!(ids(&target), ids(&source));
-        assert_eq!(ids(&*connect(&url).unwrap()), ids(&source));
     }
 
     #[test]

@@ -12,8 +12,14 @@ use deltalake::datafusion::parquet::errors::ParquetError;
 use deltalake::kernel::transaction::TransactionError;
 use object_store_0_13::Error as StoreError;
 
-use crate::backend::answer::{is_lasting, is_not_found};
+use crate::backend::answer::{is_away, is_lasting, is_lasting_in, is_not_found};
 use crate::error::{Error, ErrorKind};
+
+/// How a store says, in texts, that it does not allow something.
+const NOT_ALLOWED: [&str; 2] = [
+    "lacked the necessary privileges",
+    "lacked valid authentication credentials",
+];
 
 /// What went wrong, before it is known what was being done.
 #[derive(Debug)]
@@ -140,11 +146,13 @@ fn wrapped(
         Some(Root::NotAllowed) => {
             of_kind(ErrorKind::Backend).with_message("the server does not allow it")
         }
-        Some(Root::Server) => of_kind(ErrorKind::Backend).with_retryable(true),
+        Some(Root::Server { is_away }) => of_kind(ErrorKind::Backend)
+            .with_retryable(true)
+            .with_unreachable(is_away),
         Some(Root::Data) => of_kind(ErrorKind::Backend)
             .with_retryable(true)
             .with_message("a file of rows cannot be read; vacuum may have removed it meanwhile"),
-        None => of_kind(ErrorKind::Backend),
+        Some(Root::Refused) | None => of_kind(ErrorKind::Backend),
     }
 }
 
@@ -153,8 +161,12 @@ enum Root<'a> {
     Io(&'a io::Error),
     NotFound,
     NotAllowed,
+    /// What a server refuses, as it would the next time.
+    Refused,
     /// A server that cannot be reached, is too busy or has a fault of its own, for the most part.
-    Server,
+    Server {
+        is_away: bool,
+    },
     /// A file of Parquet that a query could not get at. The newest state may have others.
     Data,
 }
@@ -181,32 +193,45 @@ fn root<'a>(error: &'a (dyn StdError + 'static)) -> Option<Root<'a>> {
         } else if let Some(store) = error.downcast_ref::<StoreError>() {
             found = found.or(match store {
                 StoreError::NotFound { .. } => Some(Root::NotFound),
+                // Whatever was to be read: the newest state is not allowed either.
                 StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
-                    Some(Root::NotAllowed)
+                    return Some(Root::NotAllowed);
                 }
                 // A bucket whose objects were to be listed.
                 StoreError::Generic { source, .. } if is_not_found(&**source) => {
                     Some(Root::NotFound)
                 }
-                StoreError::Generic { source, .. } if is_lasting(&**source) => None,
-                StoreError::Generic { .. } => Some(Root::Server),
+                StoreError::Generic { source, .. } if is_lasting(&**source) => {
+                    return Some(Root::Refused);
+                }
+                StoreError::Generic { source, .. } => Some(Root::Server {
+                    is_away: is_away(&**source),
+                }),
                 _ => None,
             });
-        } else if is_data(error) {
+        } else if let Some(text) = text_of_data(error) {
+            // A store's own error, which says more, may follow.
             found = Some(Root::Data);
+            if NOT_ALLOWED.iter().any(|words| text.contains(words)) {
+                return Some(Root::NotAllowed);
+            }
+            if is_lasting_in(&text) {
+                return Some(Root::Refused);
+            }
         }
     }
     found
 }
 
-/// Whether it is an error of a store that came up through readers of Parquet, which keep its text alone.
-fn is_data(error: &(dyn StdError + 'static)) -> bool {
+/// The text of an error of a store that came up through readers of Parquet, most of which keep no more of it.
+fn text_of_data(error: &(dyn StdError + 'static)) -> Option<String> {
     let text = match (error.downcast_ref(), error.downcast_ref()) {
-        (Some(ParquetError::External(_)), _) => return true,
+        (Some(ParquetError::External(error)), _) => return Some(error.to_string()),
         (Some(ParquetError::General(text)), _) | (_, Some(ArrowError::ParquetError(text))) => text,
-        _ => return false,
+        _ => return None,
     };
-    text.starts_with("External: ") || text.contains("Object Store error: ")
+    let is_of_store = text.starts_with("External: ") || text.contains("Object Store error: ");
+    is_of_store.then(|| text.clone())
 }
 
 #[cfg(test)]
@@ -227,13 +252,32 @@ mod tests {
             store: "S3",
             source: "busy".into(),
         };
-        let expired = StoreError::Generic {
+        let expired = || StoreError::Generic {
             store: "S3",
             source: "Server returned non-2xx status code: 400 Bad Request: ExpiredToken".into(),
         };
+        let refused = || StoreError::PermissionDenied {
+            path: "a.parquet".into(),
+            source: "Server returned non-2xx status code: 403 Forbidden: ".into(),
+        };
+        let gone = || StoreError::NotFound {
+            path: "a.parquet".into(),
+            source: "Server returned non-2xx status code: 404 Not Found: ".into(),
+        };
+        // As readers of files of rows have it.
+        let rows = |error: StoreError| ParquetError::External(Box::new(error));
+        let text = |error: StoreError| ArrowError::ParquetError(rows(error).to_string());
         for (failure, kind, retryable) in [
+            (Failure::from(rows(gone())), ErrorKind::Backend, true),
+            (rows(busy()).into(), ErrorKind::Backend, true),
+            (rows(refused()).into(), ErrorKind::Backend, false),
+            (rows(expired()).into(), ErrorKind::Backend, false),
+            (text(gone()).into(), ErrorKind::Backend, true),
+            (text(busy()).into(), ErrorKind::Backend, true),
+            (text(refused()).into(), ErrorKind::Backend, false),
+            (text(expired()).into(), ErrorKind::Backend, false),
             (Failure::from(busy()), ErrorKind::Backend, true),
-            (Failure::from(expired), ErrorKind::Backend, false),
+            (Failure::from(expired()), ErrorKind::Backend, false),
             (Failure::from(not_found), ErrorKind::NotFound, false),
             (
                 generic(io::Error::from(io::ErrorKind::StorageFull)).into(),

@@ -67,7 +67,7 @@ fn failing(
     let store = Hooked {
         inner: Arc::clone(server),
         hook,
-        keeps: |_| true,
+        alters: |_| (),
     };
     (open(Arc::new(store)).unwrap(), has_failed)
 }
@@ -122,7 +122,11 @@ fn a_server_without_conditions_is_refused_each_time() {
         let store = Hooked {
             inner: Arc::clone(&server),
             hook: Arc::new(|_, _, _| Box::pin(async { Fate::Goes })),
-            keeps: |mode| !matches!(mode, PutMode::Create),
+            alters: |options| {
+                if matches!(options.mode, PutMode::Create) {
+                    options.mode = PutMode::Overwrite;
+                }
+            },
         };
         let error = open(Arc::new(store)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");

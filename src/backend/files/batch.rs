@@ -1,4 +1,4 @@
-//! Doing the same to many objects until one fails.
+//! Doing the same to many objects until one fails, and what may be done again then.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::REQUESTS;
 use crate::backend::runtime::each;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Does the same to each item until one fails; those that were not begun by then have no answer.
 pub(super) async fn all_or_some<I, T, W>(
@@ -38,4 +38,23 @@ where
         .map(|answer| answer.unwrap_or_else(|error| Some(Err(error))))
         .collect()
         .await
+}
+
+/// The error of a change of what a query selects. Of one with a limit it is not worth another attempt once a request may have been
+/// carried out: the next one would be about other samples.
+pub(super) fn of_change(error: Error, is_limited: bool) -> Error {
+    if !is_limited || !error.is_retryable() {
+        return error;
+    }
+    let ids = error.stored_ids().to_vec();
+    let unknown = Error::new(ErrorKind::OutcomeUnknown, error.operation())
+        .with_message(
+            "a part of it was done or may have been; doing it again may do it to other samples",
+        )
+        .with_stored_ids(ids);
+    let unknown = match error.subject() {
+        Some(subject) => unknown.with_subject(subject),
+        None => unknown,
+    };
+    unknown.with_cause(error)
 }

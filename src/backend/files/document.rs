@@ -5,6 +5,8 @@
 //! of what is just being removed (`removal.rs`). A write whose answer is lost is not made again before it is known that it was not
 //! carried out (`lineage.rs`).
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -47,6 +49,20 @@ pub(super) struct Known {
     pub(super) stood: bool,
     /// The place that it has since.
     pub(super) rank: Option<u64>,
+}
+
+/// The tombstones that the writes of a batch have met, and since when. Those of one removal are alike, so that what it left is waited
+/// for once and not by each write.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Met(Arc<Mutex<HashMap<Bytes, Instant>>>);
+
+impl Met {
+    /// Whether this one was met for so long that nobody will remove it any more.
+    fn is_left(&self, tombstone: &Bytes) -> bool {
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = met.entry(tombstone.clone()).or_insert_with(Instant::now);
+        since.elapsed() >= LEASE
+    }
 }
 
 impl Document {
@@ -96,6 +112,7 @@ impl Document {
             if requests.put(&bytes, &expected, false).await? {
                 return Ok(true);
             }
+            // Where the answer was lost, it may have been this one that others removed since: nothing tells that any more.
             let Some(found) = objects.get(operation, &key).await? else {
                 return Ok(false);
             };
@@ -174,6 +191,7 @@ impl Write {
         places: &SharedPlaces,
         operation: &'static str,
         known: Known,
+        met: &Met,
     ) -> Result<bool> {
         let name = Name::of(&self.id);
         let key = Key::new(SAMPLES, name.as_str());
@@ -190,9 +208,11 @@ impl Write {
                     return Ok(is_new);
                 }
                 // What others removed since was this one; or it was another one, whose store ended after this one had begun, so
-                // that this one counts as the earlier of the two.
-                if is_new && self.is_moved(objects, places, operation, rank).await? {
-                    return Ok(true);
+                // that this one counts as the earlier of the two. Of one that replaces another that is known where they have stored
+                // a newer one since: where there is none, a removal by a query may have taken the one before.
+                let is_answered = is_new || matches!(standing, Standing::Document(_));
+                if is_answered && self.is_moved(objects, places, operation, rank).await? {
+                    return Ok(is_new);
                 }
             }
             match standing {
@@ -218,7 +238,7 @@ impl Write {
                         return Ok(false);
                     }
                 }
-                Standing::Removed(found) if turns.is_left(&found.bytes) => {
+                Standing::Removed(found) if met.is_left(&found.bytes) => {
                     let left = known.rank.filter(|_| known.stood);
                     rank = self.claim(objects, places, operation, left).await?;
                     let expected = Expected::Version(&found.version);
@@ -380,8 +400,6 @@ impl Standing {
 struct Turns {
     begun: Instant,
     count: u32,
-    /// The tombstone that was met last, and since when.
-    tombstone: Option<(Bytes, Instant)>,
 }
 
 impl Turns {
@@ -389,18 +407,6 @@ impl Turns {
         Self {
             begun: Instant::now(),
             count: 0,
-            tombstone: None,
-        }
-    }
-
-    /// Whether this tombstone was met for so long that nobody will remove it any more.
-    fn is_left(&mut self, tombstone: &Bytes) -> bool {
-        match &self.tombstone {
-            Some((met, since)) if met == tombstone => since.elapsed() >= LEASE,
-            _ => {
-                self.tombstone = Some((tombstone.clone(), Instant::now()));
-                false
-            }
         }
     }
 

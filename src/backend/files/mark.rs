@@ -67,7 +67,7 @@ pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
         .map_err(|cause| wrong(ErrorKind::Damaged).with_cause(cause))
 }
 
-/// Makes sure that the server keeps the conditions of writes. It is tried on another object, since a mark that is there
+/// Makes sure that the server keeps the conditions of writes, and the metadata by which they are known. It is tried on another object, since a mark that is there
 /// says that it does.
 async fn check_conditions(objects: &Objects) -> Result<()> {
     let name = uuid::Uuid::new_v4().simple();
@@ -79,22 +79,32 @@ async fn check_conditions(objects: &Objects) -> Result<()> {
         None => Ok(()),
         Some(what) => Err(Error::new(ErrorKind::Unsupported, OPEN)
             .with_subject(objects.place())
-            .with_message(format!("the server {what}; conditional writes are needed"))),
+            .with_message(format!("the server {what}"))),
     }
 }
 
-/// What the server does against a condition. Of writes that should be done the answer may be lost, so only those count that should
-/// not be.
+/// What the server does against a condition, or leaves out of an object. Of writes that should be done the answer may be lost, so only
+/// those count that should not be.
 async fn ignored_condition(objects: &Objects, key: &Key) -> Result<Option<&'static str>> {
     let [first, second, third] = ["1\n", "2\n", "3\n"].map(Bytes::from);
-    objects.create(OPEN, key, &first).await?;
+    let name = uuid::Uuid::new_v4().simple().to_string();
+    objects.create_as(OPEN, key, &first, &name).await?;
     if objects.create(OPEN, key, &second).await? {
-        return Ok(Some("lets an object be made twice (If-None-Match)"));
+        return Ok(Some(
+            "lets an object be made twice (If-None-Match); conditional writes are needed",
+        ));
     }
     let Some(found) = objects.get(OPEN, key).await? else {
         return Ok(None);
     };
+    if !found.version.lineage.has(&name) {
+        return Ok(Some(
+            "does not keep the metadata of an object; it is needed",
+        ));
+    }
     objects.update(OPEN, key, &second, &found.version).await?;
     let is_replaced = objects.update(OPEN, key, &third, &found.version).await?;
-    Ok(is_replaced.then_some("replaces an object that is not what was read (If-Match)"))
+    Ok(is_replaced.then_some(
+        "replaces an object that is not what was read (If-Match); conditional writes are needed",
+    ))
 }

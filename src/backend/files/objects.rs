@@ -16,7 +16,7 @@ use object_store::{
 };
 
 use super::lineage::{Lineage, Version};
-use crate::backend::answer::{is_lasting, is_not_found};
+use crate::backend::answer::{is_away, is_lasting, is_not_found, is_of_role};
 use crate::backend::runtime::retrying;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
@@ -314,10 +314,15 @@ impl Objects {
             StoreError::Generic { .. } if is_not_found(&error) => {
                 of_kind(ErrorKind::NotFound).with_message("there is no such bucket")
             }
+            StoreError::Generic { .. } if is_of_role(&error) => of_kind(ErrorKind::Backend)
+                .with_message(
+                    "there are no keys for it, neither given nor by a role of the machine",
+                )
+                .with_retryable(!is_lasting(&error)),
             // A server that cannot be reached, is too busy or has a fault of its own, unless it refused the request.
-            StoreError::Generic { .. } => {
-                of_kind(ErrorKind::Backend).with_retryable(!is_lasting(&error))
-            }
+            StoreError::Generic { .. } => of_kind(ErrorKind::Backend)
+                .with_retryable(!is_lasting(&error))
+                .with_unreachable(is_away(&error)),
             _ => of_kind(ErrorKind::Backend),
         };
         wrapped.with_cause(error)

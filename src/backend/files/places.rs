@@ -130,7 +130,8 @@ impl Places {
         Ok(())
     }
 
-    /// Takes the places of ids whose documents were removed.
+    /// Takes the places of ids whose documents were removed: those that they have as far as the log was read. Others that they get
+    /// meanwhile are of documents that were stored since, and stay.
     pub(super) async fn give_up(
         &mut self,
         objects: &Objects,
@@ -145,7 +146,7 @@ impl Places {
         Ok(())
     }
 
-    /// Adds an object to the log, behind those that other writers add meanwhile.
+    /// Adds an object to the log, behind those that other writers add meanwhile. What they did to an id is not done again.
     async fn add(
         &mut self,
         objects: &Objects,
@@ -156,12 +157,23 @@ impl Places {
             self.catch_up(objects, operation).await?;
         }
         let write = uuid::Uuid::new_v4().simple().to_string();
+        let left: HashMap<String, Option<u64>> = match &entry {
+            Entry::Stored(_) => HashMap::new(),
+            Entry::Deleted(ids) => ids.iter().map(|id| (id.clone(), self.rank(id))).collect(),
+        };
         for _ in 0..CLAIMS_MAX {
-            if let Entry::Stored(ids) = &mut entry {
-                ids.retain(|id| !self.stands(id));
-                if ids.is_empty() {
-                    return Ok(());
+            let ids = match &mut entry {
+                Entry::Stored(ids) => {
+                    ids.retain(|id| !self.stands(id));
+                    ids
                 }
+                Entry::Deleted(ids) => {
+                    ids.retain(|id| left.get(id) == Some(&self.rank(id)));
+                    ids
+                }
+            };
+            if ids.is_empty() {
+                return Ok(());
             }
             let number = self.last + 1;
             let key = Key::new(FOLDER, name(number));

@@ -6,7 +6,7 @@
 //! removal that is on its way would take the new document with it.
 //!
 //! A tombstone whose process died, was too slow to remove it within [`GRACE`], could not write to the log that the sample is gone,
-//! or had no answer when it removed it, stays where it is. Who has met the same one for [`LEASE`] puts a document in its place, and
+//! or had no answer when it removed it, stays where it is. Who has met one of the same removal for [`LEASE`] puts a document in its place, and
 //! writes to the log first what is missing there. A removal is asked for once, since it may
 //! have been carried out without an answer, and never after the grace; none takes longer than what is left of the lease, unless the
 //! process stands still just before it sends one. In a folder writers hold the lock, and documents are removed as they are.
@@ -33,8 +33,8 @@ pub(super) const LEASE: Duration = match cfg!(test) {
     true => Duration::from_millis(300),
     false => Duration::from_secs(60),
 };
-/// How many documents are removed together, well within the grace.
-const PART: usize = 1_000;
+/// How many documents are removed together, well within the grace. Fewer for tests of several parts.
+const PART: usize = if cfg!(test) { 100 } else { 1_000 };
 
 const BEGINNING: &str = r#"{"removed":""#;
 /// No document of a sample is so short.
@@ -50,7 +50,7 @@ pub(super) fn is_tombstone(bytes: &[u8]) -> bool {
     bytes.len() as u64 <= TOMBSTONE_BYTES_MAX && bytes.starts_with(BEGINNING.as_bytes())
 }
 
-/// Removes those of the documents of which `still` is true when they are, and says how many.
+/// Removes those of the documents of which `still` is true when they are, and says how many. An error has the ids of what was removed.
 pub(super) async fn remove(
     objects: &Objects,
     places: &SharedPlaces,
@@ -59,22 +59,27 @@ pub(super) async fn remove(
     still: impl Fn(&Sample) -> Result<bool> + Send + Sync + 'static,
 ) -> Result<u64> {
     let still = Arc::new(still);
-    let mut count = 0;
+    let mut gone = Vec::new();
     while !documents.is_empty() {
         let rest = documents.split_off(documents.len().min(PART));
-        count += remove_part(objects, places, operation, documents, &still).await?;
+        let (removed, ended) = remove_part(objects, places, operation, documents, &still).await;
+        gone.extend(removed);
+        if let Err(error) = ended {
+            return Err(error.with_stored_ids(gone));
+        }
         documents = rest;
     }
-    Ok(count)
+    Ok(gone.len() as u64)
 }
 
+/// The same with a part of them; gives the ids of what was removed, and how it ended.
 async fn remove_part<S: Fn(&Sample) -> Result<bool> + Send + Sync + 'static>(
     objects: &Objects,
     places: &SharedPlaces,
     operation: &'static str,
     documents: Vec<Document>,
     still: &Arc<S>,
-) -> Result<u64> {
+) -> (Vec<String>, Result<()>) {
     let until = Instant::now() + GRACE;
     let ids: Vec<_> = documents
         .iter()
@@ -90,20 +95,33 @@ async fn remove_part<S: Fn(&Sample) -> Result<bool> + Send + Sync + 'static>(
     let gone = ids.into_iter().zip(&done);
     let gone = gone.filter(|(_, answer)| matches!(answer, Some(Ok(true))));
     let gone: Vec<_> = gone.map(|(id, _)| id).collect();
-    let count = gone.len() as u64;
-    let given_up = places
-        .lock()
-        .await
-        .give_up(objects, operation, gone.clone())
-        .await;
+    let given_up = give_up(objects, places, operation, gone.clone()).await;
     // What is not in the log as removed leaves its tombstone there, by which whoever stores such an id sees that it was.
     if objects.is_server() && given_up.is_ok() {
-        for error in clear(objects, operation, gone, until).await {
+        for error in clear(objects, operation, gone.clone(), until).await {
             tracing::warn!(name: "tombstone_left", %error, "what stands in the place of a removed document is left");
         }
     }
     let failure = done.into_iter().flatten().find_map(Result::err);
-    failure.map_or(given_up, Err).map(|()| count)
+    (gone, failure.map_or(given_up, Err))
+}
+
+/// Takes the places of what was removed. What is in the log by now was done to earlier documents of these ids; only who has met a
+/// tombstone for the whole lease gives its place up before.
+async fn give_up(
+    objects: &Objects,
+    places: &SharedPlaces,
+    operation: &'static str,
+    gone: Vec<String>,
+) -> Result<()> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let mut places = places.lock().await;
+    if objects.is_server() {
+        places.refresh(objects, operation).await?;
+    }
+    places.give_up(objects, operation, gone).await
 }
 
 /// Takes a document away, unless another process changed it so that it should not be.
@@ -160,7 +178,7 @@ mod tests {
     use object_store::path::Path;
 
     use super::*;
-    use crate::backend::files::document::{Known, Write};
+    use crate::backend::files::document::{Known, Met, Write};
     use crate::backend::runtime::wait;
     use crate::retry::RetryPolicy;
     use crate::sample::Status;
@@ -183,7 +201,16 @@ mod tests {
     }
 
     async fn store(objects: &Objects, places: &SharedPlaces, status: Status) -> Result<bool> {
-        let sample = Sample::builder("weather").id("a").status(status).build()?;
+        store_as("a", objects, places, status).await
+    }
+
+    async fn store_as(
+        id: &str,
+        objects: &Objects,
+        places: &SharedPlaces,
+        status: Status,
+    ) -> Result<bool> {
+        let sample = Sample::builder("weather").id(id).status(status).build()?;
         let writes = Write::of(&[sample])?;
         let id = writes[0].id.as_str();
         let known = {
@@ -194,7 +221,9 @@ mod tests {
                 rank: places.rank(id),
             }
         };
-        writes[0].put(objects, places, TEST, known).await
+        writes[0]
+            .put(objects, places, TEST, known, &Met::default())
+            .await
     }
 
     async fn read(objects: &Objects) -> Result<Option<Document>> {
@@ -229,6 +258,31 @@ mod tests {
             );
             assert!(objects.head(TEST, &key()).await?.is_none());
             assert!(!places.lock().await.stands("a"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_gone_is_told_where_the_rest_cannot_be_removed() {
+        with_a_sample(|objects, places| async move {
+            let ids: Vec<_> = (0..PART + 5)
+                .map(|number| format!("s-{number:02}"))
+                .collect();
+            let mut selected = Vec::new();
+            for id in &ids {
+                store_as(id, &objects, &places, Status::Pending).await?;
+                selected.extend(Document::read(&objects, TEST, &Name::of(id)).await?);
+            }
+            // It is asked about again, and nobody knows.
+            let changed = format!("s-{PART}");
+            store_as(&changed, &objects, &places, Status::Ready).await?;
+            let still = |_: &Sample| Err(Error::new(ErrorKind::Backend, TEST));
+            let removed = remove(&objects, &places, TEST, selected, still).await;
+            let gone = removed.unwrap_err().stored_ids().to_vec();
+            assert!(gone.len() >= PART, "{gone:?}");
+            for id in &ids {
+                assert_eq!(gone.contains(id), !places.lock().await.stands(id), "{id}");
+            }
             Ok(())
         });
     }

@@ -1,8 +1,10 @@
 //! What becomes of documents on a server where answers are lost and other processes come between.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use object_store::Attributes;
 
 use super::*;
 use crate::backend::hooked::hooked;
@@ -70,7 +72,7 @@ fn hooked_by(server: &Arc<InMemory>, hook: Hook) -> Documents {
     let store = Hooked {
         inner: Arc::clone(server),
         hook,
-        keeps: |_| true,
+        alters: |_| (),
     };
     open(Arc::new(store), true).unwrap()
 }
@@ -161,19 +163,23 @@ fn a_store_whose_answer_is_lost_undoes_nothing() {
         }
     }
     type Meanwhile = fn(&Documents);
-    let cases: [(bool, Meanwhile, Option<Status>); 10] = [
-        (false, |_| (), Some(Status::Pending)),
-        (false, claim, Some(Status::Ready)),
-        (false, claim_often, Some(Status::Ready)),
-        (false, replace, Some(Status::Labeled)),
-        (false, remove, None),
-        (false, remove_and_store, Some(Status::Labeled)),
-        (true, |_| (), Some(Status::Pending)),
-        (true, claim, Some(Status::Ready)),
-        (true, claim_often, Some(Status::Ready)),
-        (true, replace, Some(Status::Labeled)),
+    // Whether it is there before, what others do, whether this one counts as new, and what is left.
+    let cases: [(bool, Meanwhile, bool, Option<Status>); 12] = [
+        (false, |_| (), true, Some(Status::Pending)),
+        (false, claim, true, Some(Status::Ready)),
+        (false, claim_often, true, Some(Status::Ready)),
+        (false, replace, true, Some(Status::Labeled)),
+        (false, remove, true, None),
+        (false, remove_and_store, true, Some(Status::Labeled)),
+        (true, |_| (), false, Some(Status::Pending)),
+        (true, claim, false, Some(Status::Ready)),
+        (true, claim_often, false, Some(Status::Ready)),
+        (true, replace, false, Some(Status::Labeled)),
+        // Whether it was this one that was removed is not known, and it is stored again.
+        (true, remove, true, Some(Status::Pending)),
+        (true, remove_and_store, false, Some(Status::Labeled)),
     ];
-    for (number, (is_there, meanwhile, left)) in cases.into_iter().enumerate() {
+    for (number, (is_there, meanwhile, is_new, left)) in cases.into_iter().enumerate() {
         let server = Arc::new(InMemory::new());
         let other = open(server.clone(), true).unwrap();
         if is_there {
@@ -184,7 +190,7 @@ fn a_store_whose_answer_is_lost_undoes_nothing() {
             Fate::Lost
         });
         let report = own.store(&[sample("a", Status::Pending)]).unwrap();
-        let expected = StoreReport::new((!is_there).into(), is_there.into());
+        let expected = StoreReport::new(is_new.into(), (!is_new).into());
         assert_eq!(report, expected, "{number}");
         assert_eq!(status_of(&own, "a"), left, "{number}");
     }
@@ -237,19 +243,10 @@ fn a_deletion_whose_answer_is_lost_is_in_the_log_once() {
 fn a_removal_that_is_not_in_the_log_takes_the_place_nevertheless() {
     let (server, other) = server();
     other.store(&[sample("b", Status::Pending)]).unwrap();
-    let is_lost = Arc::new(AtomicBool::new(true));
-    let loses = Arc::clone(&is_lost);
-    let hook: Hook = Arc::new(move |kind, moment, path| {
-        let is_it = (kind, moment) == (Kind::Put, Moment::Before) && path.starts_with("order");
-        let fate = match is_it && loses.load(SeqCst) {
-            true => Fate::Lost,
-            false => Fate::Goes,
-        };
-        Box::pin(async move { fate })
-    });
-    let own = hooked_by(&server, hook);
+    let (own, is_lost) = losing("order", &server, Kind::Put, Moment::Before, 0);
     let error = own.delete(&"a".into()).unwrap_err();
     assert!(error.is_retryable(), "{error}");
+    assert_eq!(error.stored_ids(), ["a"]);
     is_lost.store(false, SeqCst);
     assert_eq!(status_of(&other, "a"), None);
     assert_eq!(own.delete(&"a".into()).unwrap(), 0);
@@ -259,6 +256,137 @@ fn a_removal_that_is_not_in_the_log_takes_the_place_nevertheless() {
         let page = storage.list(&Query::new()).unwrap();
         let ids: Vec<_> = page.samples.iter().map(Sample::id).collect();
         assert_eq!(ids, ["b", "a"]);
+    }
+}
+
+/// A handle of which each such request for an object of a folder is lost, as long as that is so, but for the first ones.
+fn losing(
+    folder: &'static str,
+    server: &Arc<InMemory>,
+    kind: Kind,
+    moment: Moment,
+    kept: usize,
+) -> (Documents, Arc<AtomicBool>) {
+    let (is_lost, met) = (Arc::new(AtomicBool::new(true)), AtomicUsize::new(0));
+    let loses = Arc::clone(&is_lost);
+    let hook: Hook = Arc::new(move |asked, at, path| {
+        let is_it = (asked, at) == (kind, moment) && path.starts_with(folder);
+        let fate = match is_it && loses.load(SeqCst) && met.fetch_add(1, SeqCst) >= kept {
+            true => Fate::Lost,
+            false => Fate::Goes,
+        };
+        Box::pin(async move { fate })
+    });
+    (hooked_by(server, hook), is_lost)
+}
+
+/// Doing it again would be about others of the samples.
+#[test]
+fn a_limited_change_that_may_have_been_made_is_not_to_be_made_again() {
+    type Change = fn(&Documents, &Selection) -> Result<u64>;
+    let set: Change = |own, selection| own.set_status(selection, None, Status::Ready);
+    let delete: Change = |own, selection| own.delete(selection);
+    // What is lost, behind how many that are not, and how many are known to be changed.
+    let cases: [(Change, &'static str, usize, usize); 5] = [
+        (set, SAMPLES, 0, 0),
+        (set, SAMPLES, 2, 2),
+        (delete, SAMPLES, 0, 0),
+        (delete, SAMPLES, 2, 2),
+        (delete, "order", 0, 3),
+    ];
+    for (number, (change, folder, kept, known)) in cases.into_iter().enumerate() {
+        for limit in [Some(3), None] {
+            let (server, other) = server();
+            let ids = (0..7).map(|number| format!("s-{number}"));
+            let samples: Vec<_> = ids.map(|id| sample(&id, Status::Pending)).collect();
+            other.store(&samples).unwrap();
+            let (own, is_lost) = losing(folder, &server, Kind::Put, Moment::Before, kept);
+            let query = Query::new().pipeline("weather");
+            let selection = match limit {
+                Some(limit) => query.limit(limit).into(),
+                None => query.into(),
+            };
+            let error = change(&own, &selection).unwrap_err();
+            let told = format!("{number} {error:?}");
+            if limit.is_some() {
+                assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{told}");
+                assert!(!error.is_retryable(), "{told}");
+                assert_eq!(error.stored_ids().len(), known, "{told}");
+                continue;
+            }
+            assert!(error.is_retryable(), "{told}");
+            is_lost.store(false, SeqCst);
+            change(&own, &selection).unwrap();
+            let left = Query::new().status(Status::Pending);
+            assert_eq!(own.count(&left).unwrap(), 0, "{told}");
+        }
+    }
+}
+
+/// By a process that was killed before it removed any of them.
+#[test]
+fn what_a_removal_left_is_waited_for_once() {
+    const COUNT: usize = 100;
+    let (server, other) = server();
+    let ids: Vec<_> = (0..COUNT).map(|number| format!("s-{number}")).collect();
+    let samples: Vec<_> = ids.iter().map(|id| sample(id, Status::Ready)).collect();
+    other.store(&samples).unwrap();
+    let (killed, _) = losing(SAMPLES, &server, Kind::Delete, Moment::Before, 0);
+    let ready = Query::new().status(Status::Ready);
+    assert_eq!(killed.delete(&ready.into()).unwrap(), COUNT as u64);
+    let looks = Arc::new(Mutex::new(HashMap::<String, usize>::new()));
+    let counts = Arc::clone(&looks);
+    let hook: Hook = Arc::new(move |kind, _, path| {
+        if kind == Kind::Get && path.starts_with(SAMPLES) {
+            *counts.lock().unwrap().entry(path).or_default() += 1;
+        }
+        Box::pin(async { Fate::Goes })
+    });
+    let own = hooked_by(&server, hook);
+    let report = own.store(&samples).unwrap();
+    assert_eq!(report, StoreReport::new(COUNT as u64, 0));
+    // Whoever comes behind those that waited finds at its first look that there is nothing to wait for.
+    let looks = looks.lock().unwrap().clone();
+    let waited = looks.values().filter(|&&looks| looks > 2).count();
+    assert!((1..=REQUESTS).contains(&waited), "{waited}");
+    let found: Vec<_> = own.list(&Query::new()).unwrap().samples;
+    let found: Vec<_> = found.iter().map(Sample::id).collect();
+    assert_eq!(found[0], "a");
+    assert_eq!(found[1..], ids);
+}
+
+/// Both wait for it, and one is first: what it stored keeps its place.
+#[test]
+fn two_that_meet_one_tombstone_give_its_place_up_once() {
+    let (server, other) = server();
+    other.store(&[sample("b", Status::Pending)]).unwrap();
+    let (killed, _) = losing("order", &server, Kind::Put, Moment::Before, 0);
+    killed.delete(&"a".into()).unwrap_err();
+    // Each has looked at the log before the other one writes there.
+    let (is_there, waits) = std::sync::mpsc::channel();
+    let first = at_first_of("order", &server, Kind::Put, Moment::Before, move || {
+        waits.recv_timeout(Duration::from_secs(60)).unwrap();
+        Fate::Goes
+    });
+    let first = std::thread::spawn(move || {
+        let report = first.store(&[sample("a", Status::Ready)]).unwrap();
+        assert_eq!(report, StoreReport::new(1, 0));
+        first.store(&[sample("c", Status::Pending)]).unwrap();
+    });
+    let second = at_first_of("order", &server, Kind::Put, Moment::Before, move || {
+        is_there.send(()).unwrap();
+        first.join().unwrap();
+        Fate::Goes
+    });
+    // It may have lost patience by then.
+    let store = || second.store(&[sample("a", Status::Labeled)]).ok();
+    let report = (0..3).find_map(|_| store());
+    assert_eq!(report, Some(StoreReport::new(0, 1)));
+    for storage in [second, open(server, false).unwrap()] {
+        let page = storage.list(&Query::new()).unwrap();
+        let ids: Vec<_> = page.samples.iter().map(Sample::id).collect();
+        assert_eq!(ids, ["b", "a", "c"]);
+        assert_eq!(status_of(&storage, "a"), Some(Status::Labeled));
     }
 }
 
@@ -274,22 +402,37 @@ fn what_is_stored_while_it_is_looked_for_has_its_place() {
 }
 
 #[test]
-fn a_server_without_conditions_is_refused_each_time() {
-    type Keeps = fn(&PutMode) -> bool;
-    let cases: [(Keeps, &str); 2] = [
-        (|mode| !matches!(mode, PutMode::Create), "be made twice"),
+fn a_server_without_conditions_or_metadata_is_refused_each_time() {
+    type Alters = fn(&mut PutOptions);
+    let cases: [(Alters, &str); 3] = [
         (
-            |mode| !matches!(mode, PutMode::Update(_)),
+            |options| {
+                if matches!(options.mode, PutMode::Create) {
+                    options.mode = PutMode::Overwrite;
+                }
+            },
+            "be made twice",
+        ),
+        (
+            |options| {
+                if matches!(options.mode, PutMode::Update(_)) {
+                    options.mode = PutMode::Overwrite;
+                }
+            },
             "not what was read",
         ),
+        (
+            |options| options.attributes = Attributes::default(),
+            "does not keep the metadata",
+        ),
     ];
-    for (keeps, told) in cases {
+    for (alters, told) in cases {
         let server = Arc::new(InMemory::new());
         for _ in 0..2 {
             let store = Hooked {
                 inner: Arc::clone(&server),
                 hook: Arc::new(|_, _, _| Box::pin(async { Fate::Goes })),
-                keeps,
+                alters,
             };
             let error = open(Arc::new(store), true).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");

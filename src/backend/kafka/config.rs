@@ -406,7 +406,7 @@ mod tests {
             ("kafka://u:sesame@one/a/b", "there is no topic"),
             ("kafka://u:sesame@one/..", "there is no topic"),
             (
-                "kafka://one/t?sasl.password=sesame&tombstone=1",
+                "kafka://one/t?tombstone=1&sasl.password=sesame",
                 "did you mean tombstones?",
             ),
             (

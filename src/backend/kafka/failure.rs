@@ -104,6 +104,8 @@ pub(super) fn of_request(
         .with_subject(shown)
         .with_message(words)
         .with_retryable(meaning.retryable)
+        // What passes is the brokers' and not a message's.
+        .with_unreachable(!stream.is_lost())
         .with_cause(cause)
 }
 

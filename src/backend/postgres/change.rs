@@ -93,7 +93,8 @@ impl Changing {
             Self::Limited(statement) => execute(&transaction, bound, statement).await?,
             Self::Asked(asked) => asked.run(&transaction, bound).await?,
         };
-        bound.wait(transaction.commit()).await?;
+        let committed = bound.wait(transaction.commit()).await;
+        committed.map_err(Failure::of_commit)?;
         Ok(changed)
     }
 }

@@ -158,7 +158,7 @@ impl Settings {
         fill(&mut parameters, variable);
 
         let home = variable("HOME").map(PathBuf::from);
-        let tls = tls::settings(location, &mut parameters, home.as_deref())?;
+        let mut tls = tls::settings(location, &mut parameters, home.as_deref())?;
         let password_missing = password_file::fill(&mut parameters, home.as_deref());
         let tcp_user_timeout = tcp_user_timeout(location, &mut parameters)?;
         let named = to_client(location, &parameters)?;
@@ -167,6 +167,9 @@ impl Settings {
                 "each server has one host, one hostaddr and one port, or all have one port",
             )
         })?;
+        if servers.iter().all(Server::is_socket) {
+            tls.disable();
+        }
         parameters.retain(|name, _| !WHERE.contains(name));
         let mut client = to_client(location, &parameters)?;
         if let Some(timeout) = tcp_user_timeout {

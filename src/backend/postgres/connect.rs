@@ -2,7 +2,8 @@
 //!
 //! As libpq has it, each address has the time of `connect_timeout` for all that it takes to be let in. The client by itself gives
 //! it that for TCP alone, and the pool would give it to all of them together: beside a server that takes connections and says
-//! nothing, or of which nothing comes back at all, the next one would never be asked.
+//! nothing, or of which nothing comes back at all, the next one would never be asked. A server that refuses the user, the password or
+//! the database is the last one that is asked: what another one says would hide that.
 
 use std::future::Future;
 use std::io;
@@ -18,6 +19,7 @@ use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::{Client, Config, Error as PgError, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::failure::is_refusal;
 use crate::retry::random;
 
 /// Where a server listens of which nothing else is said.
@@ -50,6 +52,16 @@ impl Server {
         };
         Some((0..count).map(server).collect())
     }
+
+    /// Whether it is a socket of this machine, where there is no TLS.
+    pub(super) fn is_socket(&self) -> bool {
+        let is_named = self.host.as_ref().is_some_and(|host| match host {
+            Host::Tcp(_) => false,
+            #[cfg(unix)]
+            Host::Unix(_) => true,
+        });
+        is_named && self.address.is_none()
+    }
 }
 
 /// Connects to one of some servers.
@@ -78,6 +90,7 @@ impl Connector {
             for server in in_turn(self.located(server).await, &self.client) {
                 match tokio::time::timeout(self.timeout, self.connect_to(&server)).await {
                     Ok(Ok(connected)) => return Ok(connected),
+                    Ok(Err(error)) if is_refusal(&error) => return Err(error),
                     Ok(Err(error)) => failure = Some(error),
                     Err(_) => failure = self.silence().await,
                 }
@@ -122,6 +135,9 @@ impl Connector {
                 client.host_path(folder);
             }
             None => {}
+        }
+        if server.is_socket() {
+            client.ssl_mode(SslMode::Disable);
         }
         if let Some(address) = server.address {
             client.hostaddr(address);

@@ -23,6 +23,8 @@ pub(super) enum Failure {
     Pool(PoolError),
     /// The server did not answer a statement for so long.
     Silence(Duration),
+    /// A commit of which nobody knows what became.
+    Commit(Box<Self>),
     /// An error of our own.
     Own(Error),
 }
@@ -82,6 +84,28 @@ const SILENCE: Meaning = Meaning::passing(
 );
 
 impl Failure {
+    /// Of a commit. Before it whatever is lost is undone.
+    pub(super) fn of_commit(self) -> Self {
+        match self.is_lost() {
+            true => Self::Commit(Box::new(self)),
+            false => self,
+        }
+    }
+
+    /// Whether nobody knows what became of a commit.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Commit(_))
+    }
+
+    /// Whether the server did not answer, and may go on with it.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::Silence(_) => true,
+            Self::Commit(failure) => failure.is_silence(),
+            Self::Server(_) | Self::Connect(_) | Self::Pool(_) | Self::Own(_) => false,
+        }
+    }
+
     /// Whether another transaction was in the way: this one was undone whole, and may be tried again at
     /// once.
     pub(super) fn is_conflict(&self) -> bool {
@@ -106,16 +130,7 @@ impl Failure {
 
     /// Whether the server let nobody in by this name and password, or the password is missing.
     pub(super) fn is_of_login(&self) -> bool {
-        match self {
-            Self::Server(error) | Self::Connect(error) => match error.code() {
-                Some(state) => state.code().starts_with("28"),
-                // The client has no code for it.
-                None => error
-                    .source()
-                    .is_some_and(|cause| cause.to_string() == "password missing"),
-            },
-            Self::Pool(_) | Self::Silence(_) | Self::Own(_) => false,
-        }
+        matches!(self, Self::Server(error) | Self::Connect(error) if is_of_login(error))
     }
 
     /// Whether nobody knows what became of what was asked for: the connection is lost, or the server itself does not know. Such a
@@ -126,7 +141,7 @@ impl Failure {
                 Some(state) => is_shutdown(state.code()) || state.code() == UNKNOWN,
                 None => is_connection(error),
             },
-            Self::Silence(_) => true,
+            Self::Silence(_) | Self::Commit(_) => true,
             Self::Connect(_) | Self::Pool(_) | Self::Own(_) => false,
         }
     }
@@ -134,6 +149,7 @@ impl Failure {
     fn state(&self) -> Option<&SqlState> {
         match self {
             Self::Server(error) | Self::Connect(error) => error.code(),
+            Self::Commit(failure) => failure.state(),
             Self::Pool(_) | Self::Silence(_) | Self::Own(_) => None,
         }
     }
@@ -151,20 +167,42 @@ impl Failure {
         };
         match self {
             Self::Own(error) => error,
+            Self::Commit(failure) => failure.into_error(operation, server),
             Self::Pool(PoolError::Closed) => Error::closed(operation),
             Self::Silence(limit) => {
                 let cause = io::Error::new(
                     io::ErrorKind::TimedOut,
                     format!("nothing came back within {} s", limit.as_secs_f64()),
                 );
-                error(SILENCE).with_cause(cause)
+                // It may be about this statement alone.
+                error(SILENCE).with_unreachable(false).with_cause(cause)
             }
-            Self::Pool(cause) => error(of_pool(&cause)).with_cause(cause),
-            Self::Server(cause) | Self::Connect(cause) => {
-                error(of_server(&cause)).with_cause(cause)
-            }
+            Self::Pool(cause) => error(of_pool(&cause))
+                .with_unreachable(true)
+                .with_cause(cause),
+            Self::Connect(cause) => error(of_server(&cause))
+                .with_unreachable(true)
+                .with_cause(cause),
+            Self::Server(cause) => error(of_server(&cause)).with_cause(cause),
         }
     }
+}
+
+/// Whether the server let nobody in by this name and password, or the password is missing.
+fn is_of_login(error: &PgError) -> bool {
+    match error.code() {
+        Some(state) => state.code().starts_with("28"),
+        // The client has no code for it.
+        None => error
+            .source()
+            .is_some_and(|cause| cause.to_string() == "password missing"),
+    }
+}
+
+/// Whether a server that could be reached lets us in nowhere else: whom, or to which database.
+pub(super) fn is_refusal(error: &PgError) -> bool {
+    let state = error.code().map(SqlState::code);
+    is_of_login(error) || state.is_some_and(|code| code.starts_with("3D"))
 }
 
 fn of_pool(error: &PoolError) -> Meaning {

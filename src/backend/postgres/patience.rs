@@ -51,7 +51,7 @@ pub(super) fn hand_back<T>(
     if let Err(failure) = &answer
         && failure.is_lost()
     {
-        if matches!(failure, Failure::Silence(_)) {
+        if failure.is_silence() {
             let (token, tls) = (client.cancel_token(), cancelling.clone());
             // Whether it is heard or not, nobody waits for it.
             tokio::spawn(tokio::time::timeout(CANCEL, async move {

@@ -11,7 +11,8 @@
 //! Root certificates are those of `sslrootcert`, else of `~/.postgresql/root.crt`, else, to verify, the
 //! system's, which `sslrootcert=system` names too. Our own certificate is that of `sslcert` and `sslkey`, else
 //! of `~/.postgresql/postgresql.crt` and `postgresql.key`; these two are there for other programs too, and are passed over if they
-//! cannot be read, since most servers do not ask for them. Where there is no TLS nothing of all this is read.
+//! cannot be read, since most servers do not ask for them. Where there is no TLS, as over a socket of this machine, nothing of all this is
+//! read.
 //! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>.
 
 use std::collections::BTreeMap;
@@ -133,6 +134,11 @@ fn own_files(home: Option<&Path>) -> Option<Login> {
 }
 
 impl Tls {
+    /// For servers that have none.
+    pub(super) fn disable(&mut self) {
+        (self.mode, self.verify) = (SslMode::Disable, Verify::Nothing);
+    }
+
     pub(super) fn mode(&self) -> SslMode {
         self.mode
     }
@@ -280,6 +286,7 @@ impl ServerCertVerifier for Lenient {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::postgres::config::Settings;
 
     #[test]
     fn an_own_key_that_cannot_be_read_is_passed_over_unless_it_was_named() {
@@ -315,5 +322,27 @@ mod tests {
                 Err(error) => assert!(is_named && is_read, "{mode}: {error}"),
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_has_no_tls() {
+        let read = |url: &str| Settings::read(&url.parse()?, |_| None);
+        let files = "sslmode=require&sslcert=/none&sslkey=/none";
+        for (host, mode) in [
+            ("%2Ftmp", SslMode::Disable),
+            ("%2Ftmp,%2Fvar", SslMode::Disable),
+            ("%2Ftmp,host", SslMode::Require),
+            ("host", SslMode::Require),
+        ] {
+            let settings = read(&format!("postgres://{host}/db?{files}")).unwrap();
+            assert_eq!(settings.client.get_ssl_mode(), mode, "{host}");
+            let is_read = settings.tls.connector().is_err();
+            assert_eq!(is_read, mode == SslMode::Require, "{host}");
+        }
+        // The name of a folder, and an address of another machine.
+        let url = format!("postgres://%2Ftmp/db?hostaddr=127.0.0.1&{files}");
+        let settings = read(&url).unwrap();
+        assert_eq!(settings.client.get_ssl_mode(), SslMode::Require);
     }
 }

@@ -151,6 +151,54 @@ fn a_run_goes_on_when_the_server_is_back() {
     assert_eq!(table.count(&Query::new()).unwrap(), 60);
 }
 
+/// At each of its requests, and whether the server carried it out before or not.
+#[test]
+fn a_server_killed_within_a_store_leaves_all_of_a_batch_or_nothing() {
+    let Some(mut server) = S3::start() else {
+        return;
+    };
+    let mut batch = weather();
+    batch[0] = batch[0].clone().with_status(Status::Dlq);
+    batch.push(sample("new", "p", "2013-06-01T00:00:00Z", 0.0));
+    let mut kills = [0, 0];
+    for is_kept in [false, true] {
+        for nth in 0.. {
+            let url = url(&server);
+            let table = connect(&url).unwrap();
+            table.store(&weather()).unwrap();
+            server.kill_at(nth, is_kept);
+            let stored = table.store(&batch);
+            let was_killed = server.was_killed();
+            if was_killed {
+                kills[usize::from(is_kept)] += 1;
+                server.restart();
+            }
+            let is_there = match connect(&url).unwrap().count(&Query::new()).unwrap() {
+                4 => false,
+                5 => true,
+                count => panic!("{count} samples, killed at {nth}, kept: {is_kept}"),
+            };
+            match stored {
+                Ok(report) => assert!(is_there && report == StoreReport::new(1, 4)),
+                // The commit may have been made; doing it again is safe.
+                Err(error) => assert!(was_killed && error.is_retryable(), "{error:?}"),
+            }
+            let changed = table.retrieve("jfk-1").unwrap().unwrap();
+            assert_eq!(changed.status() == Status::Dlq, is_there);
+            // Again, as a pipeline would.
+            let new = u64::from(!is_there);
+            let report = table.store(&batch).unwrap();
+            assert_eq!(report, StoreReport::new(new, 5 - new), "{nth} {is_kept}");
+            assert_eq!(table.count(&Query::new()).unwrap(), 5);
+            if !was_killed {
+                break;
+            }
+        }
+    }
+    println!("killed within a store: at {kills:?} of its requests");
+    assert!(kills.iter().all(|kills| *kills >= 2), "{kills:?}");
+}
+
 #[test]
 fn a_server_that_is_gone_is_an_error_that_may_be_tried_again_and_has_no_secret() {
     let Some(mut server) = S3::start() else {

@@ -125,17 +125,44 @@ fn p6_where_the_storage_is_gone_each_sample_is_not_tried() {
         assert_eq!((report.stored(), storage.batches().len()), (10, 7));
         assert_eq!(report.outcome(), RunOutcome::Incomplete);
 
-        // Not where samples are at fault, nor where it is there in between.
+        // Not where samples or statements are at fault, nor where it is there in between.
         let lasting = || error(ErrorKind::Backend, false);
         for answers in [
             [gone(), gone(), gone(), lasting(), lasting(), lasting()],
             [gone(), gone(), lasting(), gone(), gone(), lasting()],
+            std::array::from_fn(|_| error(ErrorKind::Backend, true)),
         ] {
             let storage = Scripted::new().answer(answers);
             let report = run(pipeline(numbered(10), &storage).background(background));
             assert_eq!((report.stored(), report.failed().len()), (7, 3));
             assert_eq!(storage.batches().len(), 3 + 10);
         }
+    }
+}
+
+#[test]
+fn p6_a_storage_that_cannot_be_reached_is_waited_for_between_samples() {
+    let ms = Duration::from_millis;
+    for (policy, pauses) in [
+        (RetryPolicy::default(), vec![ms(100); 5]),
+        (
+            RetryPolicy::linear(3, ms(10)),
+            [10, 20, 10, 20, 20].map(ms).into(),
+        ),
+        (RetryPolicy::fixed(2, ms(10)), vec![ms(10); 4]),
+        (RetryPolicy::none(), Vec::new()),
+    ] {
+        let slept = Arc::new(Mutex::new(Vec::new()));
+        let sleeps = Arc::clone(&slept);
+        // The batch, and two samples of it; then it is back.
+        let failures = policy.attempts_max() + 2;
+        let storage = Scripted::new().answer((0..failures).map(|_| error(ErrorKind::Io, true)));
+        let report = run(pipeline(numbered(10), &storage)
+            .retry(policy)
+            .sleep_with(move |delay| sleeps.lock().unwrap().push(delay)));
+        assert_eq!(failed_ids(&report), ["000000", "000001"], "{policy:?}");
+        assert_eq!(report.stored(), 8);
+        assert_eq!(*slept.lock().unwrap(), pauses, "{policy:?}");
     }
 }
 

@@ -127,6 +127,22 @@ fn passwords(server: &Server, port: u16, folder: &Path) {
         format!("postgres://127.0.0.1:{port}/postgres")
     );
 
+    // Behind a server that refuses, the next one is not asked: it would hide why.
+    let gone = free_port();
+    let at = |login: &str, database: &str| {
+        format!("postgres://{login}@127.0.0.1:{port},127.0.0.1:{gone}/{database}")
+    };
+    let logged_in = format!("guest:{ENCODED}");
+    for (url, kind) in [
+        (at("guest:wrongword", "postgres"), ErrorKind::Backend),
+        (at("guest", "postgres"), ErrorKind::Backend),
+        (at(&logged_in, "nowhere"), ErrorKind::NotFound),
+    ] {
+        let error = connect(&url).unwrap_err();
+        let found = (error.kind(), error.is_retryable());
+        assert_eq!(found, (kind, false), "{}", shown(&error));
+    }
+
     let file = folder.join("pgpass");
     let word = PASSWORD.replace('\\', r"\\").replace(':', r"\:");
     std::fs::write(&file, format!("127.0.0.1:{port}:*:guest:{word}\n")).unwrap();
@@ -146,6 +162,80 @@ fn passwords(server: &Server, port: u16, folder: &Path) {
     );
     assert!(error.to_string().contains(&told), "{error}");
     assert!(server.folder().is_dir());
+}
+
+/// A server that asks for a certificate, of the files that are named or of those that libpq has.
+#[test]
+fn an_own_certificate_lets_us_in() {
+    let Some((certificate, key)) = certificate() else {
+        return;
+    };
+    let Some(mut server) = Server::prepare() else {
+        return;
+    };
+    let data = server.data();
+    for (name, content) in [
+        ("server.crt", &certificate),
+        ("server.key", &key),
+        ("root.crt", &certificate),
+    ] {
+        server.write(&data.join(name), content);
+    }
+    server.write(
+        &data.join("pg_hba.conf"),
+        b"local all all trust\nhostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n",
+    );
+    let port = free_port();
+    server.listen(port, &["-cssl=on", "-cssl_ca_file=root.crt"]);
+    server.restart();
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join(".postgresql");
+    std::fs::create_dir(&folder).unwrap();
+    let (own, its_key) = (folder.join("postgresql.crt"), folder.join("postgresql.key"));
+    std::fs::write(&own, &certificate).unwrap();
+    std::fs::write(&its_key, &key).unwrap();
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    let named = format!(
+        "{url}?sslcert={}&sslkey={}",
+        own.display(),
+        its_key.display()
+    );
+    let storage = connect(&named).unwrap();
+    storage.store(&numbered(2)).unwrap();
+    assert_eq!(storage.count(&Query::new()).unwrap(), 2);
+    let error = connect(&format!("{url}?sslmode=disable")).unwrap_err();
+    assert!(!error.is_retryable(), "{}", shown(&error));
+
+    #[cfg(feature = "cli")]
+    {
+        let count = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_samplestore"));
+            command.args(["--db", &url, "count"]);
+            command.env("HOME", home.path()).output().unwrap()
+        };
+        let answer = count();
+        let told = String::from_utf8_lossy(&answer.stdout);
+        assert_eq!(told.trim(), "2", "{answer:?}");
+        // Why it was passed over is told where nothing else lets us in.
+        let encrypted = String::from_utf8(key).unwrap();
+        let encrypted = encrypted.replace(" PRIVATE KEY", " ENCRYPTED PRIVATE KEY");
+        std::fs::write(&its_key, encrypted).unwrap();
+        let answer = count();
+        assert!(!answer.status.success(), "{answer:?}");
+        let told = String::from_utf8_lossy(&answer.stderr);
+        let why = format!("{} is passed over", own.display());
+        assert!(told.contains(&why) && told.contains("encrypted"), "{told}");
+    }
+}
+
+#[test]
+fn a_socket_asks_for_no_certificate() {
+    let Some(server) = shared() else { return };
+    let url = server.url(&server.schema());
+    let files = "sslcert=/none&sslkey=/none&sslrootcert=/none";
+    for mode in ["prefer", "require", "verify-full"] {
+        connect(&format!("{url}&sslmode={mode}&{files}")).unwrap();
+    }
 }
 
 /// Takes connections and says nothing, as a machine does whose processes stand still.

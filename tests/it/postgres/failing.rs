@@ -192,22 +192,15 @@ fn a_server_that_is_not_there_is_an_error_to_try_again() {
     assert_eq!(insist(|| storage.count(&Query::new())), 20_000);
 }
 
+/// What was not committed was not done, so that it may be done again with a limit too.
 #[test]
-fn a_limited_move_whose_answer_is_lost_is_not_to_be_done_again() {
+fn a_move_whose_connection_is_lost_before_its_commit_may_be_done_again() {
     let Some(server) = shared() else { return };
     let schema = server.schema();
     let storage = connect(&format!("{}&application_name=limited", server.url(&schema))).unwrap();
     storage.store(&numbered(10)).unwrap();
     let quoted = schema.replace('"', "\"\"");
-    for (limited, kind, retryable) in [
-        (true, ErrorKind::OutcomeUnknown, false),
-        (false, ErrorKind::Io, true),
-    ] {
-        let query = if limited {
-            Query::new().limit(3)
-        } else {
-            Query::new()
-        };
+    for query in [Query::new().limit(3), Query::new()] {
         let selection = Selection::from(query);
         let error = thread::scope(|scope| {
             // Holds the rows, until the session that waits for them is ended.
@@ -229,52 +222,76 @@ fn a_limited_move_whose_answer_is_lost_is_not_to_be_done_again() {
                 .set_status(&selection, None, Status::Ready)
                 .unwrap_err()
         });
-        assert_eq!(
-            (error.kind(), error.is_retryable()),
-            (kind, retryable),
-            "{error:?}"
-        );
+        let found = (error.kind(), error.is_retryable());
+        assert_eq!(found, (ErrorKind::Io, true), "{error:?}");
     }
-    assert_eq!(
-        storage
-            .count(&Query::new().status(Status::Pending))
-            .unwrap(),
-        10
-    );
+    let pending = Query::new().status(Status::Pending);
+    assert_eq!(storage.count(&pending).unwrap(), 10);
 }
 
-/// Clusters say so of a commit whose answer one of them has lost.
+/// A session that ends, a server that knows nothing, as clusters say of a commit whose answer one of them has lost, and none that answers
+/// in time: in the commit, and before it.
 #[test]
-fn a_limited_move_of_which_the_server_knows_nothing_is_not_to_be_done_again() {
+fn a_limited_move_whose_commit_has_no_answer_is_not_to_be_done_again() {
     let Some(server) = shared() else { return };
     let schema = server.schema();
-    let storage = connect(&server.url(&schema)).unwrap();
+    let url = format!(
+        "{}&statement_timeout=1&application_name=unanswered",
+        server.url(&schema)
+    );
+    let storage = connect(&url).unwrap();
     storage.store(&numbered(10)).unwrap();
     let quoted = schema.replace('"', "\"\"");
-    server.sql(&format!(
-        r#"CREATE FUNCTION "{quoted}".lose() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'unknown' USING ERRCODE = '40003'; END $$;
-        CREATE TRIGGER lose BEFORE UPDATE OR DELETE ON "{quoted}".samples
-            EXECUTE FUNCTION "{quoted}".lose()"#
-    ));
+    let at_work = "SELECT count(*) FROM pg_stat_activity
+        WHERE application_name = 'unanswered' AND state <> 'idle'";
     let few = Selection::from(Query::new().limit(3));
     let all = Selection::from(Query::new());
-    for (selection, kind, retryable) in [
-        (&few, ErrorKind::OutcomeUnknown, false),
-        (&all, ErrorKind::Backend, true),
+    let lost = "PERFORM pg_terminate_backend(pg_backend_pid())";
+    let unknown = "RAISE EXCEPTION 'unknown' USING ERRCODE = '40003'";
+    let silent = "PERFORM pg_sleep(10)";
+    for (body, kind) in [
+        (lost, ErrorKind::Io),
+        (unknown, ErrorKind::Backend),
+        (silent, ErrorKind::Io),
     ] {
-        for answer in [
-            storage.set_status(selection, None, Status::Ready),
-            storage.delete(selection),
+        for (trigger, is_commit) in [
+            ("CONSTRAINT TRIGGER lose AFTER UPDATE OR DELETE", true),
+            ("TRIGGER lose BEFORE UPDATE OR DELETE", false),
         ] {
-            let error = answer.unwrap_err();
-            let found = (error.kind(), error.is_retryable());
-            assert_eq!(found, (kind, retryable), "{error:?}");
+            let deferred = if is_commit {
+                "DEFERRABLE INITIALLY DEFERRED"
+            } else {
+                ""
+            };
+            server.sql(&format!(
+                r#"CREATE OR REPLACE FUNCTION "{quoted}".lose() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN {body}; RETURN NULL; END $$;
+                CREATE {trigger} ON "{quoted}".samples {deferred}
+                    FOR EACH ROW EXECUTE FUNCTION "{quoted}".lose()"#
+            ));
+            for selection in [&few, &all] {
+                let expected = match is_commit && std::ptr::eq(selection, &few) {
+                    true => (ErrorKind::OutcomeUnknown, false),
+                    false => (kind, true),
+                };
+                for answer in [
+                    storage.set_status(selection, None, Status::Ready),
+                    storage.delete(selection),
+                ] {
+                    let error = answer.unwrap_err();
+                    let found = (error.kind(), error.is_retryable());
+                    assert_eq!(found, expected, "{body} {trigger}: {error:?}");
+                    // What was not answered is cancelled.
+                    while server.sql(at_work) != "0" {
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                }
+            }
+            server.sql(&format!(r#"DROP TRIGGER lose ON "{quoted}".samples"#));
         }
     }
-    server.sql(&format!(r#"DROP TRIGGER lose ON "{quoted}".samples"#));
-    let moved = storage.set_status(&few, None, Status::Ready);
-    assert_eq!(moved.unwrap(), 3);
+    assert_eq!(insist(|| storage.set_status(&few, None, Status::Ready)), 3);
+    assert_eq!(storage.count(&Query::new()).unwrap(), 10);
 }
 
 #[test]

@@ -46,8 +46,11 @@ fn a_statement_on_a_frozen_server_ends_in_an_error_to_try_again() {
         .collect();
     server.freeze(true);
     let begun = Instant::now();
-    let unknown = connections[0].set_status(&limited, None, Status::Ready);
-    assert_eq!(unknown.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+    // Nothing of it can have been committed.
+    let undone = connections[0].set_status(&limited, None, Status::Ready);
+    let undone = undone.unwrap_err();
+    let found = (undone.kind(), undone.is_retryable());
+    assert_eq!(found, (ErrorKind::Io, true), "{undone:?}");
     let errors: Vec<_> = thread::scope(|scope| {
         let asking: Vec<_> = connections[1..]
             .iter()

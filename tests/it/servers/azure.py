@@ -1,6 +1,7 @@
 """Azurite, Microsoft's emulator of Azure Blob Storage, for the tests.
 
-azure.py serve PORT           until standard input closes, as it does when the tests end
+azure.py serve PORT [FOLDER]  until standard input closes, as it does when the tests end; what it keeps is in
+                              memory, or in the folder for the next one
 azure.py container PORT NAME  makes a container
 """
 
@@ -18,13 +19,21 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 VERSION = "2021-12-02"
 
 
-def serve(port):
+def serve(port, folder=None):
     azurite = subprocess.Popen(
-        ["azurite-blob", "--silent", "--inMemoryPersistence", "--skipApiVersionCheck"]
-        + ["--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort", port],
+        ["azurite-blob", "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+        + ["--blobHost", "127.0.0.1", "--blobPort", port]
+        + (["--location", folder] if folder else ["--inMemoryPersistence"]),
         stdin=subprocess.DEVNULL,
     )
     sys.stdin.read()
+    if folder:
+        # It writes names and properties every five seconds, and when it is asked to end.
+        azurite.terminate()
+        try:
+            azurite.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            pass
     azurite.kill()
     azurite.wait()
 

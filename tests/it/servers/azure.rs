@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use super::free_port;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/azure.py");
@@ -15,6 +17,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 pub(crate) struct Azure {
     child: Child,
     port: u16,
+    /// What it keeps there outlives it.
+    folder: Option<TempDir>,
     containers: AtomicU32,
 }
 
@@ -25,8 +29,17 @@ pub(crate) fn shared() -> Option<&'static Azure> {
 }
 
 impl Azure {
-    /// Starts one; `None`, and the test says so, where Azurite is not installed.
+    /// Starts one that keeps everything in memory; `None`, and the test says so, where Azurite is not installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_in(None)
+    }
+
+    /// The same with a folder, so that it can be started again.
+    pub(crate) fn start_kept() -> Option<Self> {
+        Self::start_in(Some(tempfile::tempdir().unwrap()))
+    }
+
+    fn start_in(folder: Option<TempDir>) -> Option<Self> {
         let is_there = Command::new("azurite-blob")
             .arg("--version")
             .stdout(Stdio::null())
@@ -38,21 +51,10 @@ impl Azure {
             return None;
         }
         let port = free_port();
-        let child = Command::new("python3")
-            .args([SCRIPT, "serve", &port.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < STARTS_WITHIN, "Azurite does not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
         Some(Self {
-            child,
+            child: spawn(port, folder.as_ref()),
             port,
+            folder,
             containers: AtomicU32::new(0),
         })
     }
@@ -79,4 +81,26 @@ impl Azure {
         drop(self.child.stdin.take());
         self.child.wait().unwrap();
     }
+    /// Starts it again, with what it had answered if that is kept.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(self.port, self.folder.as_ref());
+    }
+}
+
+/// Starts the program, and waits until it listens.
+fn spawn(port: u16, folder: Option<&TempDir>) -> Child {
+    let child = Command::new("python3")
+        .args([SCRIPT, "serve", &port.to_string()])
+        .args(folder.map(TempDir::path))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < STARTS_WITHIN, "Azurite does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child
 }

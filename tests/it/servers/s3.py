@@ -12,6 +12,7 @@ import functools
 import io
 import json
 import os
+import signal
 import sys
 import threading
 
@@ -47,6 +48,21 @@ if os.path.exists(journal_path):
 journal, turn = open(journal_path, "a"), threading.Lock()
 
 
+def kill_if_due(where):
+    """Ends as by `kill -9` when the file beside the journal says so: a number of requests and `before` the last of them, which
+    is lost, or `behind` it, which is kept and not answered."""
+    try:
+        left, due = open(journal_path + "-kill").read().split()
+    except FileNotFoundError:
+        return
+    if where == due and int(left) == 0:
+        os.remove(journal_path + "-kill")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if where == "behind":
+        with open(journal_path + "-kill", "w") as file:
+            file.write(f"{int(left) - 1} {due}")
+
+
 def journaled(environ, start_response):
     if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
         return moto(environ, start_response)
@@ -65,8 +81,10 @@ def journaled(environ, start_response):
     }
     # Carried out in the order of the journal, and no two at a time: so are conditional puts.
     with turn:
+        kill_if_due("before")
         journal.write(json.dumps(entry) + "\n")
         journal.flush()
+        kill_if_due("behind")
         return moto(environ, start_response)
 
 

@@ -99,6 +99,22 @@ impl S3 {
         self.child.wait().unwrap();
     }
 
+    /// Has the server killed by a change that it is asked for, the `nth` from now, from 0: it is lost, or it is kept and
+    /// not answered.
+    #[cfg(feature = "delta")]
+    pub(crate) fn kill_at(&self, nth: usize, is_kept: bool) {
+        let due = if is_kept { "behind" } else { "before" };
+        let path = self.folder.path().join("journal-kill");
+        std::fs::write(path, format!("{nth} {due}")).unwrap();
+    }
+
+    /// Whether it was killed so; if not, it will not be any more.
+    #[cfg(feature = "delta")]
+    pub(crate) fn was_killed(&mut self) -> bool {
+        let _ = std::fs::remove_file(self.folder.path().join("journal-kill"));
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Starts it again, with all that it had answered.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(self.port, &self.folder);
