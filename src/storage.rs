@@ -169,7 +169,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) unless the backend offers
-    /// [`delete`](Capabilities::delete).
+    /// [`delete`](Capabilities::delete). Of a backend whose batches are not atomic it tells which are removed nevertheless:
+    /// [`Error::stored_ids`].
     fn delete(&self, selection: &Selection) -> Result<u64> {
         let _ = selection;
         Err(self.unsupported("delete samples"))

@@ -61,6 +61,12 @@ impl Matching {
         })
     }
 
+    /// The same without asking the conditions, for a caller that asks them itself and may stop between two records. Indexes have
+    /// left out what they can.
+    pub(super) fn unasked(self) -> Self {
+        Self { left: None, ..self }
+    }
+
     fn open(
         request: Request<'_>,
         stream: fn(Arc<View>, Filter, Option<Access>) -> Result<Stream>,

@@ -4,7 +4,10 @@
 //! Here each step removes up to 10,000 samples in a transaction of its own and makes that durable, so that the next
 //! one reuses its pages, others may write in between, and what was done stays done when the process ends. Steps go
 //! by row and not by time: neighbours lie in the same blocks, so that few of these are written again, and once.
-//! Conditions on fields are asked of the records that the other filters and the indexes leave, up to 50,000 in a step.
+//! Conditions on fields are asked of the records that the other filters and the indexes leave, up to 50,000 in a step. What there
+//! is to be removed is `prune/targets.rs`.
+
+mod targets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +22,6 @@ use super::failure::{behind, damaged, guard};
 use super::filter::{ColumnReader, Filter, Place, first_row};
 use super::matching::{Matching, Request};
 use super::pipelines::read_all;
-use super::planes::ANY_STATUS;
 use super::readers::Readers;
 use super::schema::CHUNK_ROWS;
 use super::stream::Stream;
@@ -27,6 +29,7 @@ use super::view::{View, live_status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Facets, Order, Query, TimeRange};
 use crate::sample::Status;
+use targets::{Target, Targets};
 
 const OPERATION: &str = "prune the database";
 
@@ -38,6 +41,8 @@ const STEP_BLOCKS: u64 = if cfg!(test) { 20 } else { 1_024 };
 const STEP_CHUNKS: usize = if cfg!(test) { 3 } else { 100 };
 /// Records that conditions are asked of in one transaction.
 const STEP_RECORDS: u64 = if cfg!(test) { 150 } else { 50_000 };
+/// After how many samples that only are looked at it is asked whether to go on.
+const ASKED_EACH: u64 = if cfg!(test) { 10 } else { 1_024 };
 /// Of these, how many are read together.
 const ASKED_TOGETHER: usize = if cfg!(test) { 40 } else { 2_048 };
 
@@ -63,6 +68,7 @@ const ASKED_TOGETHER: usize = if cfg!(test) { 40 } else { 2_048 };
 pub struct Prune {
     query: Query,
     keep_newest: Option<u64>,
+    counted: Option<u64>,
     on_progress: Option<Arc<dyn Fn(f64) + Send + Sync>>,
     stop_when: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
@@ -105,16 +111,36 @@ impl Prune {
         self
     }
 
-    /// Is told after each step how far it has come, from 0 to 1, and in an empty database that there is nothing to do.
+    /// How many samples there are to be removed, as [`Database::prunable`] said. Progress is told of that many then, and nothing is
+    /// counted once more for it.
+    pub fn counted(mut self, samples: u64) -> Self {
+        self.counted = Some(samples);
+        self
+    }
+
+    /// Is told after each step how far it has come, from 0 to 1, and in an empty database that there is nothing to do. For that
+    /// they are counted first, unless it is said [how many](Self::counted) there are.
     pub fn on_progress(mut self, progress: impl Fn(f64) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(Arc::new(progress));
         self
     }
 
-    /// Is asked before each step whether to leave it at those that are done.
+    /// Is asked before each step whether to leave it at those that are done, and while it is found out which these are.
     pub fn stop_when(mut self, stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.stop_when = Some(Arc::new(stop));
         self
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop_when.as_ref().is_some_and(|stop| stop())
+    }
+
+    /// Ends what only looks, when it is to be left.
+    fn go_on(&self) -> Result<()> {
+        match self.is_stopped() {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Interrupted, OPERATION)),
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -169,182 +195,75 @@ impl Prune {
                 None
             } else if !query.conditions().is_empty() {
                 // Nobody knows how many there are.
-                match nth_matching(view, readers, &of_any_time.newest_first(), keep)? {
+                match self.nth_matching(view, readers, &of_any_time.newest_first(), keep)? {
                     None => continue,
                     end => end,
                 }
             } else if keep <= total / 2 {
                 // From the nearer end.
-                Some(nth(view, &of_any_time.newest_first(), keep)?)
+                Some(self.nth(view, &of_any_time.newest_first(), keep)?)
             } else {
-                Some(nth(view, &of_any_time, total - keep + 1)?)
+                Some(self.nth(view, &of_any_time, total - keep + 1)?)
             };
             targets.push(Target { query, end });
         }
         Ok(targets)
     }
-}
 
-/// The place of the `n`-th sample of a query without conditions, counted from 1, of which the counters say that there are
-/// as many.
-fn nth(view: &Arc<View>, query: &Query, n: u64) -> Result<Place> {
-    let mut stream = Stream::open(Arc::clone(view), Filter::resolve(view, query)?, None)?;
-    let mut found = 0;
-    loop {
-        let Some(place) = stream.next()? else {
-            // Taken for the end of all, that would remove what is to be kept.
-            let message = format!("counters say that there are {n} samples, and there are {found}");
-            return Err(damaged(OPERATION, message).with_subject(query.to_string()));
-        };
-        found += 1;
-        if found >= n {
-            return Ok(place);
+    /// The place of the `n`-th sample of a query without conditions, counted from 1, of which the counters say that there are
+    /// as many.
+    fn nth(&self, view: &Arc<View>, query: &Query, n: u64) -> Result<Place> {
+        let mut stream = Stream::open(Arc::clone(view), Filter::resolve(view, query)?, None)?;
+        let mut found = 0_u64;
+        loop {
+            let Some(place) = stream.next()? else {
+                // Taken for the end of all, that would remove what is to be kept.
+                let message =
+                    format!("counters say that there are {n} samples, and there are {found}");
+                return Err(damaged(OPERATION, message).with_subject(query.to_string()));
+            };
+            found += 1;
+            if found >= n {
+                return Ok(place);
+            }
+            if found.is_multiple_of(ASKED_EACH) {
+                self.go_on()?;
+            }
         }
     }
-}
 
-/// The same for a query with conditions, which are asked of each record until so many match; `None` when there are fewer.
-fn nth_matching(
-    view: &Arc<View>,
-    readers: &Arc<Readers>,
-    query: &Query,
-    n: u64,
-) -> Result<Option<Place>> {
-    let query = query.clone().limit(n);
-    let mut matching = Matching::all(Request {
-        view,
-        readers: Arc::clone(readers),
-        query: &query,
-        filter: Filter::resolve(view, &query)?,
-        forced: None,
-    })?;
-    let (mut last, mut found) = (None, 0);
-    while let Some((place, _)) = matching.next()? {
-        last = Some(place);
-        found += 1;
-    }
-    Ok(last.filter(|_| found == n))
-}
-
-/// Samples to be removed: those of a query that come before a place.
-struct Target {
-    query: Query,
-    /// The oldest sample that is kept.
-    end: Option<Place>,
-}
-
-impl Target {
-    fn resolve(&self, view: &View) -> Result<Resolved> {
-        let mut before = Filter::resolve(view, &self.query)?;
-        let Some(end) = self.end else {
-            return Ok(Resolved { before, tied: None });
-        };
-        let mut tied = before.with_codes(before.codes);
-        tied.range.first = end.micros;
-        tied.range.last = tied.range.last.min(end.micros);
-        before.range.last = before.range.last.min(end.micros.saturating_sub(1));
-        let tied = Some((tied, end.row));
-        Ok(Resolved { before, tied })
-    }
-}
-
-/// A target in the terms of one view.
-struct Resolved {
-    /// What is older than the end.
-    before: Filter,
-    /// What is of the end's own instant, and the row that ends it.
-    tied: Option<(Filter, u64)>,
-}
-
-impl Resolved {
-    /// The places of a chunk that are to be removed.
-    fn rows(&self, view: &View, chunk: u64) -> Result<RoaringBitmap> {
-        let mut rows = match self.before.is_nothing() {
-            true => RoaringBitmap::new(),
-            false => self.before.timed_rows(view, chunk)?,
-        };
-        if let Some((tied, end)) = &self.tied
-            && !tied.is_nothing()
-        {
-            let end = end.saturating_sub(first_row(chunk)).min(CHUNK_ROWS);
-            let mut tied = tied.timed_rows(view, chunk)?;
-            tied.remove_range(end as u32..);
-            rows |= tied;
-        }
-        Ok(rows)
-    }
-}
-
-/// What is to be removed in the terms of one view.
-struct Targets<'a> {
-    view: &'a Arc<View>,
-    readers: &'a Arc<Readers>,
-    /// What every target asks of a record.
-    conditions: &'a Query,
-    targets: Vec<Resolved>,
-}
-
-impl<'a> Targets<'a> {
-    fn resolve(
-        prune: &'a Prune,
-        targets: &[Target],
-        view: &'a Arc<View>,
-        readers: &'a Arc<Readers>,
-    ) -> Result<Self> {
-        let targets = targets.iter().map(|target| target.resolve(view));
-        Ok(Self {
+    /// The same for a query with conditions, which are asked of each record until so many match; `None` when there are fewer.
+    fn nth_matching(
+        &self,
+        view: &Arc<View>,
+        readers: &Arc<Readers>,
+        query: &Query,
+        n: u64,
+    ) -> Result<Option<Place>> {
+        // Those that do not match are given, too, so that it can be left among them.
+        let query = query.clone().limit(n);
+        let mut records = Matching::all(Request {
             view,
-            readers,
-            conditions: &prune.query,
-            targets: targets.collect::<Result<_>>()?,
-        })
-    }
-
-    fn has_conditions(&self) -> bool {
-        !self.conditions.conditions().is_empty()
-    }
-
-    /// The places of a chunk that any target has, conditions left aside where no index of a field answers them.
-    fn candidates(&self, chunk: u64) -> Result<RoaringBitmap> {
-        let view = self.view;
-        let mut rows = RoaringBitmap::new();
-        if view.chunk(chunk)?.head.in_statuses(ANY_STATUS) > 0 {
-            for target in &self.targets {
-                rows |= target.rows(view, chunk)?;
+            readers: Arc::clone(readers),
+            query: &query,
+            filter: Filter::resolve(view, &query)?,
+            forced: None,
+        })?
+        .unasked();
+        let (mut asked, mut found) = (0_u64, 0);
+        while let Some((place, sample)) = records.next()? {
+            if query.conditions_match(&sample)? {
+                found += 1;
+                if found == n {
+                    return Ok(Some(place));
+                }
+            }
+            asked += 1;
+            if asked.is_multiple_of(ASKED_EACH) {
+                self.go_on()?;
             }
         }
-        // Every target has the same conditions.
-        match self.targets.first() {
-            Some(target) if !rows.is_empty() => {
-                let rows =
-                    target
-                        .before
-                        .candidates(view, chunk, Arc::new(rows.into()), |_, _| ())?;
-                Ok(rows.bitmap.clone())
-            }
-            _ => Ok(rows),
-        }
-    }
-
-    /// Of candidates of a chunk, in order, those that are to be removed.
-    fn matching(&self, chunk: u64, places: &[u32]) -> Result<Vec<u32>> {
-        if !self.has_conditions() {
-            return Ok(places.to_vec());
-        }
-        // Nothing asks for their instants.
-        let places = places.iter().map(|place| Place {
-            micros: 0,
-            row: first_row(chunk) + u64::from(*place),
-        });
-        let places = places.collect();
-        let mut matching = Matching::at(self.view, Arc::clone(self.readers), places)?;
-        let mut found = Vec::new();
-        while let Some((place, sample)) = matching.next()? {
-            if self.conditions.conditions_match(&sample)? {
-                found.push((place.row - first_row(chunk)) as u32);
-            }
-        }
-        Ok(found)
+        Ok(None)
     }
 }
 
@@ -401,7 +320,8 @@ impl Database {
     /// How many samples of each pipeline and status [`prune`](Self::prune) would remove; reads none of them without conditions.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) when nothing says which; as [`Snapshot::facets`](super::Snapshot::facets).
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) when nothing says which; [`Interrupted`](ErrorKind::Interrupted) when it is
+    /// [left](Prune::stop_when) before all are counted; as [`Snapshot::facets`](super::Snapshot::facets).
     pub fn prunable(&self, prune: &Prune) -> Result<Facets> {
         prune.check()?;
         let view = self.engine.view(OPERATION)?;
@@ -414,11 +334,15 @@ impl Database {
             let mut facets = Facets::new();
             for chunk in 0..view.chunks()?.len() as u64 {
                 let places: Vec<u32> = targets.candidates(chunk)?.iter().collect();
-                for place in targets.matching(chunk, &places)? {
-                    let row = first_row(chunk) + u64::from(place);
-                    let status = live_status(row, view.code(row)?)?;
-                    let pipeline = columns.pipeline(&view, row)?;
-                    facets.add(dictionary.name(pipeline)?, status, 1);
+                prune.go_on()?;
+                for asked in places.chunks(ASKED_TOGETHER) {
+                    for place in targets.matching(chunk, asked)? {
+                        let row = first_row(chunk) + u64::from(place);
+                        let status = live_status(row, view.code(row)?)?;
+                        let pipeline = columns.pipeline(&view, row)?;
+                        facets.add(dictionary.name(pipeline)?, status, 1);
+                    }
+                    prune.go_on()?;
                 }
             }
             Ok(facets)
@@ -438,12 +362,11 @@ impl Database {
     pub fn prune(&self, prune: &Prune) -> Result<u64> {
         prune.check()?;
         self.engine.check_writable(OPERATION)?;
-        let total = match &prune.on_progress {
-            Some(_) => self.prunable(prune)?.total(),
-            None => 0,
+        let (view, targets, total) = match self.prune_targets(prune) {
+            // Nothing is removed yet.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(0),
+            found => found?,
         };
-        let view = self.engine.view(OPERATION)?;
-        let targets = guard(OPERATION, || prune.targets(&view, &self.engine.readers))?;
         let mut rows = 0..view.state.next_row;
         if let Some(progress) = &prune.on_progress
             && rows.is_empty()
@@ -453,8 +376,7 @@ impl Database {
         // Pages that it shows could not be used again.
         drop(view);
         let mut removed = 0;
-        let is_stopped = || prune.stop_when.as_ref().is_some_and(|stop| stop());
-        while !rows.is_empty() && !is_stopped() {
+        while !rows.is_empty() && !prune.is_stopped() {
             let step = self.prune_step(prune, &targets, &mut rows);
             let step = step.inspect(|step| removed += step);
             let done = step.and_then(|_| self.engine.checkpoint(OPERATION));
@@ -466,6 +388,18 @@ impl Database {
             }
         }
         Ok(removed)
+    }
+
+    /// Which samples are to be removed, the view that they are found in, and how many they are where that is told.
+    fn prune_targets(&self, prune: &Prune) -> Result<(Arc<View>, Vec<Target>, u64)> {
+        let total = match (&prune.on_progress, prune.counted) {
+            (None, _) => 0,
+            (Some(_), Some(samples)) => samples,
+            (Some(_), None) => self.prunable(prune)?.total(),
+        };
+        let view = self.engine.view(OPERATION)?;
+        let targets = guard(OPERATION, || prune.targets(&view, &self.engine.readers))?;
+        Ok((view, targets, total))
     }
 
     /// Removes the first of the rows that are targets, and leaves in `rows` those to go on with.

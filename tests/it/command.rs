@@ -1,8 +1,13 @@
 //! The command `samplestore`, from outside: words, formats and exit codes.
 #![allow(clippy::unwrap_used)] // a test that cannot run has failed
 
+#[cfg(unix)]
+mod bars;
 mod changing;
+mod consent;
 mod counting;
+#[cfg(unix)]
+mod devices;
 mod dlq;
 #[cfg(unix)]
 mod docs;
@@ -13,6 +18,8 @@ mod exporting;
 mod failing;
 mod import;
 mod index;
+#[cfg(unix)]
+mod interrupting;
 mod json;
 mod keeping;
 mod manners;
@@ -23,6 +30,7 @@ mod memory;
 #[cfg(unix)]
 mod overwriting;
 mod paging;
+mod passwords;
 #[cfg(unix)]
 mod picture;
 #[cfg(unix)]

@@ -266,6 +266,56 @@ fn a_prune_that_is_stopped_leaves_whole_steps_behind() {
     assert!(writer.check(|_| ()).unwrap().is_sound());
 }
 
+/// Conditions are asked of all records to find the newest that are kept, and to count what is removed where progress is told of it.
+#[test]
+fn a_prune_is_also_stopped_before_it_is_known_what_is_removed() {
+    const SAMPLES: u64 = 30_000;
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&folder.path().join("s.redb"), &samples(SAMPLES));
+    let all = Query::new().condition("data.number >= 0".parse().unwrap());
+    let stopped_at = |last: u64| {
+        let asked = AtomicU64::new(0);
+        move || asked.fetch_add(1, Ordering::SeqCst) == last
+    };
+    let most = database.facets(&Query::new()).unwrap();
+    let most = most.by_pipeline().into_values().max().unwrap();
+    for prune in [
+        Prune::new().matching(all.clone()).keep_newest(most - 1),
+        Prune::new()
+            .matching(all.clone())
+            .keep_newest(most - 1)
+            .on_progress(|_| ()),
+        Prune::new().matching(all.clone()).on_progress(|_| ()),
+        Prune::new().keep_newest(most / 2),
+    ] {
+        assert!(database.prunable(&prune).unwrap().total() > 0, "{prune:?}");
+        let stopped = prune.stop_when(stopped_at(1));
+        assert_eq!(database.prune(&stopped).unwrap(), 0, "{stopped:?}");
+        let error = database
+            .prunable(&stopped.stop_when(stopped_at(1)))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+    }
+    assert_eq!(database.count(&Query::new()).unwrap(), SAMPLES);
+
+    // What is counted already is not counted again, and progress is told of it.
+    let prune = Prune::new().matching(all);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let watched = prune
+        .counted(2 * SAMPLES)
+        .on_progress(move |share| telling.lock().unwrap().push(share));
+    assert_eq!(database.prune(&watched).unwrap(), SAMPLES);
+    let told = told.lock().unwrap();
+    let [before @ .., 1.0] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(
+        !before.is_empty() && before.iter().all(|share| *share <= 0.5),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn a_prune_that_names_nothing_and_one_by_a_reader_are_refused() {
     let folder = tempfile::tempdir().unwrap();

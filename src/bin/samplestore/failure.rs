@@ -395,11 +395,17 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
 pub(crate) fn report_usage(mut answer: clap::Error) -> ExitCode {
     if answer.use_stderr() {
         make_safe(&mut answer);
-        let plain = answer.render().to_string();
-        if plain
-            .lines()
-            .any(|line| line.chars().count() > MESSAGE_CHARS_MAX)
-        {
+        let mut styled = answer.render();
+        // Why a value is refused cannot be changed within the answer, and may repeat it, too.
+        let cause = answer.source().map(ToString::to_string);
+        let cause = cause.filter(|text| escape(text) != *text);
+        if let Some(cause) = &cause {
+            let text = styled.ansi().to_string();
+            styled = StyledStr::from(text.replace(cause, &escape(cause)));
+        }
+        let plain = styled.to_string();
+        let is_long = |line: &str| line.chars().count() > MESSAGE_CHARS_MAX;
+        if cause.is_some() || plain.lines().any(is_long) {
             for line in plain.lines() {
                 complaint(&shorten(line, MESSAGE_CHARS_MAX));
             }

@@ -4,6 +4,10 @@
 use std::fs::Metadata;
 use std::path::Path;
 
+use samplestore::Result;
+
+use crate::opening::Db;
+
 /// What tells a file from every other one; there is none where the system does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -31,6 +35,14 @@ impl Identity {
     /// Of what is at a path now.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         Self::of(&path.metadata().ok()?)
+    }
+
+    /// Of the file that a database is in now, if it is in one.
+    pub(crate) fn of_database(db: &Db) -> Result<Option<Self>> {
+        Ok(db
+            .location()
+            .database()?
+            .and_then(|(path, _)| Self::at(path)))
     }
 
     /// Of what standard input reads.

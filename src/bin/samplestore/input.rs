@@ -32,7 +32,7 @@ pub(crate) use rows::COLUMNS_MAX;
 use rows::RowReader;
 
 /// How large a sample may be, in bytes as it is encoded, unless its storage was told otherwise.
-const SAMPLE_BYTES_MAX: usize = 16 << 20;
+pub(crate) const SAMPLE_BYTES_MAX: usize = 16 << 20;
 /// How many times as long as a sample its text may be. A list of empty byte strings is the worst: of each there are two bytes, 41 of JSON,
 /// and 51 in a CSV, where ten quotes are doubled. Of `false`, and of control characters in a text, it is six.
 const TEXT_BYTES_PER_BYTE: usize = 26;

@@ -18,6 +18,9 @@ use crate::failure::{Code, Failure, words};
 /// What is said of work that changes a file as its last step.
 pub(crate) const UNCHANGED: &str = "the file is as it was";
 
+/// What is said of work that is ended within a step.
+const AT_ONCE: &str = "ended at once, before what was under way was done";
+
 /// Signals that come so soon behind the first are one wish: who ends a process may tell it, and the group that it is in.
 const SAME_WISH: Duration = Duration::from_millis(300);
 
@@ -38,7 +41,7 @@ enum Made {
 /// From here on Ctrl-C, or being told to terminate, ends the work after the step that is under way. Asked a second time, and not
 /// within [`SAME_WISH`], the process ends at once, which is as safe as the loss of power.
 pub(crate) fn watch() -> Result<(), Failure> {
-    watch_with(|| words("ended at once, before what was under way was done"))
+    watch_with(|| words(AT_ONCE))
 }
 
 /// The same for work of the library that makes a file, hidden beside `target` until it is whole: should the process end at once, that
@@ -52,12 +55,31 @@ pub(crate) fn watch_making(target: &Path) -> Result<(), Failure> {
     })
 }
 
+/// The same for work that may look for long before it has something to do: `leave` ends what can be ended then, and says so. Where a
+/// step is under way it gives `false`, and the work ends after that.
+pub(crate) fn watch_looking(leave: impl FnMut() -> bool + Send + 'static) -> Result<(), Failure> {
+    watch_or_leave(leave, || words(AT_ONCE))
+}
+
 /// Watches, and says this when the process ends at once.
 fn watch_with(farewell: impl Fn() + Send + 'static) -> Result<(), Failure> {
+    watch_or_leave(|| false, farewell)
+}
+
+fn watch_or_leave(
+    mut leave: impl FnMut() -> bool + Send + 'static,
+    farewell: impl Fn() + Send + 'static,
+) -> Result<(), Failure> {
     let mut first = None::<Instant>;
     handle(move || {
         let asked = *first.get_or_insert_with(Instant::now);
-        if !IS_ASKED.swap(true, SeqCst) || asked.elapsed() < SAME_WISH {
+        if !IS_ASKED.swap(true, SeqCst) {
+            if leave() {
+                exit(&made());
+            }
+            return;
+        }
+        if asked.elapsed() < SAME_WISH {
             return;
         }
         farewell();

@@ -335,11 +335,15 @@ fn with_progress(options: Options) -> Options {
 
 /// How many samples a query gives, for a bar that somebody sees, where that is told without reading a record.
 fn total(query: &Query, count: impl FnOnce() -> Result<u64>) -> Result<Option<u64>> {
-    let reads_records = !query.conditions().is_empty() || query.id_set().is_some();
-    match progress::is_shown() && !reads_records {
+    match progress::is_shown() && !reads_records(query) {
         true => count().map(Some),
         false => Ok(None),
     }
+}
+
+/// Whether counting what a query gives reads records, also in a file.
+fn reads_records(query: &Query) -> bool {
+    !query.conditions().is_empty() || query.id_set().is_some()
 }
 
 impl Source {
@@ -386,6 +390,14 @@ impl Reader {
         match self {
             Self::File(snapshot) => snapshot.count(query),
             Self::Other(storage) => storage.count(query),
+        }
+    }
+
+    /// How many samples a query gives, where that is told without reading a record.
+    pub(crate) fn known_count(&self, query: &Query) -> Result<Option<u64>> {
+        match self {
+            Self::File(snapshot) if !reads_records(query) => snapshot.count(query).map(Some),
+            _ => Ok(None),
         }
     }
 

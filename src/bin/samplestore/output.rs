@@ -107,7 +107,7 @@ fn are_usual(terminal: &Term) -> bool {
     is_forced || terminal.is_term() && has_some && !is_off("CLICOLOR")
 }
 
-/// Stdout, locked and buffered, or a file; [`finish`](Output::finish) must be called, so that a full disk is
+/// Stdout, locked and buffered, a file, or a pipe or device of its own name; [`finish`](Output::finish) must be called, so that a full disk is
 /// noticed.
 pub(crate) struct Output {
     sink: BufWriter<Sink>,
@@ -138,7 +138,7 @@ impl Write for Sink {
                 file.write(bytes).map_err(|cause| in_draft(path, cause))
             }
             Self::InPlace { file, path } => {
-                file.write(bytes).map_err(|cause| InFile::wrap(path, cause))
+                file.write(bytes).map_err(|cause| in_place(path, cause))
             }
         }
     }
@@ -147,7 +147,7 @@ impl Write for Sink {
         match self {
             Self::Stdout(stdout) => stdout.flush(),
             Self::File { file, path, .. } => file.flush().map_err(|cause| in_draft(path, cause)),
-            Self::InPlace { file, path } => file.flush().map_err(|cause| InFile::wrap(path, cause)),
+            Self::InPlace { file, path } => file.flush().map_err(|cause| in_place(path, cause)),
         }
     }
 }
@@ -172,9 +172,10 @@ impl Output {
             let file = OpenOptions::new().write(true).open(path);
             let file = file.map_err(|cause| InFile::wrap(path, cause))?;
             let path = path.to_owned();
+            let is_terminal = file.is_terminal();
             let sink = Sink::InPlace { file, path };
             return Ok(Self {
-                is_terminal: false,
+                is_terminal,
                 sink: BufWriter::with_capacity(BUFFER_BYTES, sink),
             });
         }
@@ -374,6 +375,14 @@ pub(crate) fn write_json(report: &serde_json::Value) -> io::Result<()> {
     let mut output = Output::new();
     output.json(ReportFormat::Json, report)?;
     output.finish()
+}
+
+/// An I/O error in a pipe or a device. Who closed a pipe has seen enough, whatever it is called.
+fn in_place(path: &Path, cause: io::Error) -> io::Error {
+    match cause.kind() {
+        io::ErrorKind::BrokenPipe => cause,
+        _ => InFile::wrap(path, cause),
+    }
 }
 
 /// An I/O error in a file that has its name not yet, told by that name.

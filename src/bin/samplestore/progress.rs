@@ -11,6 +11,8 @@ use crate::interrupt;
 
 /// How often a second the bar is drawn.
 const DRAWS_PER_S: u8 = 10;
+/// How often what has no length moves while nothing is told of it.
+const TICK: Duration = Duration::from_millis(100);
 /// Steps of a bar that is about a fraction.
 const STEPS: u64 = 1_000;
 /// A bar over samples.
@@ -94,6 +96,35 @@ impl SampleProgress {
 
     /// Lets go of the line.
     pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// How many samples match so far, in a search that may go on for long until the next one does.
+pub(crate) struct Seeking(ProgressBar);
+
+impl Seeking {
+    /// A count that moves while nothing is found.
+    pub(crate) fn new() -> Self {
+        let bar = drawn(
+            ProgressBar::no_length(),
+            "{spinner} {human_pos} samples match",
+        );
+        if is_shown() {
+            bar.tick();
+            bar.enable_steady_tick(TICK);
+        }
+        Self(bar)
+    }
+
+    /// Shows how many were found.
+    pub(crate) fn found(&self, count: u64) {
+        self.0.set_position(count);
+    }
+}
+
+impl Drop for Seeking {
+    fn drop(&mut self) {
         self.0.finish_and_clear();
     }
 }

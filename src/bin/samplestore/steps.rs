@@ -1,26 +1,27 @@
 //! Changes of many samples, some thousands at a time, and of none but those that were counted and asked about.
 //!
-//! Each step is a transaction of its own: memory is bounded, and what is done stays done when the rest is not. A record is read once to
-//! find out whether it is meant, before it is asked and while others may write.
+//! Each step is a transaction of its own: memory is bounded, and what is done stays done when the rest is not. A record is asked
+//! once whether it is meant, while others may write and before anybody is asked for consent.
 
 #[cfg(test)]
 mod tests;
 
-use samplestore::{Facets, Query, Result, Sample, Selection, Storage};
+use samplestore::{Error, Facets, Query, Result, Sample, Selection, Storage};
 
 use crate::arguments::Consent;
 use crate::failure::{Code, Failure, words};
 use crate::fields::{tell_unknown, tell_unknown_ids};
+use crate::identity::Identity;
 use crate::ids::Ids;
 use crate::interrupt;
 use crate::opening::{Db, Reader, Source};
 use crate::output::{counted, facets_words};
-use crate::progress::SampleProgress;
+use crate::progress::{SampleProgress, Seeking};
 
 /// How many samples one step changes at most.
 const STEP_SAMPLES: u64 = if cfg!(test) { 10 } else { 10_000 };
 
-/// What is said where the question must be asked again.
+/// What is said where it is counted again.
 pub(crate) const OTHERS_WROTE: &str = "others wrote meanwhile, and nothing was changed yet";
 
 /// How far a change came.
@@ -42,8 +43,9 @@ pub(crate) struct Matched {
 /// Counts the samples that match, asks about them, and has `step` change these and no others. `question` is made of how many
 /// they are, in all and by status. Gives what was counted and what was done; `None` where that was not agreed to.
 ///
-/// A file that others wrote while the question waited is counted again, and it is asked again. In another storage those are
-/// changed that were counted and still match then.
+/// A file that others wrote while the question waited is counted again, and it is asked again. Where nobody is asked it is counted
+/// again while this process alone may write it, so that there is an end to it however often others write. In another storage those
+/// are changed that were counted and still match then.
 pub(crate) fn change_matching(
     db: &Db,
     query: &Query,
@@ -53,7 +55,7 @@ pub(crate) fn change_matching(
 ) -> std::result::Result<Option<(Facets, Changed)>, Failure> {
     let find = |reader: &Reader| -> std::result::Result<Matched, Failure> {
         let matched = Matched::find(reader, query, consent.is_dry_run())?;
-        match matched.facets.total() {
+        match matched.total() {
             0 => tell_unknown(reader, query)?,
             _ => tell_unknown_ids(reader, query)?,
         }
@@ -72,7 +74,13 @@ pub(crate) fn change(
     question: impl Fn(&str, &str) -> String,
     step: impl Fn(&dyn Storage, &Selection) -> Result<u64>,
 ) -> std::result::Result<Option<(Facets, Changed)>, Failure> {
+    let agree = |matched: &Matched| {
+        let facets = &matched.facets;
+        let (count, parts) = (counted(facets.total(), "sample"), facets_words(facets));
+        consent.ask(&format!("{count} ({parts})"), &question(&count, &parts))
+    };
     loop {
+        let file = Identity::of_database(db)?;
         let reader = db.read()?;
         // While this is the last one of the file they are the same: only one process writes it at a time. Another storage others may
         // write at any moment.
@@ -80,22 +88,32 @@ pub(crate) fn change(
             Reader::File(snapshot) => Some(snapshot.commit_number()),
             Reader::Other(_) => None,
         };
-        let matched = find(&reader)?;
+        let mut matched = find(&reader)?;
         drop(reader);
-        let facets = matched.facets.clone();
         if consent.is_dry_run() || matched.is_empty() {
-            return Ok(Some((facets, Changed::default())));
+            return Ok(Some((matched.facets, Changed::default())));
         }
-        let (count, parts) = (counted(facets.total(), "sample"), facets_words(&facets));
-        if !consent.ask(&format!("{count} ({parts})"), &question(&count, &parts))? {
+        if !agree(&matched)? {
             return Ok(None);
         }
         let source = db.change()?;
-        if !is_last(commit, &source)? {
-            source.storage().close()?;
+        if let (Some(number), Source::File(database)) = (commit, &source)
+            && !(database.snapshot()?.commit_number() == number
+                && Identity::of_database(db)? == file)
+        {
             words(OTHERS_WROTE);
-            continue;
+            if !consent.is_given() {
+                database.close()?;
+                continue;
+            }
+            let reader = Reader::File(database.snapshot()?);
+            matched = find(&reader)?;
+            drop(reader);
+            if !matched.is_empty() {
+                agree(&matched)?;
+            }
         }
+        let facets = matched.facets.clone();
         interrupt::watch()?;
         let storage = source.storage();
         let changed = matched.change(query, commit.is_some(), |selection| {
@@ -108,16 +126,6 @@ pub(crate) fn change(
     }
 }
 
-/// Whether this is still the last commit of a file.
-fn is_last(commit: Option<u64>, source: &Source) -> Result<bool> {
-    match (commit, source) {
-        (Some(number), Source::File(database)) => {
-            Ok(database.snapshot()?.commit_number() == number)
-        }
-        _ => Ok(true),
-    }
-}
-
 impl Matched {
     /// Those of a query.
     fn find(reader: &Reader, query: &Query, is_dry_run: bool) -> Result<Self> {
@@ -126,9 +134,15 @@ impl Matched {
             Reader::File(snapshot) if query.conditions().is_empty() => {
                 Ok(Self::without_ids(snapshot.facets(query)?))
             }
-            _ if is_dry_run => Ok(Self::without_ids(reader.facets(query)?)),
-            // Conditions are asked of each record now and not again in each step.
-            _ => Self::of(reader.iterate(query)?),
+            _ if is_dry_run => {
+                let _seeking = Seeking::new();
+                Ok(Self::without_ids(reader.facets(query)?))
+            }
+            // Conditions are asked of each record now; a step looks up its ids. Some storages look for all before they give the first.
+            _ => {
+                let seeking = Seeking::new();
+                Self::collect(reader.iterate(query)?, &seeking)
+            }
         }
     }
 
@@ -139,11 +153,16 @@ impl Matched {
 
     /// These samples.
     pub(crate) fn of(samples: impl Iterator<Item = Result<Sample>>) -> Result<Self> {
+        Self::collect(samples, &Seeking::new())
+    }
+
+    fn collect(samples: impl Iterator<Item = Result<Sample>>, seeking: &Seeking) -> Result<Self> {
         let (mut facets, mut ids) = (Facets::new(), Ids::new());
-        for sample in samples {
+        for (count, sample) in (1..).zip(samples) {
             let sample = sample?;
             facets.add(sample.pipeline(), sample.status(), 1);
             ids.push(sample.id())?;
+            seeking.found(count);
         }
         Ok(Self {
             facets,
@@ -151,8 +170,13 @@ impl Matched {
         })
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.facets.total() == 0
+    /// How many there are.
+    pub(crate) fn total(&self) -> u64 {
+        self.facets.total()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.total() == 0
     }
 
     /// Has `step` change them. Where they are as they were found nothing is asked of them again.
@@ -162,7 +186,7 @@ impl Matched {
         are_as_found: bool,
         step: impl Fn(&Selection) -> Result<u64>,
     ) -> Result<Changed> {
-        let total = self.facets.total();
+        let total = self.total();
         match self.ids {
             None => in_steps(total, |samples_max| {
                 step(&query.clone().limit(samples_max).into())
@@ -193,7 +217,7 @@ fn in_steps(total: u64, mut step: impl FnMut(u64) -> Result<u64>) -> Result<Chan
                 Ok(count) => count,
                 Err(error) => {
                     progress.finish();
-                    let done = counted(changed.samples, "sample");
+                    let done = counted(changed.samples + done_of(&error), "sample");
                     words(&format!("changed before that: {done}"));
                     return Err(error);
                 }
@@ -208,6 +232,11 @@ fn in_steps(total: u64, mut step: impl FnMut(u64) -> Result<u64>) -> Result<Chan
     }
     progress.finish();
     Ok(changed)
+}
+
+/// How many samples a step changed that failed: none, unless its storage changes a part of what it is given.
+fn done_of(error: &Error) -> u64 {
+    error.stored_ids().len() as u64
 }
 
 /// Calls `step` with some of these ids after the other. Where others were there before, it changes fewer than it is given.

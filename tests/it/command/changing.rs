@@ -42,10 +42,19 @@ fn mark_moves_what_matches_and_is_not_there_yet() {
         &["mark", "ready", "--status", "ready", "--yes"][..],
         &["mark", "ready", "--id", "none", "--yes"],
         &["mark", "dlq", "--from", "dlq", "--all", "--yes"],
+        // What is of another status stays there, named by its id or not.
+        &["mark", "labeled", "--from", "labeled", "--id", "f", "--yes"],
+        &[
+            "mark", "labeled", "--status", "labeled", "--id", "f", "--yes",
+        ],
     ] {
         let done = shell.data(words.iter().copied());
         assert!(done.contains("\"marked\":0,\"matched\":0"), "{done}");
     }
+    assert_eq!(
+        shell.data(["list", "--status", "ready", "-f", "csv"]),
+        ready
+    );
 }
 
 #[test]

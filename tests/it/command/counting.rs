@@ -153,6 +153,54 @@ fn facets_are_counted_by_one_field_or_by_both() {
 }
 
 #[test]
+fn schema_looks_at_the_newest_and_says_whether_there_are_others() {
+    let shell = Shell::new();
+    let line = |n| format!("{{\"id\":\"{n}\",\"pipeline\":\"p\",\"data\":{{\"n\":{n}}}}}\n");
+    let text: String = (0..10_001).map(line).collect();
+    assert_eq!(
+        shell.run_with(["import", "--batch", "10001"], &text).code,
+        0
+    );
+    let looked_at = |words: &[&str]| {
+        let schema = shell.run([&["schema", "-f", "json"], words].concat());
+        assert_eq!(schema.code, 0, "{schema:?}");
+        let report: serde_json::Value = serde_json::from_str(&schema.data).unwrap();
+        let min = &report["fields"][0]["min"];
+        (
+            report["samples"].as_u64().unwrap(),
+            min.as_u64().unwrap(),
+            schema.words,
+        )
+    };
+    let any = ["--where", "data.n >= 0"];
+    for (words, samples, least, said) in [
+        (
+            vec![],
+            10_000,
+            1,
+            "of the newest 10,000 samples of 10,001; --full looks at all\n",
+        ),
+        // To count these would be to read each.
+        (
+            any.to_vec(),
+            10_000,
+            1,
+            "of the newest 10,000 samples; --full looks at all\n",
+        ),
+        (vec!["--where", "data.n > 0"], 10_000, 1, ""),
+        (vec!["--full"], 10_001, 0, ""),
+        ([&any[..], &["--full"]].concat(), 10_001, 0, ""),
+        ([&any[..], &["--limit", "10001"]].concat(), 10_001, 0, ""),
+    ] {
+        assert_eq!(
+            looked_at(&words),
+            (samples, least, said.to_owned()),
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
 fn schema_tells_fields_types_and_bounds() {
     let shell = Shell::with_six();
     let lines = r#"{"id":"x","pipeline":"even","created_at":"2013-06-02T00:00:00Z","data":{"n":2.5,"of":{"deep":[1]},"word":null}}"#;

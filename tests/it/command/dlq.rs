@@ -196,3 +196,63 @@ fn a_page_says_where_the_next_one_begins() {
         assert_eq!(ids.len(), total, "{words:?}");
     }
 }
+
+#[test]
+fn ids_that_no_sample_has_are_told_beside_others_that_failed() {
+    let shell = failed();
+    let retried = shell.run([
+        "dlq", "retry", "--all", "--id", "n00", "--id", "nope", "--yes",
+    ]);
+    assert_eq!(retried.code, 0, "{retried:?}");
+    assert!(retried.data.contains("\"retried\":1"), "{retried:?}");
+    assert!(
+        retried.words.contains("no sample has the id \"nope\""),
+        "{retried:?}"
+    );
+}
+
+#[test]
+fn a_group_is_tried_again_though_others_are_too_many_to_be_listed() {
+    const GROUPS: u32 = 10_100;
+    /// A message that has no number in it, by which groups are told apart.
+    fn message(n: u32) -> String {
+        let letters = format!("{n:05}");
+        let letters = letters.bytes().map(|digit| char::from(digit - b'0' + b'k'));
+        format!("no {}", letters.collect::<String>())
+    }
+    let shell = Shell::new();
+    let mut text = String::new();
+    for n in 0..GROUPS {
+        writeln!(
+            text,
+            r#"{{"id":"{n}","pipeline":"p","status":"dlq","reason":{{"stage":"s","message":"{}","attempts":1,"at":"2013-07-01T00:00:00Z"}}}}"#,
+            message(n)
+        )
+        .unwrap();
+    }
+    assert_eq!(
+        shell.run_with(["import", "--batch", "10000"], &text).code,
+        0
+    );
+    let listed = shell.run(["dlq", "group"]);
+    assert!(
+        listed.words.contains(" more are of other groups"),
+        "{}",
+        listed.words
+    );
+    let at = samplestore::parse_instant("2013-07-01", Default::default()).unwrap();
+    let reason = samplestore::Reason::new("s", message(GROUPS - 1), 1, at);
+    let group = samplestore::FailureGroup::group_of(&reason);
+    assert!(!listed.data.contains(&group), "{group}");
+    assert_eq!(shell.data(["dlq", "show", &group]).lines().count(), 1);
+    let done = shell.data(["dlq", "retry", &group, "--yes"]);
+    assert_eq!(done, "{\"dry_run\":false,\"matched\":1,\"retried\":1}\n");
+    // A second name that there is not changes nothing, and is told.
+    let first = samplestore::Reason::new("s", message(0), 1, at);
+    let first = samplestore::FailureGroup::group_of(&first);
+    let answer = shell.run(["dlq", "retry", &first, &group, "--yes"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    let said = format!("no failure is of the group \"{group}\"");
+    assert!(answer.words.contains(&said), "{answer:?}");
+    assert_eq!(shell.data(["count", "--status", "pending"]), "1\n");
+}

@@ -1,5 +1,6 @@
 //! Questions that wait while others write: what is changed is what was asked about.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use super::Shell;
@@ -69,6 +70,43 @@ fn what_others_wrote_while_it_was_asked_is_asked_about_again() {
     }
 }
 
+/// A file that is put in its place has as many commits.
+#[test]
+fn another_file_in_its_place_is_asked_about_anew() {
+    for (words, question, again) in [
+        (
+            &["rm", "--status", "dlq"][..],
+            "Remove 1 sample ",
+            "Remove 2 samples ",
+        ),
+        (
+            &["prune", "--status", "dlq"],
+            "Remove 1 sample ",
+            "Remove 2 samples ",
+        ),
+        (
+            &["dlq", "retry", "--all"],
+            "Put 1 sample back",
+            "Put 2 samples back",
+        ),
+    ] {
+        let shell = Shell::with_six();
+        let other = Shell::new();
+        let text = super::six().replace("skipped", "dlq");
+        assert_eq!(other.run_with(["import", "-"], &text).code, 0);
+        let mut session = on_terminal(&shell, words);
+        session.exp_string(question).unwrap();
+        fs::rename(other.db(), shell.db()).unwrap();
+        session.send_line("y").unwrap();
+        session.exp_string("others wrote meanwhile").unwrap();
+        session.exp_string(again).unwrap();
+        session.send_line("n").unwrap();
+        assert_eq!(ended(&mut session).1, 0, "{words:?}");
+        assert_eq!(shell.data(["count", "--status", "dlq"]), "2\n", "{words:?}");
+    }
+}
+
+#[cfg(feature = "files")]
 #[test]
 fn elsewhere_those_are_changed_that_were_asked_about() {
     let shell = Shell::with_six();
@@ -159,6 +197,7 @@ fn what_failed_anew_while_it_was_asked_is_asked_about_again() {
     }
 }
 
+#[cfg(feature = "files")]
 #[test]
 fn elsewhere_those_are_retried_that_failed_as_they_had() {
     let shell = Shell::with_six();

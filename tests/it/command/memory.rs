@@ -1,7 +1,7 @@
 //! How much memory a verb takes that goes through many samples: bounded, however many there are.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -49,6 +49,13 @@ fn fill(shell: &Shell) {
 
 /// The most memory that a run has had, in bytes, as Linux counts it.
 fn peak(shell: &Shell, words: &[&str]) -> usize {
+    let (bytes, ended) = peak_and_end(shell, words);
+    assert!(ended.success(), "{words:?}");
+    bytes
+}
+
+/// The same, and how it ended.
+fn peak_and_end(shell: &Shell, words: &[&str]) -> (usize, ExitStatus) {
     let url = format!("redb:{}?cache_bytes={CACHE_BYTES}", shell.db().display());
     let mut child = Command::new(env!("CARGO_BIN_EXE_samplestore"))
         .args(["-d", &url])
@@ -71,8 +78,7 @@ fn peak(shell: &Shell, words: &[&str]) -> usize {
         }
         thread::sleep(Duration::from_millis(2));
     };
-    assert!(ended.success(), "{words:?}");
-    peak_kib * 1_024
+    (peak_kib * 1_024, ended)
 }
 
 #[test]
@@ -102,6 +108,35 @@ fn going_through_all_samples_takes_a_bounded_amount_beyond_the_cache() {
             bytes >> 20
         );
     }
+}
+
+/// What looks after a file goes through all of it, too. `reindex` and `salvage` make a new one, which has a cache of the usual size.
+#[test]
+fn looking_after_a_file_takes_a_bounded_amount_beyond_the_cache() {
+    let shell = Shell::new();
+    fill(&shell);
+    let saved = shell.path("saved.redb");
+    let saved = saved.to_str().unwrap();
+    for words in [
+        &["check"][..],
+        &["backup", saved],
+        &["index", "add", "measurements.temp"],
+        &["mark", "ready", "--where", "measurements.temp > 5", "--yes"],
+        &["rm", "--where", "measurements.temp > 2500", "--yes"],
+        &["prune", "--keep-newest", "1000", "--yes"],
+        &["compact"],
+    ] {
+        let bytes = peak(&shell, words);
+        println!("{words:?}: {} MiB", bytes >> 20);
+        assert!(bytes > 0, "{words:?}");
+        assert!(
+            bytes < CACHE_BYTES + BEYOND_BYTES_MAX,
+            "{words:?}: {} MiB",
+            bytes >> 20
+        );
+    }
+    assert_eq!(shell.data(["count"]), "1000\n");
+    assert_eq!(shell.data(["-d", saved, "count"]), format!("{SAMPLES}\n"));
 }
 
 /// A million is what the contract says (rule R9): what were held of each, if only some bytes, would be seen.
@@ -182,5 +217,48 @@ fn a_table_of_many_columns_takes_a_bounded_amount_beyond_the_cache() {
             shell.data([&url[..], &["count"]].concat()),
             format!("{SAMPLES}\n")
         );
+    }
+}
+
+/// Records of which no sample can be made, since it would be too large: a few bytes of text each would take hundreds in memory.
+#[test]
+fn a_record_of_too_many_values_is_rejected_before_it_is_held() {
+    const TEXT_BYTES: usize = 48 << 20;
+    let list = |element: &str| {
+        let elements = element.repeat(TEXT_BYTES / element.len());
+        format!("[{}]", elements.trim_end_matches(','))
+    };
+    let nested = [list("0,"), list("{\"\":0},"), list("{\"\":{}},")];
+    for (number, list) in nested.iter().enumerate() {
+        let shell = Shell::new();
+        let sample = format!(r#"{{"id":"a","pipeline":"p","data":{{"x":{list}}}}}"#);
+        let unclosed = &sample[..sample.len() - 1];
+        let plain = format!(r#"{{"x":{list}}}"#);
+        let cell = list.replace('"', "\"\"");
+        let row = format!("id,pipeline,status,created_at,measured_at,data.x\na,p,,,,\"{cell}\"\n");
+        let rejects = shell.path("rejects.jsonl");
+        let kept = ["--rejects", rejects.to_str().unwrap(), "--overwrite"];
+        for (name, text, flags) in [
+            ("sample.jsonl", &*sample, &[][..]),
+            ("kept.jsonl", &sample, &kept),
+            ("unclosed.jsonl", unclosed, &[]),
+            ("array.json", &format!("[{sample}]"), &[]),
+            ("plain.jsonl", &plain, &["--pipeline", "p"]),
+            ("row.csv", &row, &[]),
+            ("kept.csv", &row, &kept),
+        ] {
+            let file = shell.file(name, text);
+            let words = [&["import", &file], flags].concat();
+            let (bytes, ended) = peak_and_end(&shell, &words);
+            println!("{number} {name}: {} MiB", bytes >> 20);
+            assert_eq!(ended.code(), Some(3), "{number} {name}");
+            assert!(
+                bytes < CACHE_BYTES + 8 * TEXT_BYTES,
+                "{number} {name}: {} MiB",
+                bytes >> 20
+            );
+            fs::remove_file(file).unwrap();
+        }
+        assert_eq!(shell.data(["count"]), "0\n");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -211,4 +212,29 @@ fn nobody_waits_for_the_file_who_was_told_to_end() {
         holder.close().unwrap();
         assert_eq!(shell.data(["count"]), "6\n");
     }
+}
+
+#[test]
+fn an_import_of_large_records_ends_after_the_one_that_is_read() {
+    const RECORDS: u64 = 200;
+    const RECORD_BYTES: u64 = 16 << 20;
+    let shell = Shell::with_six();
+    // What is not written of a file is read as zeros, which are no JSON.
+    let path = shell.path("large.jsonl");
+    let file = File::create(&path).unwrap();
+    for record in 1..=RECORDS {
+        file.write_all_at(b"\n", record * RECORD_BYTES).unwrap();
+    }
+    drop(file);
+    let mut child = spawned(&shell, &["import", path.to_str().unwrap()]);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    stderr.read_line(&mut told).unwrap();
+    assert!(told.starts_with("rejected line 1: it is no JSON"), "{told}");
+    tell_to_end(&child);
+    stderr.read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{told}");
+    let (_, rejected) = told.split_once("skipped 0, rejected ").unwrap();
+    let rejected = rejected.split(' ').next().unwrap();
+    assert!(rejected.parse::<u64>().unwrap() < RECORDS, "{told}");
 }

@@ -65,7 +65,8 @@ pub(super) fn seen(shell: &Shell, words: &[&str]) -> (String, i32) {
     ended(&mut on_terminal(shell, words))
 }
 
-fn many(count: u32) -> Shell {
+/// So many pending samples.
+pub(super) fn many(count: u32) -> Shell {
     let shell = Shell::new();
     let mut text = String::new();
     for n in 0..count {
@@ -162,7 +163,7 @@ fn ctrl_c_at_a_question_changes_nothing() {
 
 /// Runs again and again, and presses Ctrl-C at one moment after the other, until it was while there was something to end;
 /// `undo` makes good what a run that was done before has done. Gives what was written.
-fn interrupted(shell: &Shell, words: &[&str], undo: impl Fn()) -> String {
+pub(super) fn interrupted(shell: &Shell, words: &[&str], undo: impl Fn()) -> String {
     for attempt in 0..200 {
         let mut session = on_terminal(shell, words);
         // Early and late by turns: how long it takes depends on what else the machine does.
@@ -233,7 +234,7 @@ fn ctrl_c_ends_between_two_steps_and_the_rest_can_be_done_later() {
 }
 
 /// The files beside the database, and itself.
-fn names(shell: &Shell) -> Vec<String> {
+pub(super) fn names(shell: &Shell) -> Vec<String> {
     let names = fs::read_dir(shell.path(".")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.collect();
@@ -416,9 +417,42 @@ fn no_progress_is_in_the_way_of_what_is_exported() {
 fn what_is_no_text_is_not_written_to_a_terminal() {
     let shell = Shell::with_six();
     for format in ["parquet", "arrow"] {
-        let (text, code) = seen(&shell, &["export", "-f", format]);
+        for to in ["-", "/dev/stdout", "/dev/tty"] {
+            let (text, code) = seen(&shell, &["export", to, "-f", format]);
+            assert_eq!(code, 2, "{to} {text}");
+            assert!(text.contains("name a file"), "{to} {text}");
+        }
+    }
+}
+
+#[test]
+fn a_terminal_that_is_named_is_one() {
+    let shell = Shell::with_six();
+    let put = ["put", "--pipeline", "p", "--id", "\u{1b}[31mred\u{9b}2J"];
+    shell.data(put);
+    for to in ["/dev/stdout", "/dev/tty"] {
+        for format in ["csv", "jsonl"] {
+            let (text, code) = seen(&shell, &["export", to, "-f", format]);
+            assert_eq!(code, 0, "{to} {text}");
+            assert!(
+                text.contains("red") && !text.contains(['\u{1b}', '\u{9b}']),
+                "{to} {text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_name_of_a_field_cannot_steer_the_terminal() {
+    let shell = Shell::with_six();
+    for verb in ["add", "drop"] {
+        let (text, code) = seen(&shell, &["index", verb, "data.a\u{1b}[2J\nerror: faked"]);
         assert_eq!(code, 2, "{text}");
-        assert!(text.contains("name a file"), "{text}");
+        assert!(text.contains("\\u{1b}[2J\\nerror: faked"), "{text}");
+        assert!(
+            !text.contains("\u{1b}[2J") && !text.contains("\nerror: faked"),
+            "{text}"
+        );
     }
 }
 

@@ -113,46 +113,6 @@ fn a_stream_cannot_be_verified() {
     assert_eq!(copied.code, 0, "{copied:?}");
 }
 
-#[test]
-fn passwords_are_not_told() {
-    let shell = Shell::new();
-    for url in [
-        "redb://me:hush@host/x?creat=1",
-        "memory:?password=hush",
-        "memory://me:hush@x",
-    ] {
-        let answer = shell.run(["-d", url, "count"]);
-        assert_eq!(answer.code, 2, "{answer:?}");
-        assert!(!answer.words.contains("hush"), "{answer:?}");
-    }
-}
-
-#[test]
-fn a_connection_string_is_no_file() {
-    let shell = Shell::new();
-    let folder = shell.path("empty");
-    std::fs::create_dir(&folder).unwrap();
-    for text in [
-        "host=127.0.0.1 password=hush",
-        "host=127.0.0.1 PassWd=hush",
-        "Pwd=hush",
-    ] {
-        for words in [
-            &["-d", text, "count"][..],
-            &["-d", text, "put", "--pipeline", "p"],
-            &["copy", "memory:", text],
-        ] {
-            let mut command = shell.command();
-            command.current_dir(&folder).args(words);
-            let answer = super::answer(&mut command);
-            assert_eq!(answer.code, 2, "{answer:?}");
-            assert!(answer.words.contains("postgres://"), "{answer:?}");
-            assert!(!answer.words.contains("hush"), "{answer:?}");
-        }
-    }
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
-}
-
 #[cfg(feature = "files")]
 #[test]
 fn a_copy_of_what_is_damaged_hints_at_nothing_that_refuses() {
@@ -320,6 +280,26 @@ fn every_verb_takes_a_url() {
     );
 }
 
+#[cfg(all(feature = "files", unix))]
+#[test]
+fn a_copy_shows_how_far_it_is() {
+    use super::terminal::{ended, on_terminal};
+
+    let shell = Shell::new();
+    let answer = shell.run_with(["import", "-"], &many(5_000));
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let (db, url) = (shell.db(), format!("file:{}", shell.path("f").display()));
+    let words = ["copy", db.to_str().unwrap(), &url];
+    let (text, code) = ended(&mut on_terminal(&shell, &words));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("/5,000 samples"), "{text}");
+    assert!(text.contains("copied 5,000 samples"), "{text}");
+    let quiet = [&words[..], &["-q"]].concat();
+    let (text, code) = ended(&mut on_terminal(&shell, &quiet));
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains("/5,000 samples"), "{text}");
+}
+
 /// Samples of one instant in their text form, so that only the order of storing tells them apart.
 #[cfg(feature = "files")]
 fn many(count: usize) -> String {
@@ -442,6 +422,51 @@ fn keys_for_s3_come_from_the_environment_or_a_profile() {
         answer.words.starts_with("inserted 0, replaced 6"),
         "{answer:?}"
     );
+}
+
+/// A machine of Amazon's cloud that has no role says 404, as a bucket does that is not there.
+#[cfg(feature = "s3")]
+#[test]
+fn a_machine_without_a_role_is_no_missing_bucket() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    // It ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let answer = "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let shell = Shell::new();
+    let nothing = shell.file("nothing", "");
+    let schemes: &[&str] = match cfg!(feature = "delta") {
+        true => &["s3", "delta+s3"],
+        false => &["s3"],
+    };
+    for scheme in schemes {
+        let url = format!("{scheme}://bucket/prefix");
+        let mut command = shell.command();
+        command.args(["-d", &url, "count"]);
+        for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"] {
+            command.env_remove(variable);
+        }
+        command
+            .env("AWS_CONFIG_FILE", &nothing)
+            .env("AWS_SHARED_CREDENTIALS_FILE", &nothing)
+            .env("AWS_METADATA_ENDPOINT", &endpoint);
+        let answer = super::answer(&mut command);
+        assert_eq!(answer.code, 1, "{answer:?}");
+        assert!(
+            !answer.words.contains("bucket,") && !answer.words.contains("no such bucket"),
+            "{answer:?}"
+        );
+        let is_told = answer.words.contains("by a role of the machine");
+        assert!(is_told || *scheme != "s3", "{answer:?}");
+    }
 }
 
 #[cfg(feature = "azure")]

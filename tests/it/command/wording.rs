@@ -217,6 +217,9 @@ fn what_is_given_is_told_without_control_characters_and_not_whole() {
         &["count", "--wait", raw],
         &["mark", raw],
         &["put", "--pipeline", "p", "--data", raw],
+        &["index", "add", raw],
+        &["index", "drop", raw],
+        &["import", "--delimiter", raw],
         &["completions", raw],
         &["help", raw],
         &["man", raw],
@@ -237,6 +240,61 @@ fn what_is_given_is_told_without_control_characters_and_not_whole() {
         assert!(!answer.words.contains(is_raw), "{answer:?}");
         assert!(!answer.words.contains("\nerror: y"), "{answer:?}");
     }
+}
+
+/// Other systems have no such names.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_utf_8_is_told_safely_and_taken_for_a_path() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let shell = Shell::with_six();
+    let bad = OsStr::from_bytes(b"a\xff\x1b[2J.jsonl");
+    let path = shell.path(".").join(bad);
+    let (bad, path, db) = (bad, path.as_os_str(), shell.db());
+    let db = db.as_os_str();
+    let word = OsStr::new;
+    for (words, code) in [
+        (vec![word("get"), bad], 2),
+        (vec![word("count"), bad], 2),
+        (vec![bad], 2),
+        (vec![word("count"), word("--status"), bad], 2),
+        (vec![word("count"), word("--id"), bad], 2),
+        (vec![word("count"), word("--where"), bad], 2),
+        (vec![word("put"), word("--pipeline"), bad], 2),
+        (vec![word("index"), word("add"), bad], 2),
+        (vec![word("count"), word("-d"), path], 1),
+        (vec![word("import"), path], 1),
+        (vec![word("export"), path], 0),
+        (vec![word("import"), path, word("--rejects"), path], 2),
+        (vec![word("export"), path], 2),
+        (vec![word("copy"), db, path], 5),
+        (vec![word("backup"), path], 2),
+    ] {
+        let output = shell.command().args(&words).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?} {output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !told.is_empty() && !told.contains('\u{1b}'),
+            "{words:?} {told:?}"
+        );
+    }
+    let back = shell.path("back.db");
+    let words = [word("-d"), back.as_os_str(), word("import"), path];
+    assert!(
+        shell
+            .command()
+            .args(words)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    assert_eq!(
+        shell.data(["-d", back.to_str().unwrap(), "list"]),
+        shell.data(["list"])
+    );
 }
 
 #[cfg(unix)]

@@ -24,6 +24,11 @@ impl Consent {
         self.dry_run
     }
 
+    /// Whether nobody is asked, since it is given.
+    pub(crate) fn is_given(self) -> bool {
+        self.yes
+    }
+
     /// Fails when consent is needed and nobody can be asked. `what` says what the verb does: "rm removes samples".
     pub(crate) fn check(self, what: &str) -> Result<(), Failure> {
         if self.yes || self.dry_run || can_ask() {

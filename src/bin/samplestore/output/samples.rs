@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{Align, Cell, Column, Format, Output, Shrinks, Table, escape};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::input::COLUMNS_MAX;
 
 /// The columns that every CSV begins with.
@@ -103,7 +103,11 @@ impl SampleWriter {
                 writeln!(output, "{comma}")?;
                 output.json_text(&sample.to_json_text()?)?;
             }
-            Self::Csv(columns) => columns.write_row(output, &sample.to_json()?)?,
+            Self::Csv(columns) => {
+                let json = sample.to_json()?;
+                columns.check(&json)?;
+                columns.write_row(output, &json)?;
+            }
             Self::Table(table) => table.row(output, table_row(sample, &sample.to_json()?))?,
         }
         Ok(())
@@ -205,6 +209,30 @@ impl Columns {
         let others = self.fields.iter();
         let others = others.map(|(group, name)| format!("{group}.{name}"));
         record(output, self.delimiter, fixed.chain(others))
+    }
+
+    /// Fails where a sample has a field that has no column: others stored it behind the look at all samples that tells the columns.
+    fn check(&self, sample: &Json) -> Result<(), Failure> {
+        let fields = |group: &str| sample.get(group).and_then(Json::as_object);
+        let mut left: usize = CSV_GROUPS
+            .iter()
+            .filter_map(|group| fields(group))
+            .map(JsonMap::len)
+            .sum();
+        for (group, name) in &self.fields {
+            if fields(group).is_some_and(|map| map.contains_key(name)) {
+                left -= 1;
+            }
+        }
+        if left == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "others wrote meanwhile: the sample {} has a field that has no column",
+            plain(sample.get("id"))
+        );
+        Err(Failure::new(Code::Error, message)
+            .with_hint("run it again, or write JSON, which needs no columns"))
     }
 
     fn write_row(&self, output: &mut Output, json: &Json) -> io::Result<()> {
@@ -354,4 +382,38 @@ pub(crate) fn write_details(output: &mut Output, sample: &Sample) -> Result<(), 
     }
     table.finish(output)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_sample_that_was_stored_behind_the_first_look_loses_no_field() {
+        let sample = |names: &[&str], has_reason: bool| {
+            let mut sample = json!({ "id": "x", "pipeline": "p", "measurements": { "m": 1 } });
+            for name in names {
+                sample["data"][*name] = 1.into();
+            }
+            if has_reason {
+                sample["reason"] = json!({ "stage": "s", "message": "m", "attempts": 1, "at": "2013-06-01T00:00:00Z" });
+            }
+            Sample::from_json(sample).unwrap()
+        };
+        let seen = [sample(&["a", "b"], false), sample(&["c"], false)];
+        let columns = Columns::of(seen.into_iter().map(Ok)).unwrap();
+        let refused = |sample: &Sample| columns.check(&sample.to_json().unwrap()).err();
+        for whole in [sample(&["a", "c"], false), sample(&[], false)] {
+            assert!(refused(&whole).is_none(), "{whole:?}");
+        }
+        for more in [sample(&["a", "d"], false), sample(&["a"], true)] {
+            let failure = refused(&more).unwrap();
+            assert!(
+                format!("{failure:?}").contains("others wrote meanwhile"),
+                "{failure:?}"
+            );
+        }
+    }
 }

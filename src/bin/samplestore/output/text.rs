@@ -76,13 +76,20 @@ pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether it moves the cursor, turns the direction of writing or is not seen, so that a text would look like another one.
+/// Whether it moves the cursor, turns the direction of writing or is not seen, so that a text would look like another one. Of
+/// the selectors of variants those pass that emoji have behind them.
 fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
-            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}'
-                | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+            // Of the general category Cf, and line and paragraph separators.
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+                | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+                | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+                // Fillers, joiners, vowels and selectors of other categories, of which nothing is seen either.
+                | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{3164}'
+                | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -106,6 +113,18 @@ mod tests {
             ("tag\u{e0041}\u{e007f}", "tag\\u{e0041}\\u{e007f}"),
         ] {
             assert_eq!(escape(text), safe);
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_seen_is_written_out() {
+        let unseen = regex::Regex::new(r"^[\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]$");
+        let unseen = unseen.unwrap();
+        let of_emoji = '\u{fe00}'..='\u{fe0f}';
+        for char in '\0'..=char::MAX {
+            let is_meant = unseen.is_match(char.encode_utf8(&mut [0; 4])) || char.is_control();
+            let is_meant = is_meant && !of_emoji.contains(&char);
+            assert_eq!(is_unsafe(char), is_meant, "{char:?}");
         }
     }
 

@@ -1,8 +1,9 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use samplestore::{Database, Location, Status, data};
+use clap::Parser;
+use samplestore::{Database, ErrorKind, Location, Status, data};
 
 use super::*;
 
@@ -79,4 +80,45 @@ fn what_others_may_have_changed_is_asked_again_of_what_was_found() {
     let ready: BTreeSet<u32> = ready.collect();
     // Those that were stored last.
     assert_eq!(ready, (53..SAMPLES).step_by(4).collect());
+}
+
+#[test]
+fn who_is_not_asked_comes_to_an_end_however_often_others_write() {
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        consent: Consent,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let db = stored(&folder);
+    let query = Query::new().condition("data.x = 1".parse().unwrap());
+    let Flags { consent } = Flags::parse_from(["", "--yes"]);
+    let looks = Cell::new(0);
+    let find = |reader: &Reader| {
+        looks.set(looks.get() + 1);
+        assert!(looks.get() < 10, "it is counted again and again");
+        let matched = Matched::find(reader, &query, false)?;
+        // Whoever can writes before anything is changed.
+        let options = Database::options().shared_readers(true);
+        if let Ok(other) = options.open(folder.path().join("samples.db")) {
+            let sample = Sample::builder("p").id(format!("late-{}", looks.get()));
+            other.store(&[sample.data(data! { "x" => 1 }).build()?])?;
+            other.close()?;
+        }
+        Ok(matched)
+    };
+    let question = |count: &str, parts: &str| format!("{count} {parts}");
+    let step = |storage: &dyn Storage, selection: &Selection| storage.delete(selection);
+    let done = change(&db, &query, consent, find, question, step);
+    let (facets, changed) = done.unwrap().unwrap();
+    assert_eq!((facets.total(), changed.samples, looks.get()), (26, 26, 2));
+    assert_eq!(db.read().unwrap().count(&query).unwrap(), 0);
+}
+
+#[test]
+fn what_a_step_changed_that_failed_is_counted() {
+    let error = Error::new(ErrorKind::Partial, "delete samples");
+    assert_eq!(done_of(&error), 0);
+    let error = error.with_stored_ids(vec!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(done_of(&error), 2);
 }

@@ -1,14 +1,18 @@
 //! `copy`: samples from one storage into another, and whether both are equal afterwards.
 
 use std::ffi::{OsStr, OsString};
+use std::mem;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::HumanCount;
-use samplestore::{CopyOptions, CopyReport, ErrorKind, Storage, copy};
+use samplestore::{
+    Capabilities, CopyOptions, CopyReport, ErrorKind, Page, Query, Result, Sample, Samples,
+    Storage, StoreReport, copy,
+};
 use serde_json::{Value as Json, json};
 
 use super::export::by_extension;
@@ -64,6 +68,7 @@ impl Copy {
         }
         let source = from.source().map_err(|failure| of(&from, failure))?;
         let target = to.write().map_err(|failure| of(&to, failure))?;
+        let target = Arc::new(Target::new(target));
         if self.verify && !target.capabilities().retrieve {
             let message = format!(
                 "--verify reads the target, and {}: is written alone",
@@ -73,32 +78,32 @@ impl Copy {
         }
         let progress = SampleProgress::new(source.total(&query)?);
         let shown = progress.clone();
-        let most = Arc::new(AtomicU64::new(0));
-        let done = Arc::clone(&most);
         let options = CopyOptions::new()
             .batch_samples_max(self.batch as usize)
             .verify(self.verify)
             .on_progress(move |count| {
                 shown.samples(count);
-                done.fetch_max(count, Relaxed);
                 interrupt::answer()
             });
 
-        interrupt::watch()?;
+        let (left, shown) = (Arc::clone(&target), progress.clone());
+        interrupt::watch_looking(move || {
+            left.leave(|copied| {
+                shown.finish();
+                words(&format!("interrupted; {}", stays(copied)));
+            })
+        })?;
         let started = Instant::now();
         let copied = copy(source.storage(), &*target, &query, &options);
         // What is stored is to be durable, however it ended.
         let closed = target.close();
         progress.finish();
         let report = copied.map_err(|error| {
-            let count = counted(most.load(Relaxed), "sample");
+            let count = target.copied();
             if error.kind() != ErrorKind::Interrupted {
-                words(&format!("copied before that: {count}"));
+                words(&format!("copied before that: {}", counted(count, "sample")));
             }
-            let failure = interrupt::ended(
-                error,
-                &format!("what is copied stays, {count}; run it again for the rest"),
-            );
+            let failure = interrupt::ended(error, &stays(count));
             let failure =
                 failure.or_hint_to_retry("what is copied stays; run it again for the rest");
             // Which of the two is damaged is not known any more.
@@ -129,6 +134,99 @@ impl Copy {
     }
 }
 
+/// What is said when it is interrupted.
+fn stays(copied: u64) -> String {
+    let count = counted(copied, "sample");
+    format!("what is copied stays, {count}; run it again for the rest")
+}
+
+/// What samples are copied into. While nothing is stored there, as when the next sample that matches is sought, all may be left
+/// at any moment.
+struct Target {
+    storage: Box<dyn Storage>,
+    /// Held while something is stored.
+    storing: Mutex<()>,
+    /// How many samples were.
+    copied: AtomicU64,
+}
+
+impl Target {
+    fn new(storage: Box<dyn Storage>) -> Self {
+        Self {
+            storage,
+            storing: Mutex::new(()),
+            copied: AtomicU64::new(0),
+        }
+    }
+
+    fn copied(&self) -> u64 {
+        self.copied.load(Relaxed)
+    }
+
+    /// Closes it, unless something is being stored or it is closed already, tells how many samples were copied, and gives whether
+    /// that is so. Who comes to store or to close something now waits until the process ends.
+    fn leave(&self, farewell: impl FnOnce(u64)) -> bool {
+        let Ok(storing) = self.storing.try_lock() else {
+            return false;
+        };
+        mem::forget(storing);
+        // What is stored is durable without that.
+        let _ = self.storage.close();
+        farewell(self.copied());
+        true
+    }
+
+    fn storing(&self) -> MutexGuard<'_, ()> {
+        self.storing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storage for Target {
+    fn capabilities(&self) -> Capabilities {
+        self.storage.capabilities()
+    }
+
+    fn store(&self, batch: &[Sample]) -> Result<StoreReport> {
+        let _storing = self.storing();
+        let stored = self.storage.store(batch);
+        let count = match &stored {
+            Ok(_) => batch.len(),
+            Err(error) => error.stored_ids().len(),
+        };
+        self.copied.fetch_add(count as u64, Relaxed);
+        stored
+    }
+
+    fn flush(&self) -> Result<()> {
+        let _storing = self.storing();
+        self.storage.flush()
+    }
+
+    fn close(&self) -> Result<()> {
+        let storing = self.storing();
+        let closed = self.storage.close();
+        // From here on there is nothing to leave.
+        mem::forget(storing);
+        closed
+    }
+
+    fn retrieve(&self, id: &str) -> Result<Option<Sample>> {
+        self.storage.retrieve(id)
+    }
+
+    fn list(&self, query: &Query) -> Result<Page> {
+        self.storage.list(query)
+    }
+
+    fn iterate(&self, query: &Query) -> Result<Samples<'_>> {
+        self.storage.iterate(query)
+    }
+
+    fn count(&self, query: &Query) -> Result<u64> {
+        self.storage.count(query)
+    }
+}
+
 /// Whether it is a database file.
 fn is_file(db: &Db) -> bool {
     db.location().scheme() == "redb"
@@ -143,7 +241,7 @@ fn of(db: &Db, failure: Failure) -> Failure {
 }
 
 /// Refuses a new database that is called like an export.
-fn refuse_export(target: &OsStr) -> Result<(), Failure> {
+fn refuse_export(target: &OsStr) -> std::result::Result<(), Failure> {
     let path = Path::new(target);
     if by_extension(path).is_err() || path.exists() || target.to_string_lossy().contains(':') {
         return Ok(());

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome, words};
-use crate::fields::tell_unknown;
+use crate::fields::{tell_unknown, tell_unknown_ids};
 use crate::listing::Listing;
 use crate::opening::{Db, Reader};
 use crate::output::{
@@ -189,10 +189,19 @@ fn write<I: Iterator<Item = samplestore::Result<Sample>>>(
     Ok(count)
 }
 
+/// The group that a sample is of, if it has a reason.
+fn group_of(sample: &Sample) -> Option<String> {
+    sample.reason().map(FailureGroup::group_of)
+}
+
 /// Whether a sample is of a group.
 fn is_of(sample: &Sample, is_wanted: impl Fn(&str) -> bool) -> bool {
-    let group = sample.reason().map(FailureGroup::group_of);
-    group.is_some_and(|group| is_wanted(&group))
+    group_of(sample).is_some_and(|group| is_wanted(&group))
+}
+
+/// Whether it is how the name of a group begins, and not the whole name.
+fn is_cut(name: &str) -> bool {
+    name.len() < NAME_LENGTH
 }
 
 impl Group {
@@ -294,7 +303,7 @@ impl Show {
         let (query, limit) = of_groups(&self.filters)?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let reader = db.read()?;
-        let group = match self.group.len() < NAME_LENGTH {
+        let group = match is_cut(&self.group) {
             true => named(&count(&reader, &query)?.into_groups(), &self.group)?
                 .group
                 .clone(),
@@ -372,12 +381,23 @@ impl Retry {
         let find = |reader: &Reader| -> Result<Matched, Failure> {
             *wanted.borrow_mut() = self.wanted(reader, &query)?;
             let wanted = wanted.borrow();
+            let met = cell::RefCell::new(BTreeSet::new());
             let samples = reader.iterate(&query)?;
-            let matched = Matched::of(wanted.of(samples).take(limit))?;
-            if matched.is_empty() {
-                tell_unknown(reader, &query)?;
+            let samples = wanted.of(samples).inspect(|sample| {
+                if let (Wanted::Groups(_), Ok(sample)) = (&*wanted, sample) {
+                    met.borrow_mut().extend(group_of(sample));
+                }
+            });
+            let matched = Matched::of(samples.take(limit))?;
+            match matched.total() {
+                0 => tell_unknown(reader, &query)?,
+                _ => tell_unknown_ids(reader, &query)?,
             }
-            Ok(matched)
+            // Behind a limit nobody looks.
+            match wanted.other_than(&met.borrow()) {
+                Some(name) if matched.total() < limit as u64 => Err(no_group(name)),
+                _ => Ok(matched),
+            }
         };
         let question = |count: &str, _: &str| format!("Put {count} back to pending?");
         let step = |storage: &dyn Storage, selection: &Selection| -> samplestore::Result<u64> {
@@ -401,19 +421,23 @@ impl Retry {
         }
     }
 
-    /// The groups that are named, each of which there must be.
+    /// The groups that are named. Only for names that are cut it is asked which there are.
     fn wanted(&self, reader: &Reader, query: &Query) -> Result<Wanted, Failure> {
         if self.all {
             return Ok(Wanted::Any);
         }
-        let groups = count(reader, query)?.into_groups();
-        if groups.is_empty() {
-            tell_unknown(reader, query)?;
+        let (cut, whole): (Vec<_>, Vec<_>) = self.groups.iter().partition(|name| is_cut(name));
+        let mut wanted: BTreeSet<String> = whole.into_iter().cloned().collect();
+        if !cut.is_empty() {
+            let groups = count(reader, query)?.into_groups();
+            if groups.is_empty() {
+                tell_unknown(reader, query)?;
+            }
+            for name in cut {
+                wanted.insert(named(&groups, name)?.group.clone());
+            }
         }
-        let names = self.groups.iter();
-        let wanted = names.map(|name| Ok(named(&groups, name)?.group.clone()));
-        let wanted: Result<BTreeSet<String>, Failure> = wanted.collect();
-        Ok(Wanted::Groups(wanted?))
+        Ok(Wanted::Groups(wanted))
     }
 
     fn report(&self, matched: u64, changed: Changed) -> Outcome {
@@ -449,6 +473,17 @@ enum Wanted {
 }
 
 impl Wanted {
+    /// One of the groups that is not among these.
+    fn other_than(&self, met: &BTreeSet<String>) -> Option<&str> {
+        match self {
+            Self::Any => None,
+            Self::Groups(groups) => {
+                let other = groups.iter().find(|name| !met.contains(*name));
+                other.map(String::as_str)
+            }
+        }
+    }
+
     /// Those of these samples.
     fn of(
         &self,

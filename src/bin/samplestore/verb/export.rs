@@ -136,13 +136,8 @@ impl Export {
         }
         if !is_stdout {
             db.refuse_as_target(&self.to)?;
-        } else if matches!(format, ExportFormat::Parquet | ExportFormat::Arrow)
-            && io::stdout().is_terminal()
-        {
-            return Err(
-                Failure::usage("Parquet and Arrow are no text for a terminal")
-                    .with_hint("name a file, or send standard output into one"),
-            );
+        } else if io::stdout().is_terminal() {
+            check_is_text(format)?;
         }
         let reader = db.read()?;
         let (mut output, progress) = match is_stdout {
@@ -156,8 +151,17 @@ impl Export {
                     shown.finish();
                     words("interrupted; no file was made");
                 })?;
-                progress.set_total(reader.total(&query)?);
-                (Output::file(&self.to, self.overwrite)?, progress)
+                let output = Output::file(&self.to, self.overwrite)?;
+                match output.is_terminal() {
+                    true => {
+                        check_is_text(format)?;
+                        (output, SampleProgress::hidden())
+                    }
+                    false => {
+                        progress.set_total(reader.total(&query)?);
+                        (output, progress)
+                    }
+                }
             }
         };
         let started = Instant::now();
@@ -169,10 +173,11 @@ impl Export {
         progress.finish();
         let (writer, next, count) = written?;
         writer.finish(&mut output, next.as_ref())?;
-        output.finish()?;
+        // When the file has its name Ctrl-C ends nothing any more, and this may take its time.
         if count == 0 {
             tell_unknown(&reader, &query)?;
         }
+        output.finish()?;
         if let Some(next) = &next {
             words(&self.filters.next_page(next)?);
         }
@@ -218,6 +223,17 @@ fn write(
         }
     }
     Ok((writer, listing.into_next(), count))
+}
+
+/// Refuses what is no text, where people would see it.
+fn check_is_text(format: ExportFormat) -> Result<(), Failure> {
+    match format {
+        ExportFormat::Parquet | ExportFormat::Arrow => Err(Failure::usage(
+            "Parquet and Arrow are no text for a terminal",
+        )
+        .with_hint("name a file, or send standard output into one")),
+        _ => Ok(()),
+    }
 }
 
 /// The format that a name tells.

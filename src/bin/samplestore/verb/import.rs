@@ -2,7 +2,7 @@
 //!
 //! The input is read record by record (`input`), each record becomes a sample or is rejected
 //! (`mapping`, `cell`, `rejects`), and samples are stored in batches (`batch`), so memory is bounded by
-//! one batch. A batch is also stored when input from a pipe pauses. What is stored stays stored when the import ends early.
+//! one batch: of a record no more is held than of the largest sample. A batch is also stored when input from a pipe pauses. What is stored stays stored when the import ends early.
 
 mod batch;
 mod cell;
@@ -10,6 +10,7 @@ mod exported;
 pub(crate) mod mapping;
 mod once;
 mod rejects;
+mod size;
 mod text_form;
 
 use std::cell::RefCell;
@@ -36,6 +37,7 @@ pub(crate) use cell::Cell;
 use mapping::{Columns, Mapping};
 pub(crate) use once::parse_once;
 use rejects::{Rejects, would_overwrite};
+use size::check_size;
 pub(crate) use text_form::{check_whole_numbers, make_id, sample_of_text};
 
 const EXAMPLES: &str = "\
@@ -51,7 +53,7 @@ Examples:
 A number in a CSV is what JSON would take for one: 0012, +1 and nan stay texts. An id or a pipeline is the text of its cell.
 
 Rejects that are corrected are imported by jq -c '.fields // empty' rejects.jsonl | samplestore import - with the same flags \
-under Fields; jq before 1.7 rounds whole numbers beyond 2^53. What is under cells did not fit the header, what is under text is no JSON, and \
+under Fields; jq before 1.7 rounds whole numbers beyond 2^53. What is under cells did not fit the header or is too large, what is under text is no JSON, and \
 neither is imported so.
 
 A record or a row in the form that list and export write is read as the sample that it is, in every format; --pipeline and \
@@ -287,13 +289,13 @@ impl Transfer<'_> {
             count += 1;
             if count.is_multiple_of(PROGRESS_RECORDS) {
                 self.progress.records(count);
-                if interrupt::is_asked() {
-                    break Ok(());
-                }
             }
-            let sample = self
-                .mapping
-                .sample(record, self.columns)
+            // At each one: a few hundred may be gigabytes.
+            if interrupt::is_asked() {
+                break Ok(());
+            }
+            let sample = check_size(record, self.sample_bytes_max)
+                .and_then(|()| self.mapping.sample(record, self.columns))
                 .and_then(|sample| match sample.encoded_len() {
                     bytes if bytes > self.sample_bytes_max => Err(format!(
                         "the sample is {bytes} bytes; at most {} are allowed",

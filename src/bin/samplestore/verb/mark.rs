@@ -86,7 +86,7 @@ impl Mark {
         }
         Ok(match moving.is_empty() {
             // All that could move is there.
-            true => query.ids(Vec::<String>::new()),
+            true => query.only_ids(Vec::<String>::new()),
             false => query,
         })
     }

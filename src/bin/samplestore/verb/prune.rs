@@ -11,10 +11,11 @@ use serde_json::json;
 use crate::arguments::{Consent, Filters, INSTANTS, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words};
 use crate::fields::tell_unknown;
+use crate::identity::Identity;
 use crate::interrupt;
 use crate::opening::{Db, FILE_ALONE, Reader};
 use crate::output::{Output, ReportFormat, counted, facets_json, facets_table, facets_words};
-use crate::progress::FractionProgress;
+use crate::progress::{FractionProgress, Seeking, is_shown};
 use crate::steps::{Changed, OTHERS_WROTE};
 
 const EXAMPLES: &str = "\
@@ -73,12 +74,14 @@ impl Prune {
             return self.report(&facets, Changed::default());
         };
         interrupt::watch()?;
-        let progress = FractionProgress::new("pruning");
-        let selected = selected
-            .on_progress(move |done| {
+        let mut selected = selected.stop_when(interrupt::is_asked);
+        if is_shown() {
+            let progress = FractionProgress::new("pruning");
+            selected = selected.on_progress(move |done| {
                 let _ = progress.set(done);
-            })
-            .stop_when(interrupt::is_asked);
+            });
+            selected = selected.counted(facets.total());
+        }
         let removed = database.prune(&selected);
         drop(selected);
         let closed = database.close();
@@ -97,18 +100,30 @@ impl Prune {
     }
 
     /// What would be removed, and the file to remove it from where there is something and that was agreed to. `None` where it was
-    /// not. When others wrote the file while the question waited, it is asked again.
+    /// not. When others wrote the file while the question waited, it is asked again; where nobody is asked it is counted again, by
+    /// whoever alone may write it then.
     fn agreed(
         &self,
         db: &Db,
         query: &Query,
         selected: &Selected,
     ) -> Result<Option<(Facets, Option<Database>)>, Failure> {
+        let agree = |facets: &Facets| {
+            let (count, parts) = (counted(facets.total(), "sample"), facets_words(facets));
+            let question = format!("Remove {count} for good ({parts})?");
+            self.consent.ask(&format!("{count} ({parts})"), &question)
+        };
+        let find = |database: &Database| {
+            let has_conditions = !query.conditions().is_empty();
+            let _seeking = has_conditions.then(Seeking::new);
+            database.prunable(selected)
+        };
         loop {
+            let file = Identity::of_database(db)?;
             let database = db.read_file()?;
             // Of no later state than what is counted.
             let counted_at = database.snapshot()?.commit_number();
-            let facets = database.prunable(selected)?;
+            let facets = find(&database)?;
             if facets.total() == 0 {
                 tell_unknown(&Reader::File(database.snapshot()?), query)?;
             }
@@ -116,17 +131,24 @@ impl Prune {
             if self.consent.is_dry_run() || facets.total() == 0 {
                 return Ok(Some((facets, None)));
             }
-            let (count, parts) = (counted(facets.total(), "sample"), facets_words(&facets));
-            let question = format!("Remove {count} for good ({parts})?");
-            if !self.consent.ask(&format!("{count} ({parts})"), &question)? {
+            if !agree(&facets)? {
                 return Ok(None);
             }
             let database = db.write_existing()?;
-            if database.snapshot()?.commit_number() == counted_at {
+            if database.snapshot()?.commit_number() == counted_at
+                && Identity::of_database(db)? == file
+            {
+                return Ok(Some((facets, Some(database))));
+            }
+            words(OTHERS_WROTE);
+            if self.consent.is_given() {
+                let facets = find(&database)?;
+                if facets.total() > 0 {
+                    agree(&facets)?;
+                }
                 return Ok(Some((facets, Some(database))));
             }
             database.close()?;
-            words(OTHERS_WROTE);
         }
     }
 

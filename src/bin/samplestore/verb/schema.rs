@@ -46,33 +46,39 @@ impl Schema {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let mut query = self.filters.query()?;
         let reader = db.read()?;
-        let count = reader.count(&query)?;
-        if count == 0 {
-            tell_unknown(&reader, &query)?;
-        }
-        let is_sampled = !self.full && query.limit_max().is_none() && count > SAMPLES_DEFAULT;
+        let looked_for = query.clone();
         // A cursor is of one order, which another one would not go on in.
         let goes_on = query.start().is_some();
-        if is_sampled {
-            query = match goes_on {
-                true => query.limit(SAMPLES_DEFAULT),
-                false => query.newest_first().limit(SAMPLES_DEFAULT),
-            };
+        let samples_max = match self.full || query.limit_max().is_some() {
+            true => u64::MAX,
+            false => SAMPLES_DEFAULT,
+        };
+        let count = reader.known_count(&query)?;
+        if samples_max < u64::MAX && count.is_none_or(|count| count > samples_max) {
+            // One more, which tells that there are others.
+            query = query.limit(samples_max + 1);
+            if !goes_on {
+                query = query.newest_first();
+            }
         }
-        let total = count.min(if is_sampled {
-            SAMPLES_DEFAULT
-        } else {
-            u64::MAX
-        });
-        let progress = SampleProgress::new(Some(total));
+        let progress = SampleProgress::new(count.map(|count| count.min(samples_max)));
         let mut fields = Fields::new();
+        let mut is_sampled = false;
         for sample in reader.iterate(&query)? {
-            fields.add(&sample?)?;
+            let sample = sample?;
+            is_sampled = fields.samples() == samples_max;
+            if is_sampled {
+                break;
+            }
+            fields.add(&sample)?;
             if fields.samples().is_multiple_of(PROGRESS_SAMPLES) {
                 progress.samples(fields.samples());
             }
         }
         progress.finish();
+        if fields.samples() == 0 {
+            tell_unknown(&reader, &looked_for)?;
+        }
         let mut output = Output::new();
         match output.format(self.format) {
             Format::Table => table(&mut output, &fields)?,
@@ -96,14 +102,13 @@ impl Schema {
         }
         output.finish()?;
         if is_sampled {
-            let (seen, all) = (counted(total, "sample"), HumanCount(count));
+            let seen = counted(samples_max, "sample");
+            let all = count.map_or_else(String::new, |count| format!(" of {}", HumanCount(count)));
             let which = match goes_on {
                 true => "first",
                 false => "newest",
             };
-            words(&format!(
-                "of the {which} {seen} of {all}; --full looks at all"
-            ));
+            words(&format!("of the {which} {seen}{all}; --full looks at all"));
         }
         if fields.dropped() > 0 {
             words("there are more fields than can be told apart");

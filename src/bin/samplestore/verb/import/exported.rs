@@ -136,9 +136,10 @@ fn value(text: &str) -> Json {
         return json!({ "$numberDouble": text });
     }
     if text.starts_with(['{', '['])
-        && let Ok(value) = parse_once(text)
         && check_whole_numbers(text).is_ok()
-        && can_be_held(&value)
+        && parse_once(text).is_ok_and(can_be_held)
+        // Once more, since two of what may be large are not held together.
+        && let Ok(value) = parse_once(text)
     {
         return value;
     }
@@ -146,7 +147,8 @@ fn value(text: &str) -> Json {
 }
 
 /// Whether a sample can hold this as a field, by its depth and by what extended JSON may say.
-fn can_be_held(value: &Json) -> bool {
-    let sample = json!({ "id": "x", "pipeline": "x", "data": { "x": value } });
+fn can_be_held(value: Json) -> bool {
+    let mut sample = json!({ "id": "x", "pipeline": "x", "data": {} });
+    sample["data"]["x"] = value;
     Sample::from_json(sample).is_ok()
 }

@@ -7,6 +7,7 @@
 //! values may use the extended JSON of the text form.
 
 mod plain;
+mod shape;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
@@ -24,8 +25,9 @@ use crate::arguments::{one_status, parse_status};
 use crate::failure::{Failure, words, words_of};
 use crate::fields::nearest;
 use crate::input::{RECORD_BYTES_MAX, Record};
-use crate::output::{CSV_FIXED, CSV_GROUPS, field_of, instant as in_data};
+use crate::output::{field_of, instant as in_data};
 use plain::PlainColumns;
+use shape::Shape;
 
 /// What to do about records that are no samples.
 const HINT_PLAIN: &str = "with --pipeline NAME or --pipeline-field FIELD records may have any fields, and --id-field, \
@@ -245,13 +247,12 @@ impl Mapping {
             }
             _ => return None,
         };
-        let object: JsonMap<String, Json> = serde_json::from_slice(text).ok()?;
+        let shape: Shape = serde_json::from_slice(text).ok()?;
         if !self.is_text_form() {
-            let is_refused = is_text_form(&object) && !self.for_plain().is_empty();
+            let is_refused = shape.is_text_form() && !self.for_plain().is_empty();
             return is_refused.then_some(HINT_EXPORTED);
         }
-        let is_absent = |name| object.get(name).is_none_or(Json::is_null);
-        match (is_absent("pipeline"), is_absent("id")) {
+        match (shape.is_absent("pipeline"), shape.is_absent("id")) {
             (true, _) => Some(HINT_PLAIN),
             (false, true) if !self.make_ids => Some(HINT_IDS),
             (false, _) => None,
@@ -309,7 +310,7 @@ impl Mapping {
             Err(cause) if cause.is_data() => return Err(cause.to_string()),
             Err(cause) => return Err(format!("it is no JSON object: {cause}")),
         };
-        if is_text_form(&object) {
+        if Shape::of(&object).is_text_form() {
             if self.for_plain().is_empty() {
                 self.change(&mut object);
                 return Sample::from_json(object.into()).map_err(|error| words_of(&error));
@@ -358,22 +359,6 @@ impl Mapping {
         parts.insert("measurements".to_owned(), measurements.into());
         Sample::from_json(parts.into()).map_err(|error| words_of(&error))
     }
-}
-
-/// Whether a record is a sample in its text form: it has the fields of one and no other.
-fn is_text_form(record: &JsonMap<String, Json>) -> bool {
-    let is_text = |name| record.get(name).is_some_and(Json::is_string);
-    let is_map = |name| {
-        record
-            .get(name)
-            .is_none_or(|value| value.is_object() || value.is_null())
-    };
-    let is_known =
-        |name: &String| CSV_FIXED.contains(&name.as_str()) || CSV_GROUPS.contains(&name.as_str());
-    is_text("id")
-        && is_text("pipeline")
-        && CSV_GROUPS.into_iter().all(is_map)
-        && record.keys().all(is_known)
 }
 
 /// The name of a field, without the spaces that stand beside commas.

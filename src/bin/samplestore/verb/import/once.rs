@@ -1,14 +1,20 @@
 //! [`parse_once`]: JSON in which no map has a name twice.
 //!
-//! Of two values of one name a reader keeps the last, and the other one would be lost without a word.
+//! Of two values of one name a reader keeps the last, and the other one would be lost without a word. A long text is gone through first,
+//! so that none is held of which the end is no JSON.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map as JsonMap, Value as Json};
 
+use super::size::{SHORT_BYTES, go_through};
+
 /// Reads JSON. An error about a name that is given twice is one of data, any other one of syntax.
 pub(crate) fn parse_once(text: &str) -> serde_json::Result<Json> {
+    if text.len() > SHORT_BYTES {
+        go_through(text.as_bytes())?;
+    }
     serde_json::from_str(text).map(|Once(json)| json)
 }
 

@@ -1,7 +1,7 @@
 //! [`Rejects`]: records that are no samples, with where they stand and why.
 //!
 //! In the file, each is one JSON object on a line: `line` or `record` (its number, from 1), `reason`, and
-//! what was found: `fields`, `cells` when a row does not fit the header, or the beginning of the `text`
+//! what was found: `fields`, `cells` when a row does not fit the header or is too large, or the beginning of the `text`
 //! when that is no JSON. What `fields` holds is a record that `import` takes with the same flags about fields: of JSON its own text, to
 //! the last digit, of a row what stands in its cells, as `mapping/plain.rs` writes it, or in the maps of the sample where it was exported.
 //!
@@ -17,9 +17,10 @@ use samplestore::Error;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::mapping::Columns;
+use super::size::{check_size, go_through};
 use crate::failure::{Failure, words};
 use crate::identity::Identity;
-use crate::input::{Place, Record};
+use crate::input::{Place, Record, SAMPLE_BYTES_MAX};
 use crate::output::refuse_folder;
 use crate::progress::ImportProgress;
 
@@ -172,6 +173,11 @@ fn line(place: Place, reason: &str, record: Record<'_>, columns: Option<&Columns
         Place::Record(number) => ("record", number),
     };
     let found = match record {
+        // What is in the cells of one that is too large would be, too.
+        Record::Row(row) if check_size(record, SAMPLE_BYTES_MAX).is_err() => {
+            let cells = row.iter().map(lossy).collect::<Json>();
+            Some(("cells", cells.to_string()))
+        }
         Record::Row(row) => Some(match columns.and_then(|columns| fields(columns, row)) {
             Some(fields) => ("fields", Json::from(fields).to_string()),
             None => ("cells", row.iter().map(lossy).collect::<Json>().to_string()),
@@ -193,7 +199,7 @@ fn line(place: Place, reason: &str, record: Record<'_>, columns: Option<&Columns
 /// The same JSON on one line, if it is any: its numbers keep their digits.
 fn json_text(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
-    serde_json::from_str::<Json>(text).ok()?;
+    go_through(text.as_bytes()).ok()?;
     // Within strings there are no line ends.
     Some(text.replace(['\n', '\r'], " "))
 }

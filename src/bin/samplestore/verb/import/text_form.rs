@@ -23,8 +23,7 @@ pub(crate) fn sample_of_text(
     let mut json = match parse_once(text) {
         Ok(json) => json,
         Err(cause) if cause.is_data() => return Err(refused(cause.to_string())),
-        // It also says what is wrong.
-        Err(_) => return Sample::from_json_text(text),
+        Err(cause) => return Err(refused("it is no JSON".to_owned()).with_cause(cause)),
     };
     if let Json::Object(object) = &mut json {
         change(object);
