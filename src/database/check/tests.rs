@@ -86,9 +86,8 @@ fn transact(bytes: &[u8], change: impl FnOnce(&WriteTransaction)) -> Vec<u8> {
     let disk = Arc::new(MemoryDisk::of(bytes.to_vec()));
     let access = Access::Write { create: false };
     let volume = Arc::new(Volume::new(Arc::clone(&disk) as _, access, HALF_BYTES));
-    let database = Builder::new()
-        .create_with_backend(Backend(Arc::clone(&volume)))
-        .unwrap();
+    let backend = Backend(Arc::clone(&volume));
+    let database = Builder::new().create_with_backend(backend).unwrap();
     volume.opened();
     let transaction = database.begin_write().unwrap();
     change(&transaction);
