@@ -24,6 +24,7 @@ mod columns;
 mod commit;
 mod depths;
 mod disk;
+mod draft;
 mod engine;
 mod explain;
 mod failure;

@@ -1,246 +1,23 @@
-//! Whole databases against a `BTreeMap`: stores, status changes, deletions and indexes of fields, in between it is closed or killed
-//! and opened again, and the disk fails. What was acknowledged is there, what was refused is not, and what nobody knows the
-//! outcome of is there whole or not at all. Conditions have the answer of the map, with an index and without.
+//! Whole databases against a `BTreeMap`: stores, status changes, deletions, retention, compacting and indexes of fields, in between it is closed or
+//! killed and opened again, in the same way or another, and the disk fails. What was acknowledged is there, what was refused is not, and what nobody
+//! knows the outcome of is there whole or not at all. Conditions have the answer of the map, with an index and without.
 
 #![no_main]
 
-use std::collections::BTreeMap;
-use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+#[path = "operations/disk.rs"]
+mod disk;
+#[path = "operations/step.rs"]
+mod step;
 
-use arbitrary::{Arbitrary, Unstructured};
-use chrono::DateTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use libfuzzer_sys::fuzz_target;
 use samplestore::simulation::Disk;
-use samplestore::{
-    Condition, Database, ErrorKind, Map, Order, Query, Sample, Selection, Status, Storage, Value,
-};
+use samplestore::{Database, Durability, ErrorKind, Order, Prune, Query, Sample, Status, Storage};
 
-/// A file in memory whose operations fail from some moment on.
-#[derive(Debug)]
-struct Memory {
-    bytes: Mutex<Vec<u8>>,
-    /// Changes that still succeed; `u32::MAX` for all.
-    left: AtomicU32,
-}
-
-impl Memory {
-    fn of(bytes: Vec<u8>) -> Arc<Self> {
-        Arc::new(Self {
-            bytes: Mutex::new(bytes),
-            left: AtomicU32::new(u32::MAX),
-        })
-    }
-
-    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().expect("not poisoned")
-    }
-
-    fn change(&self) -> io::Result<()> {
-        let taken = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
-                u32::MAX => Some(left),
-                _ => left.checked_sub(1),
-            });
-        let failed = |_| io::Error::new(io::ErrorKind::StorageFull, "no space left");
-        taken.map(drop).map_err(failed)
-    }
-}
-
-impl Disk for Memory {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.bytes().len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let bytes = self.bytes();
-        let found = bytes.get(offset as usize..offset as usize + out.len());
-        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, new: &[u8]) -> io::Result<()> {
-        self.change()?;
-        let mut bytes = self.bytes();
-        let end = offset as usize + new.len();
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
-        bytes[offset as usize..end].copy_from_slice(new);
-        Ok(())
-    }
-
-    fn write_durable(&self, offset: u64, new: &[u8]) -> io::Result<()> {
-        self.write(offset, new)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change()?;
-        self.bytes().resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.change()
-    }
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-struct Spec {
-    id: u8,
-    pipeline: u8,
-    status: u8,
-    micros: i16,
-    bytes: u16,
-}
-
-/// Of the four bytes that choose an operation the uppermost bits say which, as `arbitrary` derives it. Where the lowest is one of
-/// the last, it is one of those that came later, so that what older inputs do stays mostly as it was.
-#[derive(Debug)]
-enum Step {
-    Operation(Operation),
-    CreateIndex(u8),
-    DropIndex(u8),
-    /// Asks a condition of a field.
-    Ask(Asked),
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-struct Asked {
-    field: u8,
-    kind: u8,
-    value: u8,
-}
-
-/// The lowest bytes from this one on choose among what came later.
-const LATER: u8 = 0xe0;
-
-impl<'a> Arbitrary<'a> for Step {
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        Ok(match u.peek_bytes(1) {
-            Some(&[lowest]) if lowest >= LATER => {
-                let _tag: u32 = u.arbitrary()?;
-                match lowest % 4 {
-                    0 | 1 => Self::CreateIndex(u.arbitrary()?),
-                    2 => Self::DropIndex(u.arbitrary()?),
-                    _ => Self::Ask(u.arbitrary()?),
-                }
-            }
-            _ => Self::Operation(u.arbitrary()?),
-        })
-    }
-}
-
-#[derive(Arbitrary, Debug)]
-enum Operation {
-    Store(Vec<Spec>),
-    /// So many samples with new ids.
-    Load(u8, Spec),
-    SetStatus {
-        which: Which,
-        from: Option<u8>,
-        to: u8,
-    },
-    Delete(Which),
-    Flush,
-    Close,
-    Kill,
-    /// Everything that changes the disk fails after so many that succeed.
-    Fail(u8),
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Which {
-    Id(u8),
-    Pipeline(u8),
-    Status(u8),
-    Since(i16),
-    All,
-}
-
-impl Which {
-    fn selection(self) -> Selection {
-        match self {
-            Self::Id(id) => Selection::ids([format!("s{id}")]),
-            Self::Pipeline(pipeline) => Query::new().pipeline(pipeline_of(pipeline)).into(),
-            Self::Status(status) => Query::new().status(status_of(status)).into(),
-            Self::Since(micros) => Query::new().since(at(micros)).into(),
-            Self::All => Query::new().into(),
-        }
-    }
-
-    fn matches(self, sample: &Sample) -> bool {
-        match self {
-            Self::Id(id) => sample.id() == format!("s{id}"),
-            Self::Pipeline(pipeline) => sample.pipeline() == pipeline_of(pipeline),
-            Self::Status(status) => sample.status() == status_of(status),
-            Self::Since(micros) => sample.created_at() >= at(micros),
-            Self::All => true,
-        }
-    }
-}
-
-fn status_of(status: u8) -> Status {
-    Status::ALL[usize::from(status) % Status::ALL.len()]
-}
-
-fn pipeline_of(pipeline: u8) -> String {
-    format!("p{}", pipeline % 4)
-}
-
-fn at(micros: i16) -> DateTime<chrono::Utc> {
-    DateTime::from_timestamp_micros(micros.into()).expect("an instant")
-}
-
-impl Spec {
-    fn sample(self, id: String) -> Sample {
-        let text = "x".repeat(usize::from(self.bytes));
-        let mut data = Map::from([("text".to_owned(), Value::from(text))]);
-        let value = match self.bytes % 8 {
-            0 => None,
-            1 => Some(Value::from(format!("t{}", self.micros % 4))),
-            2 => Some(Value::from(self.micros % 2 == 0)),
-            3 => Some(Value::from(f64::from(self.micros) / 2.0)),
-            4 => Some(Value::Null),
-            _ => Some(Value::from(i64::from(self.micros))),
-        };
-        data.extend(value.map(|value| ("value".to_owned(), value)));
-        Sample::builder(pipeline_of(self.pipeline))
-            .id(id)
-            .status(status_of(self.status))
-            .created_at(at(self.micros))
-            .data(data)
-            .measurements(Map::from([("id".to_owned(), Value::from(self.id))]))
-            .build()
-            .expect("a sample")
-    }
-}
-
-/// The fields of which there may be indexes; no sample has the last.
-const FIELDS: [&str; 4] = ["data.value", "measurements.id", "data.text", "data.absent"];
-
-fn field_of(field: u8) -> &'static str {
-    FIELDS[usize::from(field) % FIELDS.len()]
-}
-
-impl Asked {
-    fn condition(self) -> Condition {
-        let (field, value) = (field_of(self.field), self.value);
-        let text = match self.kind % 8 {
-            0 => format!("{field} = {value}"),
-            1 => format!("{field} between -{value} and {value}.5"),
-            2 => format!("{field} < -{value} or {field} >= {value}"),
-            3 => format!("{field} = 't{}'", value % 4),
-            4 => format!("{field} in (true, {value}, 't-{}')", value % 4),
-            5 => format!("{field} is null"),
-            6 => format!("{field} is missing"),
-            _ => format!("{field} is not null and not {field} = {value}"),
-        };
-        text.parse().expect("a condition")
-    }
-}
+use disk::{Fault, Memory, What};
+use step::{Asked, FIELDS, Operation, Retention, Step, at, field_of, pipeline_of, status_of};
 
 type Model = BTreeMap<String, Sample>;
 
@@ -252,10 +29,22 @@ struct Run {
     /// Fields of which there is an index, or not; of those that are missing here nobody knows.
     indexes: BTreeMap<&'static str, bool>,
     loaded: usize,
+    mode: Mode,
 }
 
-fn open(disk: &Arc<Memory>) -> Database {
+/// How the file is opened.
+type Mode = (Durability, bool);
+
+const MODES: [Mode; 3] = [
+    (Durability::Immediate, false),
+    (Durability::Deferred, false),
+    (Durability::Immediate, true),
+];
+
+fn open(disk: &Arc<Memory>, (durability, shared_readers): Mode) -> Database {
     let options = Database::options()
+        .durability(durability)
+        .shared_readers(shared_readers)
         .log_half_bytes(64 << 10)
         .cache_bytes(4 << 20);
     let disk: Arc<dyn Disk> = Arc::<Memory>::clone(disk);
@@ -266,8 +55,9 @@ impl Run {
     fn new() -> Self {
         let disk = Memory::of(Vec::new());
         Self {
-            database: open(&disk),
+            database: open(&disk, MODES[0]),
             disk,
+            mode: MODES[0],
             states: vec![Model::new()],
             indexes: FIELDS.map(|field| (field, false)).into(),
             loaded: 0,
@@ -278,7 +68,7 @@ impl Run {
     fn reopen(&mut self) {
         let bytes = self.disk.bytes().clone();
         self.disk = Memory::of(bytes);
-        self.database = open(&self.disk);
+        self.database = open(&self.disk, self.mode);
         self.compare();
     }
 
@@ -311,6 +101,56 @@ impl Run {
             Step::CreateIndex(field) => self.index(field_of(field), true),
             Step::DropIndex(field) => self.index(field_of(field), false),
             Step::Ask(asked) => self.ask(asked),
+            Step::Prune(retention) => self.prune(retention),
+            Step::Compact => {
+                if !self.change(Database::compact, |_| ()) {
+                    self.reopen();
+                }
+            }
+            Step::OpenAs(mode) => {
+                self.mode = MODES[usize::from(mode) % MODES.len()];
+                self.reopen();
+            }
+            Step::FailOnly {
+                syncs,
+                lasts,
+                after,
+            } => self.disk.fail(Fault {
+                what: if syncs { What::Syncs } else { What::Writes },
+                left: after.into(),
+                lasts,
+            }),
+        }
+    }
+
+    /// Removes what is too old. What is newest of equal instants the database says.
+    fn prune(&mut self, retention: Retention) {
+        let pipeline = pipeline_of(retention.pipeline);
+        let keep = retention.keep_newest % 8;
+        let mut prune = Prune::new().pipeline(&*pipeline).keep_newest(keep.into());
+        if let Some(micros) = retention.older_than {
+            prune = prune.older_than(at(micros));
+        }
+        let newest = Query::new().pipeline(&*pipeline).newest_first();
+        let Ok(newest) = self.database.list(&newest) else {
+            return self.reopen();
+        };
+        let is_old = |sample: &&Sample| {
+            let micros = retention.older_than;
+            micros.is_none_or(|micros| sample.created_at() < at(micros))
+        };
+        let gone = newest.samples.iter().skip(keep.into()).filter(is_old);
+        let gone: BTreeSet<&str> = gone.map(Sample::id).collect();
+        let before = self.states.clone();
+        let remove = |model: &mut Model| model.retain(|id, _| !gone.contains(&**id));
+        let is_good = self.change(|database| database.prune(&prune), remove);
+        if !is_good {
+            // What was removed may be gone although what would have made that durable has failed.
+            self.states = before;
+            let mut after = self.states[0].clone();
+            remove(&mut after);
+            self.states.push(after);
+            self.reopen();
         }
     }
 
@@ -416,7 +256,11 @@ impl Run {
             }
             Operation::Kill => false,
             Operation::Fail(after) => {
-                self.disk.left.store(after.into(), Ordering::SeqCst);
+                self.disk.fail(Fault {
+                    what: What::Changes,
+                    left: after.into(),
+                    lasts: true,
+                });
                 true
             }
         };

@@ -186,6 +186,11 @@ fn check_told(saved: &BTreeMap<String, Sample>, file: &File, report: &SalvageRep
         lost <= report.lost + more || is_unknown,
         "{lost} are lost: {report:?}"
     );
+    let named = report.lost_rows.iter().filter_map(|row| row.id.as_deref());
+    for id in named {
+        assert!(!saved.contains_key(id), "{id} is saved: {report:?}");
+    }
+    assert!(report.lost >= report.lost_rows.len() as u64, "{report:?}");
 }
 
 fn check_repair(path: &Path, file: &File, is_killed: bool) {
@@ -205,13 +210,19 @@ fn check_repair(path: &Path, file: &File, is_killed: bool) {
 fuzz_target!(|input: Input| {
     static FILES: OnceLock<[File; 2]> = OnceLock::new();
     let files = FILES.get_or_init(|| {
-        // A panic of redb's is caught, and is an error; libFuzzer would end at each.
+        // A panic of redb's is caught, and is an error; libFuzzer would end at each. One of our own would be the same error.
         std::panic::set_hook(Box::new(|panic| {
-            if panic
-                .location()
-                .is_some_and(|at| !at.file().contains("redb-"))
+            let file = panic.location().map_or("", |at| at.file());
+            if file.contains("redb-") {
+                return;
+            }
+            eprintln!("{panic}");
+            // Neither of another crate nor of the standard library.
+            if !["/registry/", "/rustc/", "/rustlib/"]
+                .iter()
+                .any(|of| file.contains(of))
             {
-                eprintln!("{panic}");
+                std::process::abort();
             }
         }));
         [make(false), make(true)]

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use redb::Builder;
 
 use super::Database;
-use super::disk::{Access, FileDisk};
+use super::disk::{Access, Disk, FileDisk};
+use super::draft;
 use super::failure::{
     Context, commit_failure, damaged, disk_failure, file_failure, guard, of_draft, wrap,
 };
@@ -244,10 +245,10 @@ impl Draft {
         })
     }
 
-    fn disk(&self) -> Result<Arc<FileDisk>> {
+    fn disk(&self) -> Result<Arc<dyn Disk>> {
         let failed = |cause| Error::io(OPERATION, self.path.display(), cause);
         let file = self.file.try_clone().map_err(failed)?;
-        FileDisk::of(file).map(Arc::new).map_err(failed)
+        FileDisk::of(file).map(draft::disk).map_err(failed)
     }
 
     /// Writes all of a view, and gives the hashes of what was written.
@@ -288,7 +289,7 @@ impl Draft {
 
     /// Reads the copy back, from the disk as far as the system lets us, and gives it, opened.
     fn verify(&self, written: &Hashes, told: &mut Told<'_>) -> Result<Database> {
-        let synced = self.file.sync_all();
+        let synced = draft::sync(&self.file);
         synced.map_err(|error| disk_failure(OPERATION, error))?;
         let options = Database::options().read_only(true).cache_bytes(CACHE_BYTES);
         let copy = options.open_disk(self.path.clone(), self.disk()?)?;
@@ -309,7 +310,7 @@ impl Draft {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             taken => taken.map_err(failed)?,
         }
-        self.file.sync_all().map_err(failed)?;
+        draft::sync(&self.file).map_err(failed)?;
         let _held = match overwrite {
             true => lock(path)?,
             false => None,

@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::disk::{Access, FileDisk};
+use super::draft;
 use super::failure::of_draft;
 use super::options::sync_folder;
 use super::{Database, Durability, Snapshot};
@@ -14,6 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::query::Field;
 use crate::sample::Sample;
 use crate::storage::Storage;
+
+/// Memory for pages. Samples come in order, so that more of it would be of use to the index of ids alone.
+pub(super) const CACHE_BYTES: usize = 64 << 20;
 
 /// Samples, and bytes of them, that are stored at once.
 const BATCH_SAMPLES: usize = 2_000;
@@ -64,8 +69,17 @@ impl Fresh {
         };
         let options = Database::options()
             .durability(Durability::Deferred)
+            .cache_bytes(CACHE_BYTES)
             .sample_bytes_max(SAMPLE_BYTES_MAX);
-        fresh.database = Some(options.open(&fresh.temporary)?);
+        let access = Access::Write { create: false };
+        let opened = FileDisk::open(&fresh.temporary, access, true)
+            .map_err(|cause| Error::io(operation, path.display(), cause))
+            .and_then(|disk| {
+                options.open_with(fresh.temporary.clone(), |options, temporary| {
+                    options.open_disk(temporary, draft::disk(disk))
+                })
+            });
+        fresh.database = Some(opened.map_err(|error| fresh.named(error))?);
         Ok(fresh)
     }
 
@@ -169,7 +183,8 @@ fn is_there(path: &Path, operation: &'static str) -> Error {
 /// Gives a file a second name, where nothing is, and says whether it is the only one: where there are no links it takes the
 /// place of the first.
 pub(super) fn take_new_name(old: &Path, new: &Path) -> io::Result<bool> {
-    // Unlike another name, a link is refused where there is a file by now.
+    // Unlike another name, a link is refused where there is a file by now. Where there are no links, one that appears between the look and the
+    // other name is lost: the calls that would refuse it are each system's own.
     match fs::hard_link(old, new) {
         Ok(()) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),

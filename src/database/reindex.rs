@@ -20,7 +20,7 @@ impl Database {
     /// Makes every index and counter of the closed file at `path` again, from its records, status planes and names of pipelines, and
     /// says how many samples there are. `progress` is told how far it has come, from 0 to 1.
     ///
-    /// A new file is written beside the old one, in memory that does not grow with it, and takes its place when it is whole and
+    /// A new file is written beside the old one, in memory that grows with it by a bit for each row, and takes its place when it is whole and
     /// durable; until then the old one is as it was, whatever happens. Samples keep their order. Cursors from before are not valid
     /// any more. On systems where a file that is open cannot be replaced it fails, and changes nothing.
     ///

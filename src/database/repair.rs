@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Database;
 use super::check::CheckReport;
+use super::fresh::CACHE_BYTES;
 use crate::error::{ErrorKind, Result};
 use crate::proceed::Proceed;
 use crate::storage::Storage;
@@ -55,6 +56,7 @@ impl Database {
         let (of_opening, of_check) = (Arc::clone(&progress), Arc::clone(&progress));
         let opened = Self::options()
             .create(false)
+            .cache_bytes(CACHE_BYTES)
             .on_repair(move |fraction| {
                 // What an opening has begun it finishes.
                 let _ = of_opening(fraction);

@@ -162,8 +162,12 @@ impl Saving {
     /// Takes what a row turned out to be.
     fn add(&mut self, row: u64, found: Found) -> Result<()> {
         let sample = match found {
-            Found::Sample(sample) => sample,
+            Found::Sample(sample) => {
+                self.lost.remove(&row);
+                sample
+            }
             Found::Doubtful(sample, why) => {
+                self.lost.remove(&row);
                 if let Some(before) = &self.before
                     && before.retrieve(sample.id())?.is_some()
                 {
@@ -182,7 +186,6 @@ impl Saving {
                 return Ok(());
             }
         };
-        self.lost.remove(&row);
         self.fresh.add(sample)
     }
 
@@ -196,19 +199,22 @@ impl Saving {
         } = self;
         drop(before);
         let saved = fresh.snapshot()?;
-        let listed = lost.len();
-        for lost in lost.into_values() {
+        let mut saved_elsewhere = 0_u64;
+        // What the source does not count as lost is not, whatever was listed meanwhile.
+        let listed = lost.into_iter();
+        for (_, lost) in listed.filter(|(row, _)| source.lost().contains(*row)) {
             // A newer version of it may be another row.
             let is_saved = match (&saved, &lost.id) {
                 (Some(saved), Some(id)) => saved.retrieve(id)?.is_some(),
                 _ => false,
             };
-            if !is_saved {
-                report.lost_rows.push(lost);
+            match is_saved {
+                true => saved_elsewhere += 1,
+                false => report.lost_rows.push(lost),
             }
         }
         drop(saved);
-        report.lost = source.lost().len() - (listed - report.lost_rows.len()) as u64;
+        report.lost = source.lost().len() - saved_elsewhere;
         report.lost_commits = source.lost_commits;
         report.notes = source.notes();
         report.samples = fresh.stored()?;

@@ -249,8 +249,12 @@ impl Source {
                 Gap::add(&mut self.gaps, "statuses", leaf, &error);
                 let strays = self.strays.clone();
                 match strays.as_ref().and_then(|strays| strays.planes_of(leaf)) {
-                    Some(planes) => self.leaf_by_planes(leaf, planes, Some(OLD_PLANES), each),
-                    None => self.leaf_by_records(leaf, each),
+                    Some((planes, end)) => {
+                        self.leaf_by_planes(leaf, planes, Some(OLD_PLANES), each)?;
+                        // These do not know of rows that came later.
+                        self.leaf_by_records(leaf, end, each)
+                    }
+                    None => self.leaf_by_records(leaf, leaf * STATUS_ROWS, each),
                 }
             }
         }
@@ -324,10 +328,11 @@ impl Source {
         guard(OPERATION, || value(self.replaced.as_ref(), row, row)).is_ok()
     }
 
-    /// The same without the planes: every record there is counts, with the status that it keeps.
+    /// The same without the planes: every record there is counts, with the status that it keeps, from the row `from` on.
     fn leaf_by_records(
         &mut self,
         leaf: u64,
+        from: u64,
         each: &mut dyn FnMut(u64, Found) -> Result<()>,
     ) -> Result<()> {
         let rows = leaf * STATUS_ROWS..(leaf + 1) * STATUS_ROWS;
@@ -341,13 +346,16 @@ impl Source {
                     let (key, value) = entry.context(OPERATION)?;
                     let (first, bytes) = (key.value(), value.value());
                     if !is_blocks {
-                        sealed.insert(first, bytes.to_vec());
+                        if first >= from {
+                            sealed.insert(first, bytes.to_vec());
+                        }
                         continue;
                     }
                     let Ok(block) = Block::new(first, bytes) else {
                         continue;
                     };
-                    for row in first..rows.end.min(first.saturating_add(block.len())) {
+                    let end = rows.end.min(first.saturating_add(block.len()));
+                    for row in first.max(from)..end {
                         if let Ok(record) = block.sealed(row) {
                             sealed.insert(row, record.to_vec());
                         }
@@ -360,7 +368,7 @@ impl Source {
                 Gap::add(&mut self.gaps, "records", leaf, &error);
             }
         }
-        for row in self.late.replaced_rows(rows) {
+        for row in self.late.replaced_rows(from..rows.end) {
             if let Some(record) = self.late.replaced(row) {
                 sealed.insert(row, record.to_vec());
             }

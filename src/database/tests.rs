@@ -4,14 +4,16 @@
 //!
 //! Losses of power at any moment of such operations are in `tests/crash.rs`; what a database does beside, over many commits, in
 //! `tests/upkeep.rs`, `tests/cleared.rs` and `tests/walks.rs`; damage and what is done for it in `tests/damage.rs`,
-//! `tests/rescue.rs` and `tests/salvage.rs`.
+//! `tests/rescue.rs`, `tests/salvage.rs`, `tests/again.rs` and `tests/drafts.rs`.
 //!
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
+mod again;
 mod cleared;
 #[cfg(feature = "simulation")]
 mod crash;
 mod damage;
+mod drafts;
 mod ended;
 mod fields;
 mod rescue;

@@ -42,8 +42,9 @@ const LEAF_BYTES_MAX: u64 = 600 << 20;
 /// Where values lie in the file, by what they belong to. Some dozen bytes for each block and for each record apart from one.
 pub(super) struct Strays {
     disk: Arc<dyn Disk>,
-    /// By the first row of a block, the version of it that is newest, as far as can be told.
-    blocks: BTreeMap<u64, StrayBlock>,
+    /// By the first row of a block, the version of it that is [`NEWEST`], as far as can be told, and where that is damaged the newest one that is
+    /// [`WHOLE`]: the one may have rows that the other had not yet, and lack records that the other has.
+    blocks: BTreeMap<(u64, bool), StrayBlock>,
     /// By row.
     replaced: BTreeMap<u64, Place>,
     status: BTreeMap<u64, (Age, Planes)>,
@@ -78,13 +79,27 @@ impl Place {
     }
 }
 
+/// Which version of a block it is, beside its first row. They are looked at from the last to the first.
+const WHOLE: bool = false;
+const NEWEST: bool = true;
+
 struct StrayBlock {
     place: Place,
     rows: u64,
-    /// Those whose seal holds.
     records: u64,
-    /// Whether none is there whose seal does not hold.
-    is_whole: bool,
+    /// Those whose seal holds.
+    sealed: u64,
+}
+
+impl StrayBlock {
+    fn is_whole(&self) -> bool {
+        self.sealed == self.records
+    }
+
+    /// What tells versions of a block apart: the greater, the newer, or of two that are the same the one that is less damaged.
+    fn age(&self) -> (u64, u64, u64) {
+        (self.rows, u64::MAX - self.records, self.sealed)
+    }
 }
 
 impl Strays {
@@ -225,17 +240,34 @@ impl Strays {
         let at = |byte: *const u8| start + (byte.addr() - records.as_ptr().addr()) as u64;
         self.sealed
             .push(at(one.as_ptr())..at(other.as_ptr()) + other.len() as u64);
-        let records = sealed.len() as u64;
         let found = StrayBlock {
             place,
             rows: block.len(),
-            records,
-            is_whole: rows.filter(|row| block.get(*row).is_some()).count() as u64 == records,
+            records: rows.filter(|row| block.get(*row).is_some()).count() as u64,
+            sealed: sealed.len() as u64,
         };
-        let age = |block: &StrayBlock| (block.is_whole, block.rows, u64::MAX - block.records);
-        let is_newer = |known: &StrayBlock| age(known) < age(&found);
-        if self.blocks.get(&first).is_none_or(is_newer) {
-            self.blocks.insert(first, found);
+        self.version(first, found);
+    }
+
+    /// Keeps a version of a block, if it is one of the two that are kept.
+    fn version(&mut self, first: u64, found: StrayBlock) {
+        let is_newer_than = |version: bool| {
+            let known = self.blocks.get(&(first, version));
+            known.is_none_or(|known| known.age() < found.age())
+        };
+        if is_newer_than(NEWEST) {
+            let is_whole = found.is_whole();
+            let before = self.blocks.insert((first, NEWEST), found);
+            if is_whole {
+                self.blocks.remove(&(first, WHOLE));
+            } else if let Some(before) = before.filter(StrayBlock::is_whole) {
+                self.blocks.insert((first, WHOLE), before);
+            }
+        } else if found.is_whole() && is_newer_than(WHOLE) {
+            let newest = self.blocks.get(&(first, NEWEST));
+            if newest.is_some_and(|newest| !newest.is_whole()) {
+                self.blocks.insert((first, WHOLE), found);
+            }
         }
     }
 
@@ -261,9 +293,10 @@ impl Strays {
             || self.state.as_ref().is_some_and(State::has_commits)
     }
 
-    /// The planes of a leaf, if they were found.
-    pub(super) fn planes_of(&self, leaf: u64) -> Option<&Planes> {
-        self.status.get(&leaf).map(|(_, planes)| planes)
+    /// The planes of a leaf, if they were found, and the row from which on they know of none.
+    pub(super) fn planes_of(&self, leaf: u64) -> Option<(&Planes, u64)> {
+        let (age, planes) = self.status.get(&leaf)?;
+        Some((planes, leaf * STATUS_ROWS + age.rows))
     }
 
     /// The sealed record of a row that lies apart from its block.
@@ -286,30 +319,38 @@ impl Strays {
     /// Every row that there may be a record of.
     pub(super) fn rows(&self) -> RoaringTreemap {
         let mut rows: RoaringTreemap = self.replaced.keys().copied().collect();
-        for (first, block) in &self.blocks {
+        for ((first, _), block) in &self.blocks {
             rows.insert_range(*first..first + block.rows);
         }
         rows
     }
 
-    /// The sealed record of a row in its block. `last` is the block that was read last.
+    /// The sealed record of a row in its block, one whose seal holds if there is one. `last` is what was read last, by where it lies.
     pub(super) fn in_block(&self, row: u64, last: &mut Option<(u64, Vec<u8>)>) -> Option<Vec<u8>> {
         // Blocks are joined and begun anew, so that others may begin between the one that has it and the row.
-        let reach = row.saturating_sub(STATUS_ROWS)..=row;
-        for (first, block) in self.blocks.range(reach).rev() {
+        let reach = (row.saturating_sub(STATUS_ROWS), WHOLE)..=(row, NEWEST);
+        let mut damaged = None;
+        for ((first, _), block) in self.blocks.range(reach).rev() {
             if row >= first + block.rows {
                 continue;
             }
-            if last.as_ref().is_none_or(|(known, _)| known != first) {
-                *last = Some((*first, self.read(block.place)?));
+            let offset = block.place.offset;
+            if last.as_ref().is_none_or(|(known, _)| *known != offset) {
+                *last = Some((offset, self.read(block.place).unwrap_or_default()));
             }
             let bytes = last.as_ref().map(|(_, bytes)| &**bytes);
-            let block = Block::new(*first, bytes.unwrap_or_default()).ok()?;
-            if let Some(sealed) = block.get(row) {
-                return Some(sealed.to_vec());
+            let Ok(block) = Block::new(*first, bytes.unwrap_or_default()) else {
+                continue;
+            };
+            match block.get(row) {
+                Some(sealed) if unseal(Kind::Row, row, sealed).is_ok() => {
+                    return Some(sealed.to_vec());
+                }
+                Some(sealed) if damaged.is_none() => damaged = Some(sealed.to_vec()),
+                _ => {}
             }
         }
-        None
+        damaged
     }
 
     fn read(&self, place: Place) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@ use super::super::disk::Disk;
 use super::super::disk::memory::{Done, MemoryDisk};
 use super::super::header::{self, Head};
 use super::super::{Database, RepairOutcome, SalvageReport};
+use super::damage::{assert_no_own_panics, watch_panics};
 use super::rescue::{all, assert_alone, on_disk, sample};
 use crate::query::Query;
 use crate::sample::{Sample, Status};
@@ -84,7 +85,7 @@ fn salvage_saves_all_but_what_is_lost_and_names_that() {
     }
 }
 
-/// Every sample is there as it was, or is said to be doubtful or lost. Says how many are lost.
+/// Every sample is there as it was, or is said to be doubtful or lost, and none that is there is said to be lost. Says how many are lost.
 pub(super) fn assert_told(whole: &[Sample], saved: &[Sample], report: &SalvageReport) -> u64 {
     let doubtful: HashSet<&str> = report
         .doubtful_rows
@@ -115,6 +116,11 @@ pub(super) fn assert_told(whole: &[Sample], saved: &[Sample], report: &SalvageRe
         lost <= report.lost + more.len() as u64 || report.notes.iter().any(is_unknown),
         "{lost} are lost: {report:?}"
     );
+    let named = report.lost_rows.iter().filter_map(|row| row.id.as_deref());
+    for id in named {
+        assert!(!by_id.contains_key(id), "{id} is saved: {report:?}");
+    }
+    assert!(report.lost >= report.lost_rows.len() as u64, "{report:?}");
     lost
 }
 
@@ -145,9 +151,12 @@ pub(super) fn salvaged(bytes: &[u8]) -> Result<(SalvageReport, Vec<Sample>), Err
     let (folder, path) = on_disk(bytes);
     let to = folder.path().join("to.redb");
     let last = Cell::new(0.0);
-    let report = Database::salvage(&path, &to, |share| {
+    watch_panics();
+    let salvaged = Database::salvage(&path, &to, |share| {
         assert!((last.replace(share)..=1.0).contains(&share));
-    })?;
+    });
+    assert_no_own_panics();
+    let report = salvaged?;
     assert_eq!(last.get(), 1.0);
     let saved = all(&Database::open(&to).unwrap());
     assert_eq!(saved.len() as u64, report.samples);

@@ -46,9 +46,14 @@ impl FaultyDisk {
         })
     }
 
+    /// How many operations there were of the kind that fails.
+    pub(crate) fn met_so_far(&self) -> usize {
+        self.met.load(Ordering::SeqCst)
+    }
+
     /// Whether anything failed.
     pub(crate) fn has_failed(&self) -> bool {
-        self.met.load(Ordering::SeqCst) > self.fault.nth
+        self.met_so_far() > self.fault.nth
     }
 
     fn check(&self, what: What) -> io::Result<()> {
