@@ -2,7 +2,7 @@
 //!
 //! Here stands which schemes there are, and which feature each needs. How a URL is read is in
 //! `backend/location.rs` and, as a text, `backend/address.rs`; what clients of servers share, a runtime, retries and bounded parallelism, in
-//! `backend/runtime.rs`, and what they make of a batch in `backend/batch.rs`; a backend's own file holds
+//! `backend/runtime.rs`, and what they make of a batch in `backend/batch.rs`; how folders are made durable in `backend/folder.rs`; a backend's own file holds
 //! only what is special to it. The chapter [`crate::docs::backends`] has the URLs for users.
 
 mod address;
@@ -23,6 +23,8 @@ mod delta;
 mod endpoint;
 #[cfg(feature = "files")]
 mod files;
+#[cfg(any(feature = "delta", feature = "files"))]
+mod folder;
 #[cfg(all(test, any(feature = "delta", feature = "files")))]
 mod hooked;
 #[cfg(any(feature = "postgres", feature = "s3"))]
@@ -91,7 +93,7 @@ struct Scheme {
 #[cfg(any(feature = "delta", feature = "files"))]
 const DOCUMENTS_MARK: &str = "samplestore.json";
 /// The folder of a Delta Lake table's log.
-#[cfg(feature = "files")]
+#[cfg(any(feature = "delta", feature = "files"))]
 const DELTA_LOG: &str = "_delta_log";
 
 /// The option that every scheme has.

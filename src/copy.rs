@@ -111,6 +111,8 @@ pub struct CopyReport {
     pub retries: u64,
     /// How many samples the target has under the same filters; `None` when it cannot be asked.
     pub in_target: Option<u64>,
+    /// How many it had before; `None` when it cannot be asked.
+    pub in_target_before: Option<u64>,
     /// What the comparison sample by sample found, when it was asked for and the target can be read.
     pub verified: Option<Verified>,
 }
@@ -130,13 +132,23 @@ pub struct Verified {
 }
 
 impl CopyReport {
-    /// Whether the target has as many samples as were copied, or more, and whether no comparison found one
-    /// that is missing or different. A target that cannot be read is taken at its word.
+    /// Whether the target has as many samples as were copied, or more, and as many as it had before and those that were new to
+    /// it; and whether no comparison found one that is missing or different. A target that cannot be read is taken at its word.
+    ///
+    /// Counts are inexact where others write to the target meanwhile: what they remove seems to be missing, and what they
+    /// store may stand in for what is. A comparison ([`CopyOptions::verify`]) knows.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        let counts = self.in_target.is_none_or(|count| count >= self.copied);
         let samples = self.verified.as_ref();
-        counts && samples.is_none_or(|found| found.missing == 0 && found.different == 0)
+        self.fewer() == 0 && samples.is_none_or(|found| found.missing == 0 && found.different == 0)
+    }
+
+    /// How many samples the target should have that it has not, by the counts.
+    fn fewer(&self) -> u64 {
+        let before = self.in_target_before.unwrap_or(0);
+        let least = self.copied.max(before + self.stored.inserted);
+        self.in_target
+            .map_or(0, |count| least.saturating_sub(count))
     }
 }
 
@@ -159,6 +171,10 @@ impl fmt::Display for CopyReport {
             Some(count) => write!(f, "; the target has {count}")?,
             None => write!(f, "; the target cannot be read to compare")?,
         }
+        let fewer = self.fewer();
+        if fewer > 0 {
+            write!(f, ", {fewer} fewer than it should")?;
+        }
         if let Some(found) = &self.verified {
             let (missing, different) = (found.missing, found.different);
             write!(
@@ -172,7 +188,8 @@ impl fmt::Display for CopyReport {
 }
 
 /// Copies what the query gives from one storage into another, batch by batch in constant memory (of a
-/// source that streams), and compares in the end.
+/// source that streams), and compares in the end. What the target has under the same filters is counted before and
+/// afterwards.
 ///
 /// Samples keep all they have. Copied oldest first, as a query has it unless told otherwise, samples of one
 /// instant also keep their order in a target that did not have them. It is safe to do it again, after an
@@ -199,6 +216,11 @@ pub fn copy(
     options: &CopyOptions,
 ) -> Result<CopyReport> {
     let mut report = CopyReport::default();
+    let can_be_asked = target.capabilities().query;
+    let all = query.clone().without_paging();
+    if can_be_asked {
+        report.in_target_before = Some(target.count(&all)?);
+    }
     batches(source, query, options, |batch| {
         let attempted = attempts::store(target, batch, &options.retry, thread::sleep);
         report.retries += attempted.retries;
@@ -207,10 +229,10 @@ pub fn copy(
         options.tell(report.copied)
     })?;
     target.flush()?;
-    if !target.capabilities().query {
+    if !can_be_asked {
         return Ok(report);
     }
-    report.in_target = Some(target.count(&query.clone().without_paging())?);
+    report.in_target = Some(target.count(&all)?);
     if options.verify {
         let mut found = Verified::default();
         let mut seen = 0;

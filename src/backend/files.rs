@@ -106,7 +106,7 @@ fn open_server(
 ) -> Result<Box<dyn Storage>> {
     check_format(location)?;
     let (store, prefix) = client(location)?;
-    let objects = Objects::new(store, prefix, location, ATTEMPTS, true);
+    let objects = Objects::new(store, prefix, location, ATTEMPTS, None);
     let gate = Gate::new(None);
     Ok(Box::new(Documents::open(
         name,
@@ -120,8 +120,7 @@ fn open_folder(location: &Location) -> Result<Documents> {
     check_format(location)?;
     let folder = location.path()?;
     if location.creates() {
-        std::fs::create_dir_all(folder)
-            .map_err(|cause| Error::io(OPEN, folder.display(), cause))?;
+        super::folder::make(folder).map_err(|cause| Error::io(OPEN, folder.display(), cause))?;
     } else if !folder.is_dir() {
         return Err(not_there(location));
     }
@@ -136,7 +135,7 @@ fn open_folder(location: &Location) -> Result<Documents> {
         StorePath::default(),
         location,
         ATTEMPTS,
-        false,
+        Some(folder),
     );
     let gate = Gate::new(Some(folder.join(MARK)));
     Documents::open("files", objects, gate, location.creates())

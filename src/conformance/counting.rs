@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
     case(
         "R10",
         "a filter word that is not known is refused",
-        &[],
+        &[Queries],
         unknown_words,
     ),
     case(

@@ -96,29 +96,32 @@ fn whoever_is_told_may_end_it_and_what_is_copied_stays() {
     assert_eq!(all(&target), all(&source));
 }
 
+/// Says that it stored everything, but passes over some samples and changes others.
+struct Lossy(MemoryStorage);
+
+impl Storage for Lossy {
+    fn capabilities(&self) -> samplestore::Capabilities {
+        self.0.capabilities()
+    }
+    fn store(&self, batch: &[Sample]) -> samplestore::Result<StoreReport> {
+        let kept = batch.iter().filter(|sample| sample.id() != "s-3");
+        let kept = kept.map(|sample| match sample.id() {
+            "s-5" => sample.clone().with_status(Status::Dlq),
+            _ => sample.clone(),
+        });
+        let replaced = self.0.store(&kept.collect::<Vec<_>>())?.replaced;
+        Ok(StoreReport::new(batch.len() as u64 - replaced, replaced))
+    }
+    fn scan(&self) -> samplestore::Result<samplestore::Scan<'_>> {
+        self.0.scan()
+    }
+    fn close(&self) -> samplestore::Result<()> {
+        self.0.close()
+    }
+}
+
 #[test]
 fn a_target_that_loses_samples_is_found_out() {
-    /// Says that it stored everything, but passes over some samples and changes others.
-    struct Lossy(MemoryStorage);
-    impl Storage for Lossy {
-        fn capabilities(&self) -> samplestore::Capabilities {
-            self.0.capabilities()
-        }
-        fn store(&self, batch: &[Sample]) -> samplestore::Result<samplestore::StoreReport> {
-            let kept = batch.iter().filter(|sample| sample.id() != "s-3");
-            let kept = kept.map(|sample| match sample.id() {
-                "s-5" => sample.clone().with_status(Status::Dlq),
-                _ => sample.clone(),
-            });
-            self.0.store(&kept.collect::<Vec<_>>())
-        }
-        fn scan(&self) -> samplestore::Result<samplestore::Scan<'_>> {
-            self.0.scan()
-        }
-        fn close(&self) -> samplestore::Result<()> {
-            self.0.close()
-        }
-    }
     let target = Lossy(MemoryStorage::new());
     let report = copy(&filled(10), &target, &Query::new(), &CopyOptions::new()).unwrap();
     assert_eq!((report.copied, report.in_target), (10, Some(9)));
@@ -128,6 +131,33 @@ fn a_target_that_loses_samples_is_found_out() {
     let found = report.verified.unwrap();
     assert_eq!((found.equal, found.missing, found.different), (8, 1, 1));
     assert_eq!(found.ids, ["s-3", "s-5"]);
+}
+
+/// What else the target has does not stand in for what it loses.
+#[test]
+fn a_target_that_loses_samples_beside_others_is_found_out() {
+    let others = MemoryStorage::new();
+    let other = |number: usize| Sample::builder("even").id(format!("o-{number}")).build();
+    let more: Vec<_> = (0..5).map(|number| other(number).unwrap()).collect();
+    others.store(&more).unwrap();
+    let target = Lossy(others);
+    let all = Query::new().pipeline("even").pipeline("odd");
+    let report = copy(&filled(10), &target, &all, &CopyOptions::new()).unwrap();
+    let counts = (report.in_target_before, report.copied, report.in_target);
+    assert_eq!(counts, (Some(5), 10, Some(14)));
+    assert!(!report.is_whole(), "{report}");
+    assert_eq!(
+        report.to_string(),
+        "copied 10: 10 inserted, 0 replaced; the target has 14, 1 fewer than it should"
+    );
+    // Once more, what is replaced is not expected twice.
+    let whole = MemoryStorage::new();
+    whole.store(&more).unwrap();
+    for inserted in [10, 0] {
+        let report = copy(&filled(10), &whole, &all, &CopyOptions::new()).unwrap();
+        assert_eq!(report.stored.inserted, inserted);
+        assert!(report.is_whole(), "{report}");
+    }
 }
 
 #[test]

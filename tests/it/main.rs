@@ -66,6 +66,13 @@ mod processes;
 mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.
 mod scripted;
+/// Passwords and keys, which are in no error and in no log.
+#[cfg(any(
+    feature = "azure",
+    feature = "s3",
+    all(any(feature = "kafka", feature = "postgres"), unix)
+))]
+mod secrets;
 /// Servers for the tests of backends that are one.
 #[cfg(any(
     feature = "azure",

@@ -3,6 +3,7 @@
 mod access;
 mod failing;
 mod frozen;
+mod indexes;
 mod large;
 mod schema;
 mod sharing;
@@ -148,41 +149,6 @@ fn numbers_of_every_size_come_back_as_they_were() {
         .unwrap();
     storage.store(std::slice::from_ref(&stored)).unwrap();
     assert_eq!(storage.retrieve(stored.id()).unwrap(), Some(stored));
-}
-
-#[test]
-fn each_filter_has_an_index() {
-    let Some(server) = shared() else { return };
-    let schema = server.schema();
-    let storage = connect(&server.url(&schema)).unwrap();
-    let instant = |micros| chrono::DateTime::from_timestamp_micros(micros).unwrap();
-    let samples: Vec<_> = (0..6_000_i64)
-        .map(|n| {
-            let sample =
-                Sample::builder(format!("p{}", n % 100)).created_at(instant(n * 7 % 6_000));
-            sample
-                .status(samplestore::Status::ALL[(n % 6) as usize])
-                .build()
-                .unwrap()
-        })
-        .collect();
-    storage.store(&samples).unwrap();
-    let schema = schema.replace('"', "\"\"");
-    server.sql(&format!(r#"ANALYZE "{schema}".samples"#));
-    for (condition, index) in [
-        ("pipeline = 'p7'", "samples_pipeline"),
-        ("status = 'dlq'", "samples_status"),
-        ("created_at_us >= 10", "samples_created"),
-        ("(created_at_us, rank) > (10, 5)", "samples_created"),
-        ("id = 'a'", "samples_pkey"),
-    ] {
-        let plan = server.sql(&format!(
-            r#"EXPLAIN SELECT * FROM "{schema}".samples WHERE {condition}
-                ORDER BY created_at_us, rank LIMIT 20"#
-        ));
-        assert!(plan.contains(index), "{condition}: {plan}");
-        assert!(!plan.contains("Seq Scan"), "{condition}: {plan}");
-    }
 }
 
 #[test]

@@ -76,8 +76,28 @@ fn s3() {
     let Some(server) = crate::servers::s3::S3::start() else {
         return;
     };
-    let storage = load(&server.url());
-    // Each question reads every object, some milliseconds each: all are read once, and asked for in memory.
+    is_read_once_from(&server.url());
+}
+
+/// The emulator takes many minutes for what S3's takes two for, and all but the client is the same: only when it is asked for.
+#[cfg(feature = "azure")]
+#[test]
+fn azure() {
+    if std::env::var_os("SAMPLESTORE_WEATHER_ON_AZURE").is_none() {
+        println!("weather on Azure: runs where SAMPLESTORE_WEATHER_ON_AZURE is set");
+        return;
+    }
+    let Some(server) = crate::servers::azure::Azure::start() else {
+        return;
+    };
+    is_read_once_from(&server.url());
+}
+
+/// Runs the pipeline into a server where each question reads every object, some milliseconds each: all are read once, and
+/// asked for in memory.
+#[cfg(any(feature = "azure", feature = "s3"))]
+fn is_read_once_from(url: &str) {
+    let storage = load(url);
     let read = samplestore::MemoryStorage::new();
     let (all, options) = (samplestore::Query::new(), samplestore::CopyOptions::new());
     let report = samplestore::copy(&*storage, &read, &all, &options).unwrap();

@@ -1,12 +1,14 @@
 //! [`Disk`]: a local disk as a store of objects that are durable before they can be seen.
 //!
 //! A commit is a file that must not be there yet. It is written beside its place, synced, and linked to its name;
-//! then the folder is synced. So a commit that others see, and build on, survives the loss of power.
+//! then the folder is synced. So a commit that others see, and build on, survives the loss of power. What a writer was writing when
+//! it was killed stays beside its place, until [`remove_staged`] takes it away.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -17,6 +19,8 @@ use object_store_0_13::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
     UploadPart,
 };
+
+use crate::backend::{DELTA_LOG, folder};
 
 const NAME: &str = "disk";
 
@@ -68,9 +72,13 @@ impl ObjectStore for Disk {
         location: &StorePath,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
+        let path = self.inner.path_to_filesystem(location)?;
+        // By itself it makes folders that may be gone after the loss of power.
+        let new = path.clone();
+        blocking(move || make_folder(&new)).await?.map_err(failed)?;
         Ok(Box::new(Upload {
             inner: self.inner.put_multipart_opts(location, options).await?,
-            path: self.inner.path_to_filesystem(location)?,
+            path,
         }))
     }
 
@@ -129,7 +137,7 @@ impl MultipartUpload for Upload {
         let path = self.path.clone();
         let synced = blocking(move || {
             File::open(&path)?.sync_all()?;
-            sync_folder(&path)
+            folder::sync_above(&path)
         });
         synced.await?.map_err(failed)?;
         Ok(done)
@@ -169,7 +177,7 @@ fn put(path: &Path, payload: &PutPayload, is_new: bool) -> io::Result<()> {
         let _ = fs::remove_file(&staged);
     }
     written?;
-    sync_folder(path)
+    folder::sync_above(path)
 }
 
 /// A file beside the one to be, named as `LocalFileSystem` names its own: such names are no objects.
@@ -194,29 +202,70 @@ fn stage(path: &Path) -> io::Result<(PathBuf, File)> {
     Ok((staged, file))
 }
 
-/// Makes the folders above a file.
-fn make_folder(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
-    if !folder.is_dir() {
-        make_folder(folder)?;
-        match fs::create_dir(folder) {
-            // Another thread was quicker.
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other?,
-        }
-        sync_folder(folder)?;
-    }
-    Ok(())
+/// The name of the file that one was written for, if it is such a one.
+fn staged_for(name: &str) -> Option<&str> {
+    let (name, number) = name.split_once('#')?;
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    is_number.then_some(name)
 }
 
-/// Makes the name of a file durable. Only Unix has folders that can be opened for that.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
+/// Removes what writers below `root` were writing when they were killed, and says how many files that were: those that
+/// have not been written to since `until`, and of which `is_own` says so by the folder, below `root` and at most so deep, and by the name that the
+/// file was to have. What belongs to a table below stays.
+pub(super) async fn remove_staged(
+    root: PathBuf,
+    depth_max: usize,
+    until: SystemTime,
+    is_own: impl Fn(&str, &str) -> bool + Send + 'static,
+) -> Result<u64> {
+    let removing = move || -> io::Result<u64> {
+        let (mut removed, mut folders) = (0, vec![String::new()]);
+        while let Some(folder) = folders.pop() {
+            let path = root.join(&folder);
+            if !folder.is_empty() && path.join(DELTA_LOG).is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(path)? {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else {
+                    continue;
+                };
+                if entry.file_type()?.is_dir() {
+                    let below = match folder.is_empty() {
+                        true => name,
+                        false => format!("{folder}/{name}"),
+                    };
+                    if below.split('/').count() <= depth_max {
+                        folders.push(below);
+                    }
+                } else if staged_for(&name).is_some_and(|name| is_own(&folder, name)) {
+                    removed += u64::from(remove_old(&entry, until)?);
+                }
+            }
+        }
+        Ok(removed)
+    };
+    blocking(removing).await?.map_err(failed)
+}
+
+/// Removes a file that has not been written to since then, and says whether it did. One that is gone was its writer's to remove.
+fn remove_old(entry: &fs::DirEntry, until: SystemTime) -> io::Result<bool> {
+    let removed = entry.metadata().and_then(|metadata| {
+        let is_old = metadata.modified()? <= until;
+        if is_old {
+            fs::remove_file(entry.path())?;
+        }
+        Ok(is_old)
+    });
+    match removed {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other,
     }
+}
+
+/// Makes the folders above a file.
+fn make_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), folder::make)
 }
 
 #[cfg(test)]
@@ -253,5 +302,24 @@ mod tests {
         assert_eq!(found.unwrap(), 1);
         let names = fs::read_dir(folder.path().join("log")).unwrap();
         assert_eq!(names.count(), 1);
+    }
+
+    #[test]
+    fn a_large_object_is_durable_in_new_folders_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = StorePath::from_absolute_path(folder.path()).unwrap();
+        let written = wait("test", "disk", async move {
+            let path = root.join("pipeline=p").join("date=d").join("1.parquet");
+            let options = PutMultipartOptions::default();
+            let disk = Disk::default();
+            let mut upload = disk.put_multipart_opts(&path, options).await.unwrap();
+            upload.put_part("rows".into()).await.unwrap();
+            upload.complete().await.unwrap();
+            Ok(disk.get(&path).await.unwrap().bytes().await.unwrap())
+        });
+        assert_eq!(written.unwrap(), "rows");
+        let synced = folder::synced::below(folder.path());
+        let expected = ["", "pipeline=p", "pipeline=p/date=d"].map(Path::new);
+        assert_eq!(synced, expected);
     }
 }

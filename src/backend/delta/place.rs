@@ -1,5 +1,6 @@
 //! Where a table lies: a folder, or a prefix in S3.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
@@ -19,6 +20,8 @@ pub(super) struct Place {
     /// The whole store, by which queries know it.
     pub(super) root: Arc<dyn ObjectStore>,
     pub(super) url: Url,
+    /// Where it is on a disk; `None` for a server.
+    pub(super) folder: Option<PathBuf>,
 }
 
 impl Place {
@@ -30,6 +33,7 @@ impl Place {
             log_store,
             root,
             url,
+            folder: None,
         }
     }
 }
@@ -39,7 +43,7 @@ pub(super) fn folder(location: &Location) -> Result<Place> {
     let folder = location.path()?;
     let io = |cause| Error::io(OPEN, folder.display(), cause);
     if location.creates() {
-        std::fs::create_dir_all(folder).map_err(io)?;
+        crate::backend::folder::make(folder).map_err(io)?;
     } else if !folder.is_dir() {
         return Err(not_there(location));
     }
@@ -50,7 +54,10 @@ pub(super) fn folder(location: &Location) -> Result<Place> {
         let error = location.invalid("the path cannot be read");
         error.with_cause(cause)
     })?;
-    Ok(Place::new(Arc::new(Disk::default()), prefix, url))
+    Ok(Place {
+        folder: Some(folder),
+        ..Place::new(Arc::new(Disk::default()), prefix, url)
+    })
 }
 
 /// `delta+s3://BUCKET/PREFIX`.

@@ -4,6 +4,7 @@
 //! new ones get their ranks, stands in the log as an application's transaction (`txn`) of every commit that adds some.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use deltalake::DeltaTableError;
@@ -64,6 +65,8 @@ pub(super) struct Table {
     /// Tells this table's cursors from those of others.
     pub(super) identity: u64,
     pub(super) partition_by: Vec<String>,
+    /// Where it is on a disk; `None` for a server.
+    pub(super) folder: Option<PathBuf>,
     /// The URL, for errors.
     pub(super) shown: String,
 }
@@ -150,6 +153,7 @@ impl Table {
             writing: Mutex::default(),
             identity,
             partition_by,
+            folder: place.folder,
             shown: shown.to_owned(),
         })
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::DeltaOperation;
 use deltalake::table::state::DeltaTableState;
@@ -14,11 +14,13 @@ use object_store_0_13::{Error as StoreError, ObjectStore};
 
 use super::change::Change;
 use super::commit::DecidedBy;
+use super::disk;
 use super::failure::Failure;
 use super::file::{self, FILE_BYTES};
 use super::schema::Partition;
 use super::table::Table;
 use super::{DeltaTable, make};
+use crate::backend::DELTA_LOG;
 use crate::error::Result;
 
 /// Files that are smaller than this are merged with others of their partition.
@@ -86,7 +88,8 @@ impl DeltaTable {
     /// writers that were killed before their commit or whose log has forgotten, those that are in the folder of a partition
     /// and have a name that only this crate gives, `pipeline=…/date=…/UUID.parquet` with a UUID of version 7. Whatever else
     /// lies in the table's folder stays, other tables too. What stays therefore are the files that other programs' writers
-    /// left behind when they were killed: their own vacuum removes them.
+    /// left behind when they were killed: their own vacuum removes them. In a folder of a disk, what such a file or a part of the log was
+    /// first written as, `NAME#NUMBER`, goes too where a writer that was killed has left it; nothing of it is ever read.
     ///
     /// # Errors
     /// Those of listing and removing.
@@ -96,8 +99,15 @@ impl DeltaTable {
         self.run(VACUUM, move |table| async move {
             let _turn = table.writing.lock().await;
             let keep = chrono::Duration::from_std(keep).unwrap_or(chrono::Duration::MAX);
+            let until = Utc::now().checked_sub_signed(keep);
             // The files first, and the log then: what is committed meanwhile is known to it.
-            let own = own_files(&table, keep).await?;
+            let (own, staged) = match until {
+                Some(until) => (
+                    own_files(&table, until).await?,
+                    remove_staged(&table, until).await?,
+                ),
+                None => (HashSet::new(), 0),
+            };
             let mut whole = deltalake::DeltaTable::new(Arc::clone(&table.log_store));
             whole.load().await?;
             let unknown = unknown_to(whole.snapshot()?, &table, own).await?;
@@ -109,16 +119,37 @@ impl DeltaTable {
                 .with_retention_period(keep)
                 .await?;
             let removed = removed.files_deleted.len() as u64;
-            Ok(removed + remove(&table, unknown).await?)
+            Ok(staged + removed + remove(&table, unknown).await?)
         })
     }
 }
 
-/// The files below the table that its own writers made, by their names, and that are older than `keep`.
-async fn own_files(table: &Table, keep: chrono::Duration) -> Result<HashSet<Path>, Failure> {
-    let Some(until) = Utc::now().checked_sub_signed(keep) else {
-        return Ok(HashSet::new());
+/// Removes what writers left in a folder when they were killed while they wrote a file, and says how many files that were.
+async fn remove_staged(table: &Table, until: DateTime<Utc>) -> Result<u64, Failure> {
+    let Some(folder) = &table.folder else {
+        return Ok(0);
     };
+    let partition_by = table.partition_by.clone();
+    // The log, and pipelines with long names, have a folder of their own.
+    let depth_max = partition_by.len().max(1);
+    let is_own = move |folder: &str, name: &str| match folder {
+        DELTA_LOG => is_log(name),
+        _ => file::is_name(name) && Partition::is_folder(folder, &partition_by),
+    };
+    let removed = disk::remove_staged(folder.clone(), depth_max, until.into(), is_own).await?;
+    Ok(removed)
+}
+
+/// Whether a file is a part of a log, by its name: a commit or a checkpoint, or what says which checkpoint is the last one.
+fn is_log(name: &str) -> bool {
+    let is_numbered = name.split_once('.').is_some_and(|(number, _)| {
+        number.len() == 20 && number.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    is_numbered || name == "_last_checkpoint"
+}
+
+/// The files below the table that its own writers made, by their names, and that are no younger than `until`.
+async fn own_files(table: &Table, until: DateTime<Utc>) -> Result<HashSet<Path>, Failure> {
     let mut own = HashSet::new();
     let mut inner = HashSet::new();
     let mut files = table.log_store.object_store(None).list(None);

@@ -34,7 +34,8 @@ pub(super) struct Objects {
     /// The place as it is told to users.
     shown: Arc<str>,
     policy: RetryPolicy,
-    is_server: bool,
+    /// Where it is on a disk; `None` for a server.
+    folder: Option<Arc<std::path::Path>>,
 }
 
 /// An object as it was read.
@@ -73,26 +74,26 @@ impl Key {
 }
 
 impl Objects {
-    /// A server, other than a disk, replaces an object only if it is still as it was read, when asked to.
+    /// In a folder, or on a server if it is `None`: one that replaces an object only if it is still as it was read, when asked to.
     pub(super) fn new(
         store: Arc<dyn ObjectStore>,
         prefix: Path,
         shown: impl fmt::Display,
         policy: RetryPolicy,
-        is_server: bool,
+        folder: Option<&std::path::Path>,
     ) -> Self {
         Self {
             store,
             prefix,
             shown: shown.to_string().into(),
             policy,
-            is_server,
+            folder: folder.map(Arc::from),
         }
     }
 
     /// Whether other processes may change objects at any time: there is no lock as in a folder.
     pub(super) fn is_server(&self) -> bool {
-        self.is_server
+        self.folder.is_none()
     }
 
     /// How the place is told to users.
@@ -213,14 +214,14 @@ impl Objects {
     ) -> Result<bool> {
         let (mode, lineage) = match expected {
             Expected::Nothing => (PutMode::Create, Lineage::default().text_behind(name)),
-            Expected::Version(version) if self.is_server => (
+            Expected::Version(version) if self.is_server() => (
                 PutMode::Update(version.of_object.clone()),
                 version.lineage.text_behind(name),
             ),
             Expected::Version(_) => (PutMode::Overwrite, String::new()),
         };
         // Files have no metadata.
-        let lineage = self.is_server.then_some(lineage);
+        let lineage = self.is_server().then_some(lineage);
         self.put(operation, key, bytes, mode, lineage).await
     }
 
@@ -266,6 +267,17 @@ impl Objects {
         }
     }
 
+    /// Makes durable what was removed from a folder of objects. A server has done so when it answers.
+    pub(super) async fn settle(&self, operation: &'static str, folder: &'static str) -> Result<()> {
+        let Some(place) = &self.folder else {
+            return Ok(());
+        };
+        let path = place.join(folder);
+        let synced = tokio::task::spawn_blocking(move || crate::backend::folder::sync(&path));
+        let synced = synced.await.map_err(io::Error::other).flatten();
+        synced.map_err(|cause| Error::io(operation, self.shown(&Key::new(folder, "")), cause))
+    }
+
     /// The names of a folder's objects, behind `after` when it is given, in no order.
     pub(super) async fn names(
         &self,
@@ -300,7 +312,7 @@ impl Objects {
         let of_kind = |kind| Error::new(kind, operation).with_subject(&subject);
         // A disk says what it is about.
         if let Some(cause) = io_error(&error)
-            && !self.is_server
+            && !self.is_server()
         {
             return Error::io(operation, subject, io::Error::new(cause.kind(), error));
         }

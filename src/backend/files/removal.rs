@@ -9,7 +9,8 @@
 //! or had no answer when it removed it, stays where it is. Who has met one of the same removal for [`LEASE`] puts a document in its place, and
 //! writes to the log first what is missing there. A removal is asked for once, since it may
 //! have been carried out without an answer, and never after the grace; none takes longer than what is left of the lease, unless the
-//! process stands still just before it sends one. In a folder writers hold the lock, and documents are removed as they are.
+//! process stands still just before it sends one. In a folder writers hold the lock, and documents are removed as they are; the folder is synced
+//! before the log says that a part of them is gone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -95,7 +96,15 @@ async fn remove_part<S: Fn(&Sample) -> Result<bool> + Send + Sync + 'static>(
     let gone = ids.into_iter().zip(&done);
     let gone = gone.filter(|(_, answer)| matches!(answer, Some(Ok(true))));
     let gone: Vec<_> = gone.map(|(id, _)| id).collect();
-    let given_up = give_up(objects, places, operation, gone.clone()).await;
+    let settled = match gone.is_empty() {
+        true => Ok(()),
+        // A document that came back would have no place in the order.
+        false => objects.settle(operation, SAMPLES).await,
+    };
+    let given_up = match settled {
+        Ok(()) => give_up(objects, places, operation, gone.clone()).await,
+        unsettled => unsettled,
+    };
     // What is not in the log as removed leaves its tombstone there, by which whoever stores such an id sees that it was.
     if objects.is_server() && given_up.is_ok() {
         for error in clear(objects, operation, gone.clone(), until).await {
@@ -192,7 +201,7 @@ mod tests {
             Path::default(),
             "server",
             policy,
-            true,
+            None,
         )
     }
 

@@ -14,7 +14,7 @@ hooked!(object_store);
 /// A handle of its own, as another process has.
 fn open(store: Arc<dyn ObjectStore>, create: bool) -> Result<Documents> {
     let policy = RetryPolicy::fixed(3, Duration::from_millis(1));
-    let objects = Objects::new(store, StorePath::default(), "server", policy, true);
+    let objects = Objects::new(store, StorePath::default(), "server", policy, None);
     Documents::open("s3", objects, Gate::new(None), create)
 }
 
@@ -442,4 +442,24 @@ fn a_server_without_conditions_or_metadata_is_refused_each_time() {
         let error = open(server, false).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     }
+}
+
+/// Parts of a removal have 100 documents here.
+#[test]
+fn removals_in_a_folder_are_durable_part_by_part() {
+    let root = tempfile::tempdir().unwrap();
+    let location: Location = format!("file:{}", root.path().display()).parse().unwrap();
+    let storage = open_folder(&location).unwrap();
+    let ids = (0..150).map(|number| format!("s-{number}"));
+    let samples: Vec<_> = ids.map(|id| sample(&id, Status::Ready)).collect();
+    storage.store(&samples).unwrap();
+    let syncs = || {
+        let synced = crate::backend::folder::synced::below(&root.path().join(SAMPLES));
+        synced.len()
+    };
+    assert_eq!(syncs(), 0);
+    assert_eq!(storage.delete(&Query::new().into()).unwrap(), 150);
+    assert_eq!(syncs(), 2);
+    assert_eq!(storage.delete(&Query::new().into()).unwrap(), 0);
+    assert_eq!(syncs(), 2);
 }

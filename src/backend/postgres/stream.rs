@@ -14,6 +14,7 @@ use std::vec;
 
 use deadpool_postgres::Object;
 use futures_util::TryStreamExt;
+use futures_util::future::try_join;
 use tokio::sync::mpsc;
 use tokio_postgres::IsolationLevel;
 
@@ -34,6 +35,8 @@ const ROWS_MAX: i32 = 4_096;
 const PIECE_BYTES: usize = 1 << 20;
 /// A piece is handed out before it holds more than this and one row.
 const PART_BYTES: usize = 2 * PIECE_BYTES;
+/// Whoever takes the pieces may take any time, whatever the server is set to. It holds until the end of the transaction.
+const PATIENT: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
 
 type Piece = Result<Vec<Found>>;
 
@@ -156,10 +159,13 @@ async fn read_all(
     let prepared = transaction.prepare_cached(&statement.text);
     let prepared = bound.wait(prepared).await?;
     let parameters = statement.parameters();
-    let portal = bound.wait(transaction.bind(&prepared, &parameters)).await?;
+    // Both are sent before either is answered.
+    let set = transaction.batch_execute(PATIENT);
+    let bind = transaction.bind(&prepared, &parameters);
+    let ((), portal) = bound.wait(try_join(set, bind)).await?;
     let mut rows_max = FIRST_ROWS;
     loop {
-        // The server alone is waited for so; whoever takes the pieces may take any time.
+        // The server alone is waited for so.
         let rows = transaction.query_portal_raw(&portal, rows_max);
         let mut rows = pin!(bound.wait(rows).await?);
         let (mut found, mut held) = (Vec::new(), 0);

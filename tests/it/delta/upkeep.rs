@@ -138,6 +138,63 @@ fn vacuum_leaves_what_is_not_the_tables_own() {
     }
 }
 
+/// What a writer had not finished when it was killed lies beside its place under a name that no list has.
+#[test]
+fn vacuum_removes_what_was_written_by_half() {
+    let folder = Folder::new();
+    let root = folder.path();
+    let table = folder.open();
+    table.store(&weather()).unwrap();
+    let in_order = table.list(&Query::new()).unwrap().samples;
+    for url in [
+        format!("delta+file:{}/inner", root.display()),
+        format!("delta+file:{}/pipeline=p?partition_by=date", root.display()),
+    ] {
+        connect(&url).unwrap().store(&weather()).unwrap();
+    }
+    let write = |name: &str, age: Duration| {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = fs::File::create(&path).unwrap();
+        let times = fs::FileTimes::new().set_modified(SystemTime::now() - age);
+        file.set_times(times).unwrap();
+        path
+    };
+    let uuid = uuid(1);
+    let jfk = "pipeline=JFK/date=2013-06-01";
+    let half = [
+        format!("{jfk}/{uuid}.parquet#1"),
+        format!("{jfk}/{uuid}.parquet#17293822569102704640"),
+        format!("long/{uuid}.parquet#1"),
+        "_delta_log/00000000000000000009.json#1".to_owned(),
+        "_delta_log/00000000000000000100.checkpoint.parquet#1".to_owned(),
+        "_delta_log/_last_checkpoint#1".to_owned(),
+    ];
+    let half: Vec<_> = half.iter().map(|name| write(name, 2 * DAY)).collect();
+    let others = [
+        format!("{jfk}/notes.parquet#1"),
+        format!("{jfk}/{uuid}.parquet#one"),
+        format!("{jfk}/{uuid}.parquet#"),
+        format!("copies/{uuid}.parquet#1"),
+        format!("{uuid}.parquet#1"),
+        "notes.json#1".to_owned(),
+        "_delta_log/notes.json#1".to_owned(),
+        "_delta_log/below/00000000000000000009.json#1".to_owned(),
+        "inner/_delta_log/00000000000000000009.json#1".to_owned(),
+        format!("pipeline=p/date=2013-06-01/{uuid}.parquet#1"),
+    ];
+    let others: Vec<_> = others.iter().map(|name| write(name, 2 * DAY)).collect();
+    let young = write(&format!("{jfk}/{uuid}.parquet#2"), Duration::ZERO);
+    assert_eq!(table.vacuum(30 * DAY).unwrap(), 0);
+    assert_eq!(table.vacuum(DAY).unwrap(), half.len() as u64);
+    assert!(half.iter().all(|path| !path.exists()), "{half:?}");
+    assert!(young.exists());
+    assert_eq!(table.vacuum(Duration::ZERO).unwrap(), 1);
+    assert!(!young.exists());
+    assert!(others.iter().all(|path| path.exists()), "{others:?}");
+    assert_eq!(folder.open().list(&Query::new()).unwrap().samples, in_order);
+}
+
 #[test]
 fn a_table_goes_on_behind_its_checkpoints() {
     let folder = Folder::new();

@@ -62,7 +62,8 @@ fn an_s3_server_that_is_killed_in_the_middle_of_a_store_loses_nothing() {
     });
 }
 
-/// What Azurite was told last is lost when it is killed, so it is asked to end.
+/// It is asked to end, and not killed: Azurite writes which blobs there are every five seconds (`autosaveInterval`), so what it has
+/// acknowledged since is lost with its process, whatever the storage does.
 #[cfg(feature = "azure")]
 #[test]
 fn an_emulator_of_azure_that_ends_in_the_middle_of_a_store_loses_nothing() {

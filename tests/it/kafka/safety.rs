@@ -1,76 +1,10 @@
-//! Whom one talks to and as whom, and that passwords are told to nobody.
-
-use std::error::Error as _;
-use std::fmt::Write as _;
-use std::sync::Mutex;
+//! Whom one talks to and as whom. That passwords are told to nobody: `secrets.rs`.
 
 use samplestore::{ErrorKind, connect};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Metadata, Subscriber, span};
 
 use super::numbered;
 use crate::servers::kafka::Broker;
 use crate::servers::{certificate, free_port};
-
-/// All that the backend logs in this process.
-static LOG: Mutex<String> = Mutex::new(String::new());
-
-struct Log;
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("samplestore::backend::kafka")
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &Event<'_>) {
-        struct Words<'a>(&'a mut String);
-        impl Visit for Words<'_> {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                write!(self.0, "{field}={value:?} ").unwrap();
-            }
-        }
-        let mut log = LOG.lock().unwrap();
-        event.record(&mut Words(&mut log));
-        log.push('\n');
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-#[test]
-fn passwords_are_not_told() {
-    tracing::subscriber::set_global_default(Log).unwrap();
-    for options in [
-        "security.protocol=sasl_plaintext&sasl.mechanism=PLAIN",
-        "security.protocol=sasl_plaintext&sasl.mechanism=SCRAM-SHA-256",
-        "security.protocol=sasl_ssl&sasl.mechanism=PLAIN",
-        "security.protocol=ssl&ssl.key.location=/none&ssl.key.password=sesame",
-    ] {
-        for place in [
-            "u:sesame@127.0.0.1:1/t?",
-            "127.0.0.1:1/t?sasl.username=u&sasl.password=sesame&",
-        ] {
-            let url = format!("kafka://{place}{options}&socket.connection.setup.timeout.ms=1000");
-            let Err(error) = connect(&url) else {
-                panic!("there is a broker");
-            };
-            let mut shown = format!("{error} {error:?}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                write!(shown, " {error} {error:?}").unwrap();
-                cause = error.source();
-            }
-            assert!(!shown.contains("sesame"), "{options}: {shown}");
-        }
-    }
-    let log = LOG.lock().unwrap();
-    assert!(log.contains("refused"), "{log}");
-    assert!(!log.contains("sesame"), "{log}");
-}
 
 #[test]
 fn what_the_client_does_not_take_is_named() {

@@ -1,10 +1,10 @@
 //! The server killed and started again, sessions ended, statements cancelled: nothing is lost, nothing is
-//! there twice, and errors say whether another attempt helps.
+//! done by half, and errors say whether another attempt helps.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -19,25 +19,29 @@ use crate::servers::postgres::Server;
 const BATCH: usize = 25;
 
 #[test]
-fn a_kill_in_the_middle_of_stores_loses_and_doubles_nothing() {
+fn a_kill_in_the_middle_of_stores_loses_nothing_and_leaves_nothing_by_half() {
     let Some(mut server) = Server::start() else {
         return;
     };
     let url = server.url("killed");
     let storage = connect(&url).unwrap();
-    let is_over = AtomicBool::new(false);
+    let (is_over, failures) = (AtomicBool::new(false), AtomicUsize::new(0));
     let write = |thread: usize| {
         let mut batches = 0;
         while !is_over.load(Relaxed) || batches < 3 {
             let batch = (0..BATCH).map(|at| sample(&format!("{thread}-{batches}-{at}")));
             let batch: Vec<_> = batch.collect();
-            let report = insist(|| storage.store(&batch));
-            // After a lost answer the samples may be there already.
-            assert!(
-                [(0, BATCH as u64), (BATCH as u64, 0)]
-                    .contains(&(report.inserted, report.replaced)),
-                "{report:?}"
-            );
+            let mut attempts = 0;
+            let report = insist(|| {
+                attempts += 1;
+                storage.store(&batch)
+            });
+            let all = BATCH as u64;
+            // After a lost answer the samples may be there already, all of them or none.
+            let is_known = attempts > 1 && (report.inserted, report.replaced) == (0, all);
+            let is_new = (report.inserted, report.replaced) == (all, 0);
+            assert!(is_new || is_known, "{report:?} at attempt {attempts}");
+            failures.fetch_add(attempts - 1, Relaxed);
             batches += 1;
         }
         batches
@@ -56,6 +60,7 @@ fn a_kill_in_the_middle_of_stores_loses_and_doubles_nothing() {
             .map(|writer| writer.join().unwrap())
             .sum()
     });
+    assert!(failures.into_inner() > 0, "no store was in the middle");
     let ids: BTreeSet<_> = all(&*storage)
         .iter()
         .map(|sample| sample.id().to_owned())
@@ -320,6 +325,33 @@ fn a_cancelled_statement_is_an_error_to_try_again() {
         insist(|| storage.store(&[sample("late")]));
     });
     assert_eq!(storage.count(&Query::new()).unwrap(), 3);
+}
+
+/// A server that ends sessions which do nothing in their transaction, and a reader that takes its time.
+#[test]
+fn an_iterator_that_is_read_slowly_comes_to_its_end() {
+    let Some(server) = shared() else { return };
+    let url = format!(
+        "{}&options=-c%20idle_in_transaction_session_timeout%3D200ms",
+        server.url(&server.schema())
+    );
+    let storage = connect(&url).unwrap();
+    // Much more than is read ahead.
+    storage.store(&numbered(20_000)).unwrap();
+    let mut reading = storage.iterate(&Query::new()).unwrap();
+    let mut count = 0;
+    for pause_ms in [800, 400, 0] {
+        thread::sleep(Duration::from_millis(pause_ms));
+        for sample in reading.by_ref().take(100) {
+            sample.unwrap();
+            count += 1;
+        }
+    }
+    for sample in reading {
+        sample.unwrap();
+        count += 1;
+    }
+    assert_eq!(count, 20_000);
 }
 
 #[test]
