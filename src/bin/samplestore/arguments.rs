@@ -29,6 +29,7 @@ pub(crate) use known::Known;
 pub(crate) use statuses::{one_status, parse_status};
 
 use crate::failure::{EXIT_CODES, Failure, Outcome, Volume, detail, set_volume, words_of};
+use crate::interrupt::{self, NOTHING_CHANGED, NOTHING_STORED};
 use crate::opening::Db;
 use crate::output::{Colors, instant, set_colors};
 use crate::verb::{
@@ -121,13 +122,39 @@ enum Verb {
     Man(completions::Man),
 }
 
+impl Verb {
+    /// What is said of a verb that writes when it is interrupted before it has begun to.
+    fn undone(&self) -> Option<&'static str> {
+        match self {
+            Self::Import(_) | Self::Put(_) | Self::Copy(_) => Some(NOTHING_STORED),
+            Self::Mark(_)
+            | Self::Rm(_)
+            | Self::Prune(_)
+            | Self::Compact(_)
+            | Self::Backup(_)
+            | Self::Repair(_)
+            | Self::Reindex(_)
+            | Self::Salvage(_) => Some(NOTHING_CHANGED),
+            Self::Dlq(verb) => verb.writes().then_some(NOTHING_CHANGED),
+            Self::Index(verb) => verb.writes().then_some(NOTHING_CHANGED),
+            _ => None,
+        }
+    }
+}
+
 /// Reads the process's command line.
 ///
 /// # Errors
 /// What the user asked to read (help, version), or what is wrong with the command line.
 pub(crate) fn parse() -> Result<Arguments, clap::Error> {
     let command = command().color(asked_colors(std::env::args_os()));
-    let matches = command.clone().try_get_matches().map_err(with_tip)?;
+    let matches = command
+        .clone()
+        .try_get_matches()
+        .map_err(|error| match error.kind() {
+            ClapErrorKind::InvalidUtf8 => command.clone().error(error.kind(), no_utf8()),
+            _ => with_tip(error),
+        })?;
     if let Some((verb @ WITHOUT_DB, of_verb)) = matches.subcommand()
         && of_verb.value_source(DB) == Some(ValueSource::CommandLine)
     {
@@ -158,6 +185,15 @@ fn asked_colors(words: impl Iterator<Item = OsString>) -> ColorChoice {
         };
     }
     asked
+}
+
+/// Which words are no UTF-8: the parser does not say which of them it cannot take.
+fn no_utf8() -> String {
+    let words = std::env::args_os().enumerate();
+    let others = words.filter(|(_, word)| word.to_str().is_none());
+    let others = others.map(|(place, word)| format!("argument {place}, {word:?}"));
+    let others: Vec<_> = others.collect();
+    format!("this is no UTF-8: {}", others.join("; "))
 }
 
 /// Tells whoever is used to `tail -f` what that is called here, and whoever names ids as `get` takes them how other verbs do.
@@ -218,6 +254,9 @@ impl Arguments {
             (false, false) => Volume::Normal,
         });
         set_colors(self.color);
+        if let Some(undone) = self.verb.undone() {
+            interrupt::end_with(undone)?;
+        }
         let wait = self.wait.unwrap_or_default();
         let is_file = Cell::new(true);
         let db = || {

@@ -1,10 +1,11 @@
 //! [`Failure`] and [`Code`]: what went wrong, in one line of words and as the exit code; and [`words`], by which all is told.
 //!
 //! Every verb ends in an [`Outcome`]. The words go to stderr here and nowhere else; a reader of stdout
-//! that went away is no failure and has no words.
+//! that went away is no failure and has no words. What the parser of the command line says is `failure/usage.rs`.
 
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,14 +14,13 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
-use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue};
 use console::Style;
 use samplestore::{Error, ErrorKind, Location};
 
 use crate::output::{escape, shorten};
+pub(crate) use usage::report_usage;
 
 /// How a verb ended.
 pub(crate) type Outcome = Result<Code, Failure>;
@@ -31,7 +31,7 @@ pub(crate) type Outcome = Result<Code, Failure>;
 pub(crate) enum Code {
     /// All is done.
     Fine = 0,
-    /// An error, or an id that `get` did not find.
+    /// An error, or an id or a group that is not there.
     Error = 1,
     /// The command line cannot be understood, or asks for what is refused.
     Usage = 2,
@@ -51,7 +51,7 @@ pub(crate) enum Code {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done; also when a question was answered with no
-  1  an error, or an id that get did not find
+  1  an error, or an id that get did not find, or a group of failures that is not there
   2  a command line that cannot be understood, or that asks for what is refused
   3  partly done: some records were rejected, or could not be saved, or a copy is not equal
   4  the database is locked by another process
@@ -67,8 +67,6 @@ instant it stood for then, which the words \"next page\" tell";
 
 /// No more of a message, or of a line of the parser, is told.
 const MESSAGE_CHARS_MAX: usize = 1_000;
-/// No more of a word of the command line is repeated.
-const WORD_CHARS_MAX: usize = 100;
 
 /// How much is told on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +81,8 @@ pub(crate) enum Volume {
 }
 
 static VOLUME: AtomicU8 = AtomicU8::new(Volume::Normal as u8);
+/// Whether a line is begun on stderr, as that of a question is until it is answered.
+static IS_IN_LINE: AtomicBool = AtomicBool::new(false);
 
 /// Says how much is told from here on.
 pub(crate) fn set_volume(volume: Volume) {
@@ -103,6 +103,8 @@ pub(crate) struct Failure {
     hint: Option<String>,
     /// Whether the same may succeed another time.
     is_passing: bool,
+    /// Whether nothing went wrong but that standard output takes no more.
+    is_of_output: bool,
 }
 
 impl Failure {
@@ -113,6 +115,7 @@ impl Failure {
             message: Some(message.into()),
             hint: None,
             is_passing: false,
+            is_of_output: false,
         }
     }
 
@@ -129,6 +132,7 @@ impl Failure {
             message: None,
             hint: None,
             is_passing: false,
+            is_of_output: false,
         }
     }
 
@@ -162,6 +166,15 @@ impl Failure {
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    fn tell(&self) {
+        if let Some(message) = &self.message {
+            complaint(&format!("error: {}", shorten(message, MESSAGE_CHARS_MAX)));
+        }
+        if let Some(hint) = &self.hint {
+            complaint(&format!(" hint: {hint}"));
+        }
     }
 }
 
@@ -233,6 +246,7 @@ impl From<Error> for Failure {
             message: Some(message),
             hint: hint.map(str::to_owned),
             is_passing: error.is_retryable(),
+            is_of_output: false,
         }
     }
 }
@@ -260,12 +274,14 @@ impl From<io::Error> for Failure {
                 message: None,
                 hint: None,
                 is_passing: false,
+                is_of_output: true,
             };
         }
-        Self::new(
-            Code::Error,
-            format!("could not write to standard output: {error}"),
-        )
+        let message = format!("could not write to standard output: {error}");
+        Self {
+            is_of_output: true,
+            ..Self::new(Code::Error, message)
+        }
     }
 }
 
@@ -374,92 +390,37 @@ pub(crate) fn catching(run: impl FnOnce() -> Outcome) -> Outcome {
     })
 }
 
+/// How a verb ends that has something of its own to say behind its answer, which was written so. That nobody reads the answer, or that
+/// standard output takes no more, hides nothing of that; what else is wrong with the answer goes before it.
+pub(crate) fn answered(
+    written: Result<(), impl Into<Failure>>,
+    end: impl FnOnce() -> Outcome,
+) -> Outcome {
+    let written: Result<(), Failure> = written.map_err(Into::into);
+    let unwritten = match written {
+        Ok(()) => return end(),
+        Err(failure) if failure.is_of_output => failure,
+        Err(failure) => return Err(failure),
+    };
+    match end() {
+        Ok(Code::Fine) => Err(unwritten),
+        end => {
+            unwritten.tell();
+            end
+        }
+    }
+}
+
 /// Tells an outcome on stderr, and as the process's exit code.
 pub(crate) fn report(outcome: Outcome) -> ExitCode {
     let code = match outcome {
         Ok(code) => code,
         Err(failure) => {
-            if let Some(message) = &failure.message {
-                complaint(&format!("error: {}", shorten(message, MESSAGE_CHARS_MAX)));
-            }
-            if let Some(hint) = &failure.hint {
-                complaint(&format!(" hint: {hint}"));
-            }
+            failure.tell();
             failure.code
         }
     };
     ExitCode::from(code as u8)
-}
-
-/// Tells what the parser of the command line has to say, help and version among it.
-pub(crate) fn report_usage(mut answer: clap::Error) -> ExitCode {
-    if answer.use_stderr() {
-        make_safe(&mut answer);
-        let mut styled = answer.render();
-        // Why a value is refused cannot be changed within the answer, and may repeat it, too.
-        let cause = answer.source().map(ToString::to_string);
-        let cause = cause.filter(|text| escape(text) != *text);
-        if let Some(cause) = &cause {
-            let text = styled.ansi().to_string();
-            styled = StyledStr::from(text.replace(cause, &escape(cause)));
-        }
-        let plain = styled.to_string();
-        let is_long = |line: &str| line.chars().count() > MESSAGE_CHARS_MAX;
-        if cause.is_some() || plain.lines().any(is_long) {
-            for line in plain.lines() {
-                complaint(&shorten(line, MESSAGE_CHARS_MAX));
-            }
-            return ExitCode::from(Code::Usage as u8);
-        }
-    }
-    // Whoever asked for help and closed the pipe has seen enough. Where mistakes are told, nobody can be told of another one.
-    if let Err(error) = answer.print()
-        && !answer.use_stderr()
-    {
-        return report(Err(error.into()));
-    }
-    ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Code::Usage as u8))
-}
-
-/// What the user gave, which the parser repeats as it is, made safe for a terminal and short.
-fn make_safe(answer: &mut clap::Error) {
-    let safe = |text: &str| shorten(&escape(text), WORD_CHARS_MAX).into_owned();
-    let given: Vec<(ContextKind, ContextValue)> = answer
-        .context()
-        .map(|(kind, value)| (kind, value.clone()))
-        .collect();
-    // Tips repeat it, too, within their own text.
-    let words: Vec<String> = given
-        .iter()
-        .filter_map(|(_, value)| match value {
-            ContextValue::String(text) if safe(text) != *text => Some(text.clone()),
-            _ => None,
-        })
-        .collect();
-    if words.is_empty() {
-        return;
-    }
-    let styled = |text: &StyledStr| {
-        let text = text.ansi().to_string();
-        let text = words
-            .iter()
-            .fold(text, |text, word| text.replace(word.as_str(), &safe(word)));
-        StyledStr::from(text)
-    };
-    for (kind, value) in given {
-        let value = match value {
-            ContextValue::String(text) => ContextValue::String(safe(&text)),
-            ContextValue::Strings(texts) => {
-                ContextValue::Strings(texts.iter().map(|text| safe(text)).collect())
-            }
-            ContextValue::StyledStr(text) => ContextValue::StyledStr(styled(&text)),
-            ContextValue::StyledStrs(texts) => {
-                ContextValue::StyledStrs(texts.iter().map(styled).collect())
-            }
-            other => other,
-        };
-        answer.insert(kind, value);
-    }
 }
 
 /// Tells what was done, in one line on stderr, unless it is to be quiet.
@@ -478,7 +439,25 @@ pub(crate) fn detail(line: &str) {
 
 /// Tells what is wrong, in one line on stderr. When nobody can read it, nobody can be told that either.
 pub(crate) fn complaint(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", painted(&escape(line)));
+    let mut stderr = io::stderr().lock();
+    if IS_IN_LINE.swap(false, Relaxed) {
+        let _ = writeln!(stderr);
+    }
+    let _ = writeln!(stderr, "{}", painted(&escape(line)));
+}
+
+/// Begins a line with a question. Whatever is told before the answer has a line of its own.
+pub(crate) fn question(text: &str) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{} ", escape(text))?;
+    stderr.flush()?;
+    IS_IN_LINE.store(true, Relaxed);
+    Ok(())
+}
+
+/// The answer has ended that line.
+pub(crate) fn question_is_answered() {
+    IS_IN_LINE.store(false, Relaxed);
 }
 
 /// The same line, and what it begins with in the colours that the parser of the command line has for its own.

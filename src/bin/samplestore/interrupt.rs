@@ -1,4 +1,5 @@
-//! Ctrl-C: verbs that write end where they can without harm, remove what is not whole, and say what is done.
+//! Ctrl-C: verbs that write end where they can without harm, remove what is not whole, and say what is done; before they have done
+//! anything they say that.
 //!
 //! Verbs that only read end at once, as programs do that know nothing of it; so does one that reads into a file of its own, which is
 //! removed.
@@ -14,6 +15,12 @@ use samplestore::{Error, ErrorKind};
 use tempfile::NamedTempFile;
 
 use crate::failure::{Code, Failure, words};
+use crate::progress;
+
+/// What is said of a verb that has changed nothing yet.
+pub(crate) const NOTHING_CHANGED: &str = "nothing was changed";
+/// What is said of one that stores, and may have made an empty storage by then.
+pub(crate) const NOTHING_STORED: &str = "nothing was stored";
 
 /// What is said of work that changes a file as its last step.
 pub(crate) const UNCHANGED: &str = "the file is as it was";
@@ -24,7 +31,13 @@ const AT_ONCE: &str = "ended at once, before what was under way was done";
 /// Signals that come so soon behind the first are one wish: who ends a process may tell it, and the group that it is in.
 const SAME_WISH: Duration = Duration::from_millis(300);
 
+/// What is done then.
+type Work = Box<dyn FnMut() + Send>;
+
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
+/// What Ctrl-C does from here on; a process can say so to the system only once. Held while it is done, so that a verb does not go on
+/// to what is to be ended otherwise.
+static WORK: Mutex<Option<Work>> = Mutex::new(None);
 /// The file that is made. Held while it comes to be and while it gets its name, so that the process ends at neither moment.
 static MADE: Mutex<Made> = Mutex::new(Made::NotYet);
 
@@ -82,6 +95,7 @@ fn watch_or_leave(
         if asked.elapsed() < SAME_WISH {
             return;
         }
+        progress::clear();
         farewell();
         exit(&made());
     })
@@ -93,6 +107,7 @@ pub(crate) fn end_unless_made(farewell: impl Fn() + Send + 'static) -> Result<()
     handle(move || {
         let made = made();
         if !matches!(*made, Made::Whole) {
+            progress::clear();
             farewell();
             exit(&made);
         }
@@ -117,18 +132,32 @@ pub(crate) fn naming<T>(name: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     Ok(named)
 }
 
-/// From here on Ctrl-C, or being told to terminate, ends the process at once, with these words. For work that cannot be ended
-/// otherwise, and leaves nothing half-done when it is.
+/// From here on Ctrl-C, or being told to terminate, ends the process at once, with these words. For a verb that has done nothing yet,
+/// and for work that cannot be ended otherwise and leaves nothing half-done when it is.
 pub(crate) fn end_with(farewell: &'static str) -> Result<(), Failure> {
     handle(move || {
+        progress::clear();
         words(&format!("interrupted; {farewell}"));
         exit(&made());
     })
 }
 
 fn handle(work: impl FnMut() + Send + 'static) -> Result<(), Failure> {
-    ctrlc::set_handler(work)
+    let before = work_now().replace(Box::new(work));
+    if before.is_some() {
+        return Ok(());
+    }
+    let watched = ctrlc::set_handler(|| {
+        if let Some(work) = &mut *work_now() {
+            work();
+        }
+    });
+    watched
         .map_err(|cause| Failure::new(Code::Error, format!("could not watch for Ctrl-C: {cause}")))
+}
+
+fn work_now() -> MutexGuard<'static, Option<Work>> {
+    WORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn made() -> MutexGuard<'static, Made> {

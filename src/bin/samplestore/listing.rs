@@ -18,8 +18,8 @@ pub(crate) struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// All of it by one question, where nobody goes on behind it.
-    pub(crate) fn whole(reader: &'a Reader, query: &Query) -> Result<Self> {
+    /// All of it by one question.
+    fn whole(reader: &'a Reader, query: &Query) -> Result<Self> {
         Ok(Self {
             reader,
             query: query.clone(),
@@ -29,7 +29,7 @@ impl<'a> Listing<'a> {
         })
     }
 
-    /// Page by page where there is a limit, behind which somebody may go on.
+    /// Page by page where there is a limit, behind which somebody may go on; all of it by one question where there is none.
     pub(crate) fn new(reader: &'a Reader, query: &Query) -> Result<Self> {
         let Some(limit) = query.limit_max() else {
             return Self::whole(reader, query);

@@ -14,7 +14,7 @@ use samplestore::{
 
 use crate::failure::{Code, Failure, words};
 use crate::interrupt;
-use crate::progress::{self, FractionProgress};
+use crate::progress::{self, Busy, FractionProgress, Seeking};
 
 /// The part of the help texts of verbs that are about the file itself.
 pub(crate) const FILE_ALONE: &str =
@@ -341,6 +341,15 @@ fn total(query: &Query, count: impl FnOnce() -> Result<u64>) -> Result<Option<u6
     }
 }
 
+/// The same of another storage: a server of PostgreSQL counts by its indexes. Documents would be read twice for that, and of a table in
+/// Delta Lake each file.
+fn other_total(query: &Query, storage: &dyn Storage) -> Result<Option<u64>> {
+    match storage.capabilities().name {
+        "memory" | "postgres" => total(query, || storage.count(query)),
+        _ => Ok(None),
+    }
+}
+
 /// Whether counting what a query gives reads records, also in a file.
 fn reads_records(query: &Query) -> bool {
     !query.conditions().is_empty() || query.id_set().is_some()
@@ -351,8 +360,7 @@ impl Source {
     pub(crate) fn total(&self, query: &Query) -> Result<Option<u64>> {
         match self {
             Self::File(database) => total(query, || database.count(query)),
-            // Counting may be as much work as reading.
-            Self::Other(_) => Ok(None),
+            Self::Other(storage) => other_total(query, &**storage),
         }
     }
 
@@ -405,7 +413,7 @@ impl Reader {
     pub(crate) fn total(&self, query: &Query) -> Result<Option<u64>> {
         match self {
             Self::File(snapshot) => total(query, || snapshot.count(query)),
-            Self::Other(_) => Ok(None),
+            Self::Other(storage) => other_total(query, &**storage),
         }
     }
 
@@ -421,5 +429,23 @@ impl Reader {
             Self::File(snapshot) => snapshot.facets(query),
             Self::Other(storage) => storage.facets(query),
         }
+    }
+
+    /// Whether it may take long until the first sample that a query gives is found.
+    fn is_long(&self, query: &Query) -> bool {
+        match self {
+            Self::File(_) => !query.conditions().is_empty(),
+            Self::Other(_) => true,
+        }
+    }
+
+    /// What is seen while what a query gives is sought, where that may take long and nothing is told of it.
+    pub(crate) fn busy(&self, query: &Query) -> Option<Busy> {
+        self.is_long(query).then(|| Busy::new("reading samples"))
+    }
+
+    /// The same where it is told how many are found.
+    pub(crate) fn seeking(&self, query: &Query) -> Option<Seeking> {
+        self.is_long(query).then(Seeking::new)
     }
 }

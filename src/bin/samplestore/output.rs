@@ -37,7 +37,7 @@ use text::escape_json;
 pub(crate) use text::{counted, escape, instant, percent, shorten};
 
 use crate::failure::{Failure, InFile};
-use crate::interrupt;
+use crate::{interrupt, progress};
 
 /// How many bytes are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -133,7 +133,10 @@ enum Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Stdout(stdout) => stdout.write(bytes),
+            Self::Stdout(stdout) => {
+                progress::clear();
+                stdout.write(bytes)
+            }
             Self::File { file, path, .. } => {
                 file.write(bytes).map_err(|cause| in_draft(path, cause))
             }

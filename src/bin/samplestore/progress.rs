@@ -2,9 +2,10 @@
 
 use std::io::{IsTerminal, Read};
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
 
 use crate::failure::{Volume, is_told};
 use crate::interrupt;
@@ -18,6 +19,9 @@ const STEPS: u64 = 1_000;
 /// A bar over samples.
 const SAMPLES_OF_ALL: &str =
     "{wide_bar} {percent:>3} %  {human_pos}/{human_len} samples  {eta} left";
+
+/// What may be seen now.
+static SHOWN: Mutex<Vec<WeakProgressBar>> = Mutex::new(Vec::new());
 
 /// How far an import is.
 pub(crate) struct ImportProgress(ProgressBar);
@@ -106,15 +110,10 @@ pub(crate) struct Seeking(ProgressBar);
 impl Seeking {
     /// A count that moves while nothing is found.
     pub(crate) fn new() -> Self {
-        let bar = drawn(
+        Self(moving(
             ProgressBar::no_length(),
             "{spinner} {human_pos} samples match",
-        );
-        if is_shown() {
-            bar.tick();
-            bar.enable_steady_tick(TICK);
-        }
-        Self(bar)
+        ))
     }
 
     /// Shows how many were found.
@@ -124,6 +123,23 @@ impl Seeking {
 }
 
 impl Drop for Seeking {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// That something goes on of which nobody tells how far it is.
+pub(crate) struct Busy(ProgressBar);
+
+impl Busy {
+    /// A word that says what is done, and for how long.
+    pub(crate) fn new(what: &'static str) -> Self {
+        let bar = ProgressBar::no_length().with_message(what);
+        Self(moving(bar, "{spinner} {msg}  {elapsed}"))
+    }
+}
+
+impl Drop for Busy {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
@@ -153,12 +169,36 @@ impl Drop for FractionProgress {
     }
 }
 
+/// Lets go of all lines for good: what is written now may be on the same terminal.
+pub(crate) fn clear() {
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    for bar in shown.drain(..).filter_map(|bar| bar.upgrade()) {
+        bar.finish_and_clear();
+    }
+}
+
 fn drawn(bar: ProgressBar, template: &str) -> ProgressBar {
-    bar.set_draw_target(match is_shown() {
+    let is_shown = is_shown();
+    bar.set_draw_target(match is_shown {
         true => ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S),
         false => ProgressDrawTarget::hidden(),
     });
     set_template(&bar, template);
+    if is_shown {
+        let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.retain(|bar| bar.upgrade().is_some());
+        shown.push(bar.downgrade());
+    }
+    bar
+}
+
+/// The same of what moves while nothing is told of it.
+fn moving(bar: ProgressBar, template: &str) -> ProgressBar {
+    let bar = drawn(bar, template);
+    if is_shown() {
+        bar.tick();
+        bar.enable_steady_tick(TICK);
+    }
     bar
 }
 

@@ -262,12 +262,19 @@ fn in_steps_of(
 }
 
 impl Changed {
-    /// The exit code, after saying that there is a rest.
-    pub(crate) fn code(self) -> Code {
+    /// The exit code of a change of so many samples, after saying that there is a rest. Where only so many were meant as a limit
+    /// says, as many more would be changed by the same again.
+    pub(crate) fn code(self, matched: u64, has_limit: bool) -> Code {
         if !self.is_interrupted {
             return Code::Fine;
         }
-        words("interrupted; what is done stays, run it again for the rest");
+        let again = match has_limit {
+            true => format!(" with --limit {}", matched.saturating_sub(self.samples)),
+            false => String::new(),
+        };
+        words(&format!(
+            "interrupted; what is done stays, run it again{again} for the rest"
+        ));
         Code::Interrupted
     }
 }

@@ -9,7 +9,8 @@ const OF_ALL: &str = "/12,000 samples";
 
 /// What a bar draws.
 fn has_bar(text: &str) -> bool {
-    text.contains(['\u{2588}', '\u{2591}']) || text.contains(" samples match")
+    let words = [" samples match", " reading samples", " compacting"];
+    text.contains(['\u{2588}', '\u{2591}']) || words.iter().any(|word| text.contains(word))
 }
 
 #[test]
@@ -45,6 +46,21 @@ fn whoever_waits_at_a_terminal_sees_how_far_it_is() {
         (vec!["-d", &target, "import", &input], " records"),
         (vec!["copy", &db, &target], OF_ALL),
         (vec!["index", "add", "data.n"], "indexing "),
+        ([&["count"][..], &no_n].concat(), " reading samples"),
+        ([&["facets"][..], &no_n].concat(), " reading samples"),
+        ([&["explain"][..], &no_n].concat(), " reading samples"),
+        // Its own bars would be taken for one.
+        (
+            [&["hist", "-f", "json"][..], &no_n].concat(),
+            " reading samples",
+        ),
+        ([&["tail"][..], &no_n].concat(), " reading samples"),
+        ([&["list"][..], &no_n].concat(), " samples match"),
+        (
+            [&["dlq", "list", "--limit", "5"][..], &no_n].concat(),
+            " reading samples",
+        ),
+        (vec!["compact"], " compacting"),
         (vec!["schema", "--full"], OF_ALL),
         (vec!["schema"], "/10,000 samples"),
         (vec!["check"], "checking "),
@@ -84,6 +100,19 @@ fn whoever_waits_at_a_terminal_sees_how_far_it_is() {
     }
 }
 
+#[test]
+fn a_bar_is_gone_before_anything_is_written() {
+    let shell = many(3_000);
+    let (text, code) = seen(
+        &shell,
+        &["list", "--where", "data.n is missing", "-f", "jsonl"],
+    );
+    assert_eq!(code, 0, "{text}");
+    let (bar, data) = text.split_once("{\"").unwrap();
+    assert!(has_bar(bar), "{text}");
+    assert!(!has_bar(data) && data.lines().count() >= 3_000, "{text}");
+}
+
 #[cfg(feature = "files")]
 #[test]
 fn what_is_no_file_is_counted_as_it_goes() {
@@ -99,4 +128,25 @@ fn what_is_no_file_is_counted_as_it_goes() {
         assert!(text.contains(" samples match"), "{text}");
         shell.data(["copy", shell.db().to_str().unwrap(), &url]);
     }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn what_a_server_counts_by_itself_is_known_before_it_is_copied() {
+    let Some(server) = crate::servers::postgres::shared() else {
+        return;
+    };
+    let shell = many(SAMPLES);
+    let (db, url) = (shell.db(), server.url(&server.schema()));
+    shell.data(["copy", db.to_str().unwrap(), &url]);
+    let back = shell.path("back.db").to_str().unwrap().to_owned();
+    let words = ["copy", &url, &back];
+    let (text, code) = seen(&shell, &words);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains(OF_ALL), "{text}");
+    // To know how many these are, samples are read.
+    let some = ["--where", "data.n is missing"];
+    let (text, code) = seen(&shell, &[&words[..], &some].concat());
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains(OF_ALL), "{text}");
 }

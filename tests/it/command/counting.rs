@@ -46,6 +46,30 @@ start,count,status.pending,status.measured,status.labeled,status.skipped,status.
 }
 
 #[test]
+fn what_makes_fewer_bars_is_said_where_there_is_such() {
+    let shell = Shell::new();
+    let line = |id, year| {
+        format!(
+            "{{\"id\":\"{id}\",\"pipeline\":\"p\",\"created_at\":\"{year}-01-01T00:00:00Z\"}}\n"
+        )
+    };
+    let text = line("a", "0001") + &line("b", "9999");
+    assert_eq!(shell.run_with(["import"], &text).code, 0);
+    for (interval, hint) in [
+        (
+            "week",
+            "a wider interval, or --since and --before, make fewer",
+        ),
+        ("month", "--since and --before make fewer"),
+    ] {
+        let answer = shell.run(["hist", interval]);
+        assert_eq!(answer.code, 2, "{answer:?}");
+        let hint = format!(" hint: {hint}\n");
+        assert!(answer.words.ends_with(&hint), "{answer:?}");
+    }
+}
+
+#[test]
 fn hist_has_every_pipeline_where_no_colours_tell_them_apart() {
     let shell = Shell::new();
     let names = [

@@ -256,3 +256,15 @@ fn a_group_is_tried_again_though_others_are_too_many_to_be_listed() {
     assert!(answer.words.contains(&said), "{answer:?}");
     assert_eq!(shell.data(["count", "--status", "pending"]), "1\n");
 }
+
+#[test]
+fn a_group_that_was_put_back_is_there_no_more() {
+    let shell = failed();
+    let group = groups(&shell)[1]["group"].as_str().unwrap().to_owned();
+    let retry = ["dlq", "retry", &group, "--yes"];
+    assert!(shell.data(retry).contains("\"retried\":20"));
+    let again = shell.run(retry);
+    assert_eq!((again.code, &*again.data), (1, ""), "{again:?}");
+    let said = format!("error: no failure is of the group {group:?}\n");
+    assert!(again.words.starts_with(&said), "{again:?}");
+}

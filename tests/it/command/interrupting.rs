@@ -5,7 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::Shell;
-use super::terminal::{ended, interrupted, many, names, on_terminal};
+use super::listening::interrupted;
+use super::terminal::{ended, many, names, on_terminal};
 
 const SAMPLES: u64 = 200_000;
 const STEP: u64 = 10_000;
@@ -59,6 +60,47 @@ fn what_was_interrupted_is_done_to_its_end_by_running_it_again() {
         );
         assert_eq!(count(&shell, left), 0, "{words:?}");
         assert_eq!(shell.run(["check"]).code, 0, "{words:?}");
+        fs::copy(kept.db(), shell.db()).unwrap();
+    }
+}
+
+#[test]
+fn where_there_is_a_limit_the_rest_of_it_is_named() {
+    const LIMIT: u64 = 150_000;
+    let shell = many(SAMPLES as u32);
+    let kept = Shell::new();
+    for (words, left) in [
+        (&["rm"][..], &[][..]),
+        (
+            &["mark", "ready", "--where", "data.n is missing"],
+            &["--status", "pending"],
+        ),
+        // The last one: it leaves some of them failed.
+        (&["dlq", "retry", "--all"], &["--status", "dlq"]),
+    ] {
+        if words[0] == "dlq" {
+            shell.data(["mark", "dlq", "--all", "--yes"]);
+        }
+        fs::copy(shell.db(), kept.db()).unwrap();
+        let limited = |limit: u64| {
+            let words = words.iter().map(|word| (*word).to_owned());
+            let limit = ["--limit".to_owned(), limit.to_string(), "--yes".to_owned()];
+            words.chain(limit).collect::<Vec<_>>()
+        };
+        let first = limited(LIMIT);
+        let first: Vec<_> = first.iter().map(String::as_str).collect();
+        let text = interrupted(&shell, &first, || {
+            fs::copy(kept.db(), shell.db()).unwrap();
+        });
+        let said = "interrupted; what is done stays, run it again with --limit ";
+        let (_, rest) = text.split_once(said).unwrap_or_else(|| panic!("{text}"));
+        let (rest, _) = rest.split_once(" for the rest").unwrap();
+        let rest: u64 = rest.parse().unwrap();
+        assert!(0 < rest && rest <= LIMIT, "{words:?} {rest}");
+        assert_eq!(count(&shell, left), SAMPLES - LIMIT + rest, "{words:?}");
+        let again = limited(rest);
+        shell.data(again.iter().map(String::as_str));
+        assert_eq!(count(&shell, left), SAMPLES - LIMIT, "{words:?}");
         fs::copy(kept.db(), shell.db()).unwrap();
     }
 }

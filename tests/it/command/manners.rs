@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Shell, answer, bare};
+use super::{Shell, WITH_FILTERS, answer, bare};
 
 #[test]
 fn quiet_tells_errors_alone_and_verbose_how_a_line_was_understood() {
@@ -195,20 +195,47 @@ fn help_tells_how_conditions_are_written_and_which_statuses_there_are() {
 fn a_misspelt_pipeline_is_told_by_every_verb_that_looks_for_it() {
     let shell = Shell::with_six();
     let db = shell.db();
-    for verb in [
-        &["list"][..],
-        &["count"],
-        &["tail"],
-        &["dlq", "list"],
-        &["dlq", "group"],
-        &["dlq", "retry", "--all", "--yes"],
-        &["copy", db.to_str().unwrap(), "memory:"],
-    ] {
-        let answer = shell.run([verb, &["--pipeline", "evne"]].concat());
-        assert_eq!(answer.code, 0, "{answer:?}");
+    for verb in WITH_FILTERS {
+        let others = match verb {
+            "mark" => vec!["ready", "--yes"],
+            "rm" => vec!["--yes"],
+            "prune" => vec!["--older-than", "1d", "--yes"],
+            "copy" => vec![db.to_str().unwrap(), "memory:"],
+            "dlq show" => vec!["898a119e"],
+            "dlq retry" => vec!["--all", "--yes"],
+            _ => Vec::new(),
+        };
+        let words = verb.split(' ').chain(others);
+        let answer = shell.run(words.chain(["--pipeline", "evne"]));
+        // It is about a group, which is not there.
+        let code = i32::from(verb == "dlq show");
+        assert_eq!(answer.code, code, "{verb} {answer:?}");
         let said = "no sample is of the pipeline \"evne\" (did you mean \"even\"?)\n";
-        assert!(answer.words.contains(said), "{verb:?} {answer:?}");
+        assert_eq!(answer.words.matches(said).count(), 1, "{verb} {answer:?}");
     }
+    // Nor is one whose name is cut.
+    for group in ["898a", "f"] {
+        let answer = shell.run(["dlq", "show", group, "--pipeline", "evne"]);
+        assert_eq!(answer.code, 1, "{answer:?}");
+        assert!(
+            answer.words.contains("(did you mean \"even\"?)"),
+            "{answer:?}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_text_is_named() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let shell = Shell::with_six();
+    let name = OsStr::from_bytes(b"caf\xe9\x1b");
+    let answer = answer(shell.command().args(["count", "--pipeline"]).arg(name));
+    assert_eq!(answer.code, 2, "{answer:?}");
+    let said = "error: this is no UTF-8: argument 3, \"caf\\xE9\\u{1b}\"\n";
+    assert!(answer.words.starts_with(said), "{answer:?}");
 }
 
 #[test]

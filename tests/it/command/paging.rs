@@ -63,6 +63,31 @@ fn the_next_page_of_a_time_ago_is_that_of_the_instant_it_stood_for() {
 }
 
 #[test]
+fn an_export_in_any_format_says_where_to_go_on() {
+    let shell = Shell::with_six();
+    let limit = ["--pipeline", "even", "--limit", "2"];
+    let expected = next_page(&shell.run([&["list"][..], &limit].concat()).words);
+    let mut formats = vec!["jsonl", "json", "csv"];
+    if cfg!(feature = "arrow") {
+        formats.extend(["parquet", "arrow"]);
+    }
+    for format in formats {
+        let target = shell.path(&format!("two.{format}"));
+        let words = ["export", target.to_str().unwrap()];
+        let two = shell.run([&words[..], &limit].concat());
+        assert_eq!(two.code, 0, "{two:?}");
+        assert_eq!(next_page(&two.words), expected, "{format}");
+        // One is left.
+        let next: Vec<_> = expected.iter().map(String::as_str).collect();
+        let words = [&words[..], &["--overwrite"], &limit, &next].concat();
+        let last = shell.run(words);
+        assert_eq!(last.code, 0, "{last:?}");
+        assert!(!last.words.contains("next page"), "{last:?}");
+        assert!(last.words.contains("1 sample in "), "{last:?}");
+    }
+}
+
+#[test]
 fn what_to_do_about_a_cursor_is_said_where_it_is_known() {
     let shell = of_now();
     let first = shell.run(["list", "--limit", "2", "--since", "2h"]);

@@ -12,9 +12,9 @@ use super::terminal::seen;
 use crate::files::with_file_system;
 
 /// `created_at` of the fourth sample, as the columns have it.
-const COLUMN: [u8; 8] = 1_370_055_600_000_000_i64.to_le_bytes();
+pub(super) const COLUMN: [u8; 8] = 1_370_055_600_000_000_i64.to_le_bytes();
 /// Data of the fourth sample, as its record has it.
-const RECORD: &[u8] = b"\xa2w3";
+pub(super) const RECORD: &[u8] = b"\xa2w3";
 
 /// Changes a byte wherever these bytes are in the database.
 pub(super) fn damage(shell: &Shell, pattern: &[u8]) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use samplestore::{Database, Durability, Sample, Storage, data};
 
 use super::Shell;
+use super::listening::wait_to_listen;
 
 /// Longer than signals are one wish.
 const LATER: Duration = Duration::from_millis(500);
@@ -177,10 +178,34 @@ fn an_export_ends_at_once_behind_the_last_sample_that_matches() {
 
 #[test]
 fn nobody_waits_for_the_file_who_was_told_to_end() {
-    for (words, shares, said) in [
-        (&["dlq", "retry", "--all", "--yes"][..], true, "matched: "),
-        (&["rm", "--all", "--yes"], true, "matched: "),
-        (&["tail", "--follow"], false, ""),
+    let changed = Some("interrupted; nothing was changed\n");
+    let stored = Some("interrupted; nothing was stored\n");
+    for (words, shares, said, farewell) in [
+        (
+            &["dlq", "retry", "--all", "--yes"][..],
+            true,
+            "matched: ",
+            changed,
+        ),
+        (&["rm", "--all", "--yes"], true, "matched: ", changed),
+        (
+            &["mark", "ready", "--all", "--yes"],
+            true,
+            "matched: ",
+            changed,
+        ),
+        (
+            &["prune", "--status", "dlq", "--yes"],
+            true,
+            "matched: ",
+            changed,
+        ),
+        (&["index", "add", "data.n"], true, "", changed),
+        (&["index", "drop", "data.n"], true, "", changed),
+        (&["put", "--pipeline", "p"], true, "", stored),
+        (&["import"], true, "", stored),
+        // It reads, and ends as any program does.
+        (&["tail", "--follow"], false, "", None),
     ] {
         let shell = Shell::with_six();
         let options = Database::options().shared_readers(shares);
@@ -190,6 +215,9 @@ fn nobody_waits_for_the_file_who_was_told_to_end() {
         let stderr = child.stderr.as_mut().unwrap();
         stderr.read_exact(&mut told).unwrap();
         assert_eq!(String::from_utf8(told).unwrap(), said);
+        if farewell.is_some() {
+            wait_to_listen(child.id());
+        }
         // By then it waits.
         thread::sleep(LATER);
         assert_eq!(child.try_wait().unwrap(), None, "{words:?}");
@@ -205,9 +233,10 @@ fn nobody_waits_for_the_file_who_was_told_to_end() {
         child.kill().unwrap();
         let (code, rest) = ended(child);
         assert!(is_over, "{words:?} {rest}");
+        assert_eq!(code, farewell.map(|_| 130), "{words:?} {rest}");
         assert!(
-            [None, Some(130)].contains(&code),
-            "{words:?} {code:?} {rest}"
+            rest.ends_with(farewell.unwrap_or_default()),
+            "{words:?} {rest}"
         );
         holder.close().unwrap();
         assert_eq!(shell.data(["count"]), "6\n");

@@ -25,6 +25,7 @@ mod following {
     use std::fmt::Write as _;
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Child, Command, Stdio};
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
     use std::sync::mpsc::{Receiver, channel};
     use std::thread;
     use std::time::Duration;
@@ -93,12 +94,22 @@ mod following {
         for n in 0..SAMPLES {
             writeln!(text, r#"{{"id":"n{n}","pipeline":"p","data":{{"n":{n}}}}}"#).unwrap();
         }
-        let import = shell.run_with(["import", "-", "--batch", "500"], &text);
-        assert_eq!(import.code, 0, "{import:?}");
         let mut seen = BTreeMap::<String, u32>::new();
-        for _ in 0..SAMPLES {
-            *seen.entry(follower.next_id()).or_default() += 1;
-        }
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let importing = scope.spawn(|| {
+                let import = shell.run_with(["import", "-", "--batch", "500"], &text);
+                is_over.store(true, SeqCst);
+                import
+            });
+            for number in 0..SAMPLES {
+                let id = follower.next_id();
+                assert!(number > 0 || !is_over.load(SeqCst), "it is seen in the end");
+                *seen.entry(id).or_default() += 1;
+            }
+            let import = importing.join().unwrap();
+            assert_eq!(import.code, 0, "{import:?}");
+        });
         assert_eq!(seen.len(), SAMPLES);
         assert!(seen.values().all(|count| *count == 1));
 

@@ -10,9 +10,10 @@ use rexpect::process::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 
 use super::Shell;
+use super::listening::interrupted;
 
 /// Longer than any of it takes on a machine that is busy.
-const TIMEOUT_MS: u64 = 120_000;
+pub(super) const TIMEOUT_MS: u64 = 120_000;
 
 /// Runs the command on a terminal of 60 columns, as [`on_narrow_terminal`] does.
 pub(super) fn on_terminal(shell: &Shell, words: &[&str]) -> PtySession {
@@ -22,6 +23,11 @@ pub(super) fn on_terminal(shell: &Shell, words: &[&str]) -> PtySession {
 /// Runs the command on a terminal so many columns wide, where Ctrl-C does what it does to a program that says nothing of it: in
 /// what `nohup` or a shell runs behind its back it is ignored, by the command too.
 pub(super) fn on_narrow_terminal(shell: &Shell, words: &[&str], columns: u16) -> PtySession {
+    begun(shell, words, columns, "")
+}
+
+/// The same behind this line of a shell.
+pub(super) fn begun(shell: &Shell, words: &[&str], columns: u16, before: &str) -> PtySession {
     let mut command = Command::new("sh");
     let signals = match cfg!(target_os = "linux") {
         true => "env --default-signal=INT",
@@ -30,7 +36,7 @@ pub(super) fn on_narrow_terminal(shell: &Shell, words: &[&str], columns: u16) ->
     command
         .args([
             "-c",
-            &format!("stty cols {columns} rows 24; exec {signals} \"$0\" \"$@\""),
+            &format!("stty cols {columns} rows 24; {before} exec {signals} \"$0\" \"$@\""),
         ])
         .arg(env!("CARGO_BIN_EXE_samplestore"))
         .args(words)
@@ -157,29 +163,14 @@ fn ctrl_c_at_a_question_changes_nothing() {
     let mut session = on_terminal(&shell, &["rm", "--all"]);
     session.exp_string("[y/N] ").unwrap();
     session.send_control('c').unwrap();
-    assert_eq!(ended(&mut session).1, 130);
+    let (text, code) = ended(&mut session);
+    assert_eq!(code, 130, "{text}");
+    // In a line of its own.
+    assert!(
+        text.contains("\ninterrupted; nothing was changed"),
+        "{text}"
+    );
     assert_eq!(shell.data(["count"]), "6\n");
-}
-
-/// Runs again and again, and presses Ctrl-C at one moment after the other, until it was while there was something to end;
-/// `undo` makes good what a run that was done before has done. Gives what was written.
-pub(super) fn interrupted(shell: &Shell, words: &[&str], undo: impl Fn()) -> String {
-    for attempt in 0..200 {
-        let mut session = on_terminal(shell, words);
-        // Early and late by turns: how long it takes depends on what else the machine does.
-        thread::sleep(Duration::from_millis(attempt * 67 % 1_500));
-        // There may be nobody any more.
-        let _ = session.send_control('c');
-        let (text, code) = ended(&mut session);
-        if text.contains("interrupted;") {
-            assert_eq!(code, 130, "{text}");
-            return text;
-        }
-        // Before it listened it ends as any program does.
-        assert!([0, 130].contains(&code), "{code} {text}");
-        undo();
-    }
-    panic!("{words:?} was never interrupted");
 }
 
 #[test]

@@ -221,65 +221,6 @@ fn a_scheme_that_is_off_names_its_feature() {
     );
 }
 
-#[cfg(feature = "files")]
-#[test]
-fn every_verb_takes_a_url() {
-    let shell = Shell::with_six();
-    let folder = format!("file:{}", shell.path("folder").display());
-    let there = |words: &[&str]| {
-        let words = ["-d", &folder].into_iter().chain(words.iter().copied());
-        shell.data(words)
-    };
-    let answer = shell.run(["-d", &folder, "list"]);
-    assert_eq!(answer.code, 1, "{answer:?}");
-    assert!(
-        answer.words.contains("samplestore import and copy create"),
-        "{answer:?}"
-    );
-
-    let answer = shell.run_with(["-d", &folder, "import", "-"], &six());
-    assert_eq!(answer.code, 0, "{answer:?}");
-    for words in [
-        &["list"][..],
-        &["list", "--newest", "--limit", "2"],
-        &["list", "-f", "csv"],
-        &["count", "--status", "ready"],
-        &["facets"],
-        &["get", "c", "a"],
-    ] {
-        assert_eq!(there(words), shell.data(words.iter().copied()), "{words:?}");
-    }
-    let answer = shell.run_with(
-        ["-d", &folder, "import", "-", "--on-conflict", "skip"],
-        &six(),
-    );
-    assert!(
-        answer
-            .words
-            .starts_with("inserted 0, replaced 0, skipped 6"),
-        "{answer:?}"
-    );
-
-    for verb in ["stats", "explain", "compact"] {
-        let answer = shell.run(["-d", &folder, verb]);
-        assert_eq!(answer.code, 2, "{answer:?}");
-        assert!(
-            answer
-                .words
-                .contains("needs a database file, and file: is none"),
-            "{answer:?}"
-        );
-    }
-
-    let back = shell.path("back.redb");
-    let answer = shell.run(["copy", &folder, back.to_str().unwrap(), "--verify"]);
-    assert_eq!(answer.code, 0, "{answer:?}");
-    assert_eq!(
-        shell.data(["-d", back.to_str().unwrap(), "list"]),
-        shell.data(["list"])
-    );
-}
-
 #[cfg(all(feature = "files", unix))]
 #[test]
 fn a_copy_shows_how_far_it_is() {

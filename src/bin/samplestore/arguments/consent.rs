@@ -1,11 +1,10 @@
 //! [`Consent`]: the flags of verbs that change many samples, and the question that they ask.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use clap::Args;
 
-use crate::failure::{Failure, complaint, words};
-use crate::output::escape;
+use crate::failure::{self, Failure, complaint, words};
 
 /// Whether to change what matches.
 #[derive(Clone, Copy, Debug, Args)]
@@ -47,12 +46,11 @@ impl Consent {
         let failed = |cause: io::Error| {
             Failure::usage(format!("could not ask: {cause}")).with_hint("--yes does not ask")
         };
-        let mut stderr = io::stderr().lock();
-        write!(stderr, "{} [y/N] ", escape(question)).map_err(failed)?;
-        stderr.flush().map_err(failed)?;
-        drop(stderr);
+        failure::question(&format!("{question} [y/N]")).map_err(failed)?;
         let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map_err(failed)?;
+        if io::stdin().read_line(&mut answer).map_err(failed)? > 0 {
+            failure::question_is_answered();
+        }
         let is_yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
         if !is_yes {
             complaint("nothing was changed");

@@ -49,3 +49,26 @@ fn another_run_is_hinted_at_where_it_may_help() {
     let locked = Error::new(ErrorKind::Locked, "open").with_retryable(true);
     assert!(hinted(locked).is_some_and(|hint| hint.contains("--wait")));
 }
+
+#[test]
+fn that_nobody_reads_an_answer_hides_nothing() {
+    let code = |outcome: Outcome| match outcome {
+        Ok(code) => code,
+        Err(failure) => failure.code,
+    };
+    let unread = |end: Outcome| {
+        let gone = io::Error::from(io::ErrorKind::BrokenPipe);
+        code(answered(Err(gone), || end))
+    };
+    assert_eq!(unread(Ok(Code::Fine)), Code::Fine);
+    assert_eq!(unread(Ok(Code::Rebuildable)), Code::Rebuildable);
+    assert_eq!(unread(Err(Failure::usage("no"))), Code::Usage);
+    let full = || io::Error::from(io::ErrorKind::StorageFull);
+    assert_eq!(code(answered(Err(full()), || Ok(Code::Fine))), Code::Error);
+    let partly = answered(Err(full()), || Ok(Code::Partly));
+    assert_eq!(code(partly), Code::Partly);
+    // What cannot be read for it is another matter.
+    let damaged = Failure::from(Error::new(ErrorKind::Damaged, "read the database"));
+    let answer = answered(Err(damaged), || Ok(Code::Error));
+    assert_eq!(code(answer), Code::Damaged);
+}

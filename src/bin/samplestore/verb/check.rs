@@ -6,7 +6,7 @@ use clap::Args;
 use samplestore::{CheckReport, Database};
 use serde_json::json;
 
-use crate::failure::{Code, Failure, Outcome, complaint, words};
+use crate::failure::{Code, Failure, Outcome, answered, complaint, words};
 use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
 use crate::progress::FractionProgress;
@@ -29,13 +29,16 @@ impl Check {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let database = db.read_alone()?;
         let report = check(&database)?;
+        answered(self.write(&report), || Ok(tell(&report)))
+    }
+
+    fn write(&self, report: &CheckReport) -> Result<(), Failure> {
         let mut output = Output::new();
         match output.report_format(self.format) {
-            ReportFormat::Table => table(&mut output, &report)?,
+            ReportFormat::Table => table(&mut output, report)?,
             format => output.json(format, &json!(report))?,
         }
-        output.finish()?;
-        Ok(tell(&report))
+        Ok(output.finish()?)
     }
 }
 

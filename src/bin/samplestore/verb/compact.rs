@@ -10,6 +10,7 @@ use crate::failure::{Code, Outcome};
 use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat};
+use crate::progress::Busy;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +50,9 @@ impl Compact {
         }
         let database = db.write_existing()?;
         let before = db.file_bytes()?;
+        let busy = Busy::new("compacting");
         db.while_others_read(|| database.compact())?;
+        drop(busy);
         database.close()?;
         let after = db.file_bytes()?;
         let mut output = Output::new();
@@ -67,8 +70,10 @@ impl Compact {
     }
     #[cfg(feature = "delta")]
     fn compact_table(self, table: &samplestore::DeltaTable) -> Outcome {
+        let busy = Busy::new("compacting");
         let optimized = table.optimize()?;
         let removed = table.vacuum(KEPT_UNUSED)?;
+        drop(busy);
         table.close()?;
         let (before, after) = (optimized.files_before, optimized.files_after);
         let mut output = Output::new();

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 
 use super::export::by_extension;
 use crate::arguments::{Filters, INSTANTS, location};
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, answered, words};
 use crate::fields::tell_unknown;
 use crate::interrupt;
 use crate::opening::Db;
@@ -121,15 +121,18 @@ impl Copy {
         }
         let pace = pace(report.copied, started.elapsed());
         words(&format!("{} {pace}", in_words(&report)));
-        if self.json {
-            write_json(&in_json(&report))?;
-        }
-        for id in report.verified.iter().flat_map(|found| &found.ids) {
-            words(&format!("not equal: {id:?}"));
-        }
-        Ok(match report.is_whole() {
-            true => Code::Fine,
-            false => Code::Partly,
+        let written = match self.json {
+            true => write_json(&in_json(&report)),
+            false => Ok(()),
+        };
+        answered(written, || {
+            for id in report.verified.iter().flat_map(|found| &found.ids) {
+                words(&format!("not equal: {id:?}"));
+            }
+            Ok(match report.is_whole() {
+                true => Code::Fine,
+                false => Code::Partly,
+            })
         })
     }
 }

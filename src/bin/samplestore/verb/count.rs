@@ -31,7 +31,9 @@ impl Count {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
         let reader = db.read()?;
+        let busy = reader.busy(&query);
         let count = reader.count(&query)?;
+        drop(busy);
         if count == 0 {
             tell_unknown(&reader, &query)?;
         }

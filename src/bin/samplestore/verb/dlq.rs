@@ -1,27 +1,28 @@
 //! `dlq`: the dead-letter queue, samples that failed in a pipeline. Why they failed is told in groups, and a group can be
-//! tried again.
+//! tried again (`retry`).
+
+mod retry;
 
 use std::cell;
-use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 use console::Style;
 use indicatif::HumanCount;
-use samplestore::{Cursor, FailureGroup, Failures, Query, Sample, Selection, Status, Storage};
+use samplestore::{Cursor, FailureGroup, Failures, Query, Sample, Status};
 use serde_json::json;
 
-use crate::arguments::{Consent, Filters, INSTANTS};
-use crate::failure::{Code, Failure, Outcome, words};
-use crate::fields::{tell_unknown, tell_unknown_ids};
+use crate::arguments::{Filters, INSTANTS};
+use crate::failure::{Code, Failure, Outcome, answered, words};
+use crate::fields::tell_unknown;
 use crate::listing::Listing;
 use crate::opening::{Db, Reader};
 use crate::output::{
     Align, Cell, Column, Columns, Format, Output, ReportFormat, SampleWriter, Shrinks, Table,
-    counted, csv_record, instant,
+    csv_record, instant,
 };
-use crate::progress::SampleProgress;
-use crate::steps::{Changed, Matched, change};
+use crate::progress::{Busy, SampleProgress};
+use retry::Retry;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,31 +100,12 @@ pub(crate) struct Show {
     format: Option<Format>,
 }
 
-/// Put the samples of groups back to pending
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  samplestore -d weather.db dlq retry 898a119e --dry-run
-  samplestore -d weather.db dlq retry --all --since 2h --yes
-
-The reason of a sample stays until a pipeline stores it again.")]
-pub(crate) struct Retry {
-    /// Groups, as dlq group names them, or how only their names begin
-    #[arg(value_name = "GROUP")]
-    groups: Vec<String>,
-    /// All groups
-    #[arg(long, conflicts_with = "groups")]
-    all: bool,
-    #[command(flatten)]
-    filters: Filters,
-    #[command(flatten)]
-    consent: Consent,
-    /// How to write what was done [default: table on a terminal, else jsonl]
-    #[arg(short, long, value_enum)]
-    format: Option<ReportFormat>,
-}
-
 impl Dlq {
+    /// Whether it changes samples.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self.verb, DlqVerb::Retry(_))
+    }
+
     pub(crate) fn run(self, db: &Db) -> Outcome {
         match self.verb {
             DlqVerb::List(verb) => verb.run(db),
@@ -156,29 +138,33 @@ impl DlqList {
         let reader = db.read()?;
         let listing = || Listing::new(&reader, &query);
         let next = |listing: Listing<'_>| Ok(listing.into_next());
-        if write(listing, next, &self.filters, self.format)? == 0 {
+        let busy = reader.busy(&query);
+        let mut count = 0;
+        write(listing, next, &self.filters, self.format, &mut count)?;
+        drop(busy);
+        if count == 0 {
             tell_unknown(&reader, &query)?;
         }
         Ok(Code::Fine)
     }
 }
 
-/// Writes samples, which are asked for twice where a format needs it, and where to go on behind them. Says how many there were.
+/// Writes samples, which are asked for twice where a format needs it, and where to go on behind them. Counts how many there were.
 fn write<I: Iterator<Item = samplestore::Result<Sample>>>(
     samples: impl Fn() -> samplestore::Result<I>,
     next: impl FnOnce(I) -> samplestore::Result<Option<Cursor>>,
     filters: &Filters,
     format: Option<Format>,
-) -> Result<u64, Failure> {
+    count: &mut u64,
+) -> Result<(), Failure> {
     let mut output = Output::new();
     let format = output.format(format);
     let columns = || Columns::of(samples()?);
     let mut writer = SampleWriter::begin(&mut output, format, columns)?;
-    let mut count = 0;
     let mut listing = samples()?;
     for sample in &mut listing {
+        *count += 1;
         writer.write(&mut output, &sample?)?;
-        count += 1;
     }
     let next = next(listing)?;
     writer.finish(&mut output, next.as_ref())?;
@@ -186,7 +172,7 @@ fn write<I: Iterator<Item = samplestore::Result<Sample>>>(
     if let Some(next) = next {
         words(&filters.next_page(&next)?);
     }
-    Ok(count)
+    Ok(())
 }
 
 /// The group that a sample is of, if it has a reason.
@@ -304,9 +290,13 @@ impl Show {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let reader = db.read()?;
         let group = match is_cut(&self.group) {
-            true => named(&count(&reader, &query)?.into_groups(), &self.group)?
-                .group
-                .clone(),
+            true => {
+                let groups = count(&reader, &query)?.into_groups();
+                if groups.is_empty() {
+                    tell_unknown(&reader, &query)?;
+                }
+                named(&groups, &self.group)?.group.clone()
+            }
             false => self.group.clone(),
         };
         // Samples that were looked at, of this group and of others.
@@ -332,12 +322,18 @@ impl Show {
             passed.by_ref().try_for_each(|sample| sample.map(drop))?;
             Ok(passed.into_next())
         };
-        let shown = write(of_group, next, &self.filters, self.format)?;
-        // Behind the end of a page there may be others alone.
-        if shown > 0 || limit == 0 || query.start().is_some() {
-            return Ok(Code::Fine);
-        }
-        Err(no_group(&self.group))
+        let busy = Busy::new("reading samples");
+        let mut shown = 0;
+        let written = write(of_group, next, &self.filters, self.format, &mut shown);
+        drop(busy);
+        answered(written, || {
+            // Behind the end of a page there may be others alone.
+            if shown > 0 || limit == 0 || query.start().is_some() {
+                return Ok(Code::Fine);
+            }
+            tell_unknown(&reader, &query)?;
+            Err(no_group(&self.group))
+        })
     }
 }
 
@@ -366,132 +362,4 @@ fn named<'a>(groups: &'a [FailureGroup], name: &str) -> Result<&'a FailureGroup,
 fn no_group(group: &str) -> Failure {
     Failure::new(Code::Error, format!("no failure is of the group {group:?}"))
         .with_hint("samplestore dlq group lists them")
-}
-
-impl Retry {
-    fn run(self, db: &Db) -> Outcome {
-        if self.groups.is_empty() && !self.all {
-            return Err(Failure::usage("no group is named")
-                .with_hint("samplestore dlq group lists them, and --all means every one of them"));
-        }
-        let (query, limit) = of_groups(&self.filters)?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        self.consent.check("dlq retry changes samples")?;
-        let wanted = cell::RefCell::new(Wanted::Any);
-        let find = |reader: &Reader| -> Result<Matched, Failure> {
-            *wanted.borrow_mut() = self.wanted(reader, &query)?;
-            let wanted = wanted.borrow();
-            let met = cell::RefCell::new(BTreeSet::new());
-            let samples = reader.iterate(&query)?;
-            let samples = wanted.of(samples).inspect(|sample| {
-                if let (Wanted::Groups(_), Ok(sample)) = (&*wanted, sample) {
-                    met.borrow_mut().extend(group_of(sample));
-                }
-            });
-            let matched = Matched::of(samples.take(limit))?;
-            match matched.total() {
-                0 => tell_unknown(reader, &query)?,
-                _ => tell_unknown_ids(reader, &query)?,
-            }
-            // Behind a limit nobody looks.
-            match wanted.other_than(&met.borrow()) {
-                Some(name) if matched.total() < limit as u64 => Err(no_group(name)),
-                _ => Ok(matched),
-            }
-        };
-        let question = |count: &str, _: &str| format!("Put {count} back to pending?");
-        let step = |storage: &dyn Storage, selection: &Selection| -> samplestore::Result<u64> {
-            let selection = match selection {
-                Selection::Ids(_) => selection.clone(),
-                // One may have failed anew by now, and for another reason.
-                Selection::Query(found) => {
-                    let samples = storage.iterate(found)?;
-                    let wanted = wanted.borrow();
-                    let ids = wanted.of(samples).map(|sample| Ok(sample?.id().to_owned()));
-                    let ids: Vec<String> = ids.collect::<samplestore::Result<_>>()?;
-                    found.clone().only_ids(ids).into()
-                }
-            };
-            storage.set_status(&selection, None, Status::Pending)
-        };
-        let done = change(db, &query, self.consent, find, question, step)?;
-        match done {
-            Some((matched, changed)) => self.report(matched.total(), changed),
-            None => Ok(Code::Fine),
-        }
-    }
-
-    /// The groups that are named. Only for names that are cut it is asked which there are.
-    fn wanted(&self, reader: &Reader, query: &Query) -> Result<Wanted, Failure> {
-        if self.all {
-            return Ok(Wanted::Any);
-        }
-        let (cut, whole): (Vec<_>, Vec<_>) = self.groups.iter().partition(|name| is_cut(name));
-        let mut wanted: BTreeSet<String> = whole.into_iter().cloned().collect();
-        if !cut.is_empty() {
-            let groups = count(reader, query)?.into_groups();
-            if groups.is_empty() {
-                tell_unknown(reader, query)?;
-            }
-            for name in cut {
-                wanted.insert(named(&groups, name)?.group.clone());
-            }
-        }
-        Ok(Wanted::Groups(wanted))
-    }
-
-    fn report(&self, matched: u64, changed: Changed) -> Outcome {
-        let mut output = Output::new();
-        let is_dry_run = self.consent.is_dry_run();
-        match output.report_format(self.format) {
-            ReportFormat::Table if is_dry_run => {
-                let count = counted(matched, "sample");
-                writeln!(output, "would put {count} back to pending")?;
-            }
-            ReportFormat::Table => {
-                let count = counted(changed.samples, "sample");
-                writeln!(output, "put {count} back to pending")?;
-            }
-            format => {
-                let report = json!({
-                    "dry_run": is_dry_run,
-                    "matched": matched,
-                    "retried": changed.samples,
-                });
-                output.json(format, &report)?;
-            }
-        }
-        output.finish()?;
-        Ok(changed.code())
-    }
-}
-
-/// Which failures are tried again.
-enum Wanted {
-    Any,
-    Groups(BTreeSet<String>),
-}
-
-impl Wanted {
-    /// One of the groups that is not among these.
-    fn other_than(&self, met: &BTreeSet<String>) -> Option<&str> {
-        match self {
-            Self::Any => None,
-            Self::Groups(groups) => {
-                let other = groups.iter().find(|name| !met.contains(*name));
-                other.map(String::as_str)
-            }
-        }
-    }
-
-    /// Those of these samples.
-    fn of(
-        &self,
-        samples: impl Iterator<Item = samplestore::Result<Sample>>,
-    ) -> impl Iterator<Item = samplestore::Result<Sample>> {
-        samples.filter(move |sample| match (self, sample) {
-            (Self::Groups(groups), Ok(sample)) => is_of(sample, |group| groups.contains(group)),
-            _ => true,
-        })
-    }
 }

@@ -6,7 +6,8 @@ use clap::Args;
 
 use crate::arguments::{Filters, INSTANTS};
 use crate::failure::{Code, Failure, Outcome};
-use crate::opening::{Db, FILE_ALONE};
+use crate::fields::tell_unknown;
+use crate::opening::{Db, FILE_ALONE, Reader};
 use crate::output::{Output, ReportFormat, escape};
 
 const EXAMPLES: &str = "\
@@ -28,7 +29,14 @@ pub(crate) struct Explain {
 impl Explain {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
-        let explain = db.read_file()?.explain(&query)?;
+        let database = db.read_file()?;
+        let reader = Reader::File(database.snapshot()?);
+        let busy = reader.busy(&query);
+        let explain = database.explain(&query)?;
+        drop(busy);
+        if explain.samples == 0 {
+            tell_unknown(&reader, &query)?;
+        }
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table => {

@@ -104,7 +104,8 @@ impl Writer {
 
 /// Write samples to a file or to standard output
 ///
-/// A file has its name when it is whole and not before.
+/// A file has its name when it is whole and not before. With a limit, the cursor of the next page goes to stderr while more may
+/// follow; JSON has it as its field `next`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{INSTANTS}"))]
 pub(crate) struct Export {
@@ -209,11 +210,7 @@ fn write(
         }
     };
     let mut writer = Writer::begin(output, format, columns)?;
-    let mut listing = match format {
-        // It alone has room for the place where the next page begins.
-        ExportFormat::Json => Listing::new(reader, query)?,
-        _ => Listing::whole(reader, query)?,
-    };
+    let mut listing = Listing::new(reader, query)?;
     let mut count = 0_u64;
     for sample in &mut listing {
         writer.write(output, &sample?)?;

@@ -61,7 +61,9 @@ impl Facets {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let query = self.filters.query()?;
         let reader = db.read()?;
+        let busy = reader.busy(&query);
         let facets = reader.facets(&query)?;
+        drop(busy);
         if facets.total() == 0 {
             tell_unknown(&reader, &query)?;
         }

@@ -3,7 +3,7 @@
 use clap::Args;
 use samplestore::Sample;
 
-use crate::failure::{Code, Failure, Outcome, complaint};
+use crate::failure::{Code, Failure, Outcome, answered, complaint};
 use crate::opening::Db;
 use crate::output::{Columns, Format, Output, SampleWriter, write_details};
 
@@ -27,7 +27,6 @@ pub(crate) struct Get {
 impl Get {
     pub(crate) fn run(self, db: &Db) -> Outcome {
         let reader = db.read()?;
-        let mut output = Output::new();
         let mut missing = Vec::new();
         let mut found = Vec::new();
         // Bounded by the command line, which the system bounds.
@@ -37,25 +36,31 @@ impl Get {
                 None => missing.push(id),
             }
         }
+        answered(self.write(&found), || {
+            for id in &missing {
+                complaint(&format!("error: no sample has the id {id:?}"));
+            }
+            Ok(match missing.is_empty() {
+                true => Code::Fine,
+                false => Code::Error,
+            })
+        })
+    }
+
+    fn write(&self, found: &[Sample]) -> Result<(), Failure> {
+        let mut output = Output::new();
         match output.format(self.format) {
-            Format::Table => details(&mut output, &found)?,
+            Format::Table => details(&mut output, found)?,
             format => {
                 let columns = || Columns::of(found.iter().cloned().map(Ok));
                 let mut writer = SampleWriter::begin(&mut output, format, columns)?;
-                for sample in &found {
+                for sample in found {
                     writer.write(&mut output, sample)?;
                 }
                 writer.finish(&mut output, None)?;
             }
         }
-        output.finish()?;
-        for id in &missing {
-            complaint(&format!("error: no sample has the id {id:?}"));
-        }
-        Ok(match missing.is_empty() {
-            true => Code::Fine,
-            false => Code::Error,
-        })
+        Ok(output.finish()?)
     }
 }
 

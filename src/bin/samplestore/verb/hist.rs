@@ -94,7 +94,9 @@ impl Hist {
             db.refuse_as_target(path)?;
         }
         let reader = db.read()?;
+        let busy = reader.busy(&query);
         let histogram = reader.histogram(&query, self.interval)?;
+        drop(busy);
         if histogram.total() == 0 {
             tell_unknown(&reader, &query)?;
         }
@@ -150,7 +152,11 @@ impl Hist {
                 "from the first to the last sample there are more than {BUCKETS_MAX} bars of one {}",
                 self.interval
             ))
-            .with_hint("a wider interval, or --since and --before, make fewer")),
+            .with_hint(match self.interval {
+                // The widest there is.
+                Interval::Month => "--since and --before make fewer",
+                _ => "a wider interval, or --since and --before, make fewer",
+            })),
             false => Ok(buckets),
         }
     }

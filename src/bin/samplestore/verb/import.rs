@@ -25,7 +25,7 @@ use samplestore::{Location, Storage, StoreReport};
 use serde_json::{Value as Json, json};
 
 use crate::arguments::refuse_dash;
-use crate::failure::{Code, Failure, Outcome, Volume, complaint, is_told, words};
+use crate::failure::{Code, Failure, Outcome, Volume, answered, complaint, is_told, words};
 use crate::identity::Identity;
 use crate::input::{InputFormat, Records, Source};
 use crate::interrupt;
@@ -189,26 +189,29 @@ impl Import {
             rejected: rejects.count(),
         };
         figures.tell(elapsed);
-        if self.json {
-            write_json(&figures.report())?;
-        }
-        if rejects.count() > 0 && !is_told(Volume::Normal) {
-            let rejected = counted(rejects.count(), "record");
-            complaint(&format!("error: rejected {rejected}"));
-        }
-        ended.and(closed).map_err(|failure| {
-            failure.or_hint_to_retry(match self.mapping.is_repeatable(columns.as_ref()) {
-                true => "what is stored stays; run it again for the rest",
-                false => "what is stored stays, and running it again stores it twice: records have no ids",
+        let written = match self.json {
+            true => write_json(&figures.report()),
+            false => Ok(()),
+        };
+        answered(written, || {
+            if rejects.count() > 0 && !is_told(Volume::Normal) {
+                let rejected = counted(rejects.count(), "record");
+                complaint(&format!("error: rejected {rejected}"));
+            }
+            ended.and(closed).map_err(|failure| {
+                failure.or_hint_to_retry(match self.mapping.is_repeatable(columns.as_ref()) {
+                    true => "what is stored stays; run it again for the rest",
+                    false => "what is stored stays, and running it again stores it twice: records have no ids",
+                })
+            })?;
+            // Whoever wrote into a pipe may have ended of it, too.
+            if interrupt::is_asked() {
+                return Err(Failure::interrupted("what is stored stays"));
+            }
+            Ok(match rejects.count() {
+                0 => Code::Fine,
+                _ => Code::Partly,
             })
-        })?;
-        // Whoever wrote into a pipe may have ended of it, too.
-        if interrupt::is_asked() {
-            return Err(Failure::interrupted("what is stored stays"));
-        }
-        Ok(match rejects.count() {
-            0 => Code::Fine,
-            _ => Code::Partly,
         })
     }
 }

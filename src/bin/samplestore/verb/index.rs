@@ -69,6 +69,11 @@ pub(crate) struct List {
 }
 
 impl Index {
+    /// Whether it changes the database.
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(self.verb, IndexVerb::List(_))
+    }
+
     pub(crate) fn run(self, db: &Db) -> Outcome {
         match self.verb {
             IndexVerb::Add(verb) => verb.run(db),
@@ -117,6 +122,7 @@ impl Add {
 impl Drop {
     fn run(self, db: &Db) -> Outcome {
         let database = db.write_existing()?;
+        interrupt::watch()?;
         let was_there = database.drop_index(&self.field)?;
         let fields = database.indexes()?;
         database.close()?;

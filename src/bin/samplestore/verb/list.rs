@@ -45,18 +45,23 @@ impl List {
             query = query.limit(LIMIT_ON_TERMINAL);
         }
         let reader = db.read()?;
+        let seeking = reader.seeking(&query);
         let mut listing = Listing::new(&reader, &query)?;
         let columns = || Columns::of(Listing::new(&reader, &query)?);
         let mut writer = SampleWriter::begin(&mut output, format, columns)?;
-        let mut is_empty = true;
+        let mut count = 0_u64;
         for sample in &mut listing {
-            is_empty = false;
             writer.write(&mut output, &sample?)?;
+            count += 1;
+            if let Some(seeking) = &seeking {
+                seeking.found(count);
+            }
         }
         let next = listing.into_next();
         writer.finish(&mut output, next.as_ref())?;
         output.finish()?;
-        if is_empty {
+        drop(seeking);
+        if count == 0 {
             tell_unknown(&reader, &query)?;
         }
         if let Some(next) = next {

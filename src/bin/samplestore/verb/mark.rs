@@ -7,7 +7,7 @@ use samplestore::{Facets, Query, Status};
 use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS, one_status};
-use crate::failure::{Code, Failure, Outcome};
+use crate::failure::{Code, Failure, Outcome, answered};
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, counted, facets_words};
 use crate::steps::{Changed, change_matching};
@@ -19,7 +19,7 @@ Examples:
       --dry-run
   samplestore -d weather.db mark labeled --id JFK-2013-06-01T12:00:00Z --yes
 
-Samples move in transactions of up to 10,000; when it is interrupted, run it again for the rest. Nothing but the status of a \
+Samples move in transactions of up to 10,000; when it is interrupted, run it again for the rest, and with a --limit as it says then. Nothing but the status of a \
 sample changes: its reason, too, stays.";
 
 /// Give all samples that match another status
@@ -92,6 +92,12 @@ impl Mark {
     }
 
     fn report(&self, matched: &Facets, changed: Changed) -> Outcome {
+        answered(self.write(matched, changed), || {
+            Ok(changed.code(matched.total(), self.filters.has("limit")))
+        })
+    }
+
+    fn write(&self, matched: &Facets, changed: Changed) -> Result<(), Failure> {
         let mut output = Output::new();
         let is_dry_run = self.consent.is_dry_run();
         match output.report_format(self.format) {
@@ -118,7 +124,6 @@ impl Mark {
                 output.json(format, &report)?;
             }
         }
-        output.finish()?;
-        Ok(changed.code())
+        Ok(output.finish()?)
     }
 }

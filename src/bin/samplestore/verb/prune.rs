@@ -9,7 +9,7 @@ use samplestore::{Database, Facets, Prune as Selected, Query, Storage};
 use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS, parse_when, tell_instant};
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, answered, words};
 use crate::fields::tell_unknown;
 use crate::identity::Identity;
 use crate::interrupt;
@@ -27,12 +27,18 @@ Examples:
 Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file \
 becomes smaller with samplestore compact.";
 
-/// The filters that say which samples, or how many, and not what they are like.
+/// The filters that say which samples, or how many, and not what they are like. They are known, so that it can be said what takes them.
 const OF_RM: [&str; 4] = ["id", "limit", "newest", "cursor"];
 
 /// Remove samples that are old, or too many
 #[derive(Debug, Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}\n\n{INSTANTS}"))]
+#[command(
+    after_help = format!("{EXAMPLES}\n\n{FILE_ALONE}\n\n{INSTANTS}"),
+    mut_args(|flag| match OF_RM.contains(&flag.get_id().as_str()) {
+        true => flag.hide(true),
+        false => flag,
+    })
+)]
 pub(crate) struct Prune {
     /// Only samples created longer ago than this (30d), or before this instant
     #[arg(long, value_name = "WHEN", value_parser = parse_when, allow_hyphen_values = true)]
@@ -164,6 +170,12 @@ impl Prune {
     }
 
     fn report(&self, facets: &Facets, changed: Changed) -> Outcome {
+        answered(self.write(facets, changed), || {
+            Ok(changed.code(facets.total(), false))
+        })
+    }
+
+    fn write(&self, facets: &Facets, changed: Changed) -> Result<(), Failure> {
         let mut output = Output::new();
         match output.report_format(self.format) {
             ReportFormat::Table if changed.is_interrupted => {
@@ -197,7 +209,6 @@ impl Prune {
                 output.json(format, &report)?;
             }
         }
-        output.finish()?;
-        Ok(changed.code())
+        Ok(output.finish()?)
     }
 }

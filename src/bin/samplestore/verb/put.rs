@@ -12,6 +12,7 @@ use super::import::{Cell, check_whole_numbers, make_id, parse_once, sample_of_te
 use crate::arguments::{one_status, parse_when, tell_instant};
 use crate::failure::{Code, Failure, Outcome, words, words_of};
 use crate::input::{RECORD_BYTES_MAX, begins_array};
+use crate::interrupt;
 use crate::opening::Db;
 use crate::output::{Output, escape};
 
@@ -69,6 +70,7 @@ impl Put {
             None => from_input()?,
         };
         let db = db.write()?;
+        interrupt::watch()?;
         let report = db.store(std::slice::from_ref(&sample))?;
         db.close()?;
         let done = match report.replaced {

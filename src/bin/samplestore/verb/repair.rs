@@ -8,7 +8,7 @@ use samplestore::{Database, RepairOutcome, RepairReport};
 use serde_json::json;
 
 use super::check;
-use crate::failure::{Code, Failure, Outcome, complaint};
+use crate::failure::{Code, Failure, Outcome, answered, complaint};
 use crate::interrupt::{self, UNCHANGED};
 use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
@@ -39,19 +39,24 @@ impl Repair {
         });
         drop(progress);
         let report = repaired.map_err(|error| interrupt::ended(error, UNCHANGED))?;
+        answered(self.write(&report), || {
+            if report.outcome != RepairOutcome::NeedsSalvage {
+                return Ok(Code::Fine);
+            }
+            let reason = report.reason.as_deref().unwrap_or_default();
+            complaint(&format!("error: {reason}"));
+            complaint(" hint: samplestore salvage copies what can be read into a new file");
+            Ok(Code::Damaged)
+        })
+    }
+
+    fn write(&self, report: &RepairReport) -> Result<(), Failure> {
         let mut output = Output::new();
         match output.report_format(self.format) {
-            ReportFormat::Table => table(&mut output, &report)?,
+            ReportFormat::Table => table(&mut output, report)?,
             format => output.json(format, &json!(report))?,
         }
-        output.finish()?;
-        if report.outcome != RepairOutcome::NeedsSalvage {
-            return Ok(Code::Fine);
-        }
-        let reason = report.reason.as_deref().unwrap_or_default();
-        complaint(&format!("error: {reason}"));
-        complaint(" hint: samplestore salvage copies what can be read into a new file");
-        Ok(Code::Damaged)
+        Ok(output.finish()?)
     }
 }
 

@@ -7,7 +7,7 @@ use samplestore::Facets;
 use serde_json::json;
 
 use crate::arguments::{Consent, Filters, INSTANTS};
-use crate::failure::{Code, Failure, Outcome};
+use crate::failure::{Code, Failure, Outcome, answered};
 use crate::opening::Db;
 use crate::output::{Output, ReportFormat, counted, facets_words};
 use crate::steps::{Changed, change_matching};
@@ -18,7 +18,7 @@ Examples:
   samplestore -d weather.db rm --pipeline scratch --yes
   samplestore -d weather.db rm --id JFK-2013-06-01T12:00:00Z
 
-Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest. The file becomes smaller \
+Samples go in transactions of up to 10,000; when it is interrupted, run it again for the rest, and with a --limit as it says then. The file becomes smaller \
 with samplestore compact; samplestore prune keeps the newest of each pipeline.";
 
 /// Remove all samples that match
@@ -56,6 +56,12 @@ impl Rm {
     }
 
     fn report(&self, matched: &Facets, changed: Changed) -> Outcome {
+        answered(self.write(matched, changed), || {
+            Ok(changed.code(matched.total(), self.filters.has("limit")))
+        })
+    }
+
+    fn write(&self, matched: &Facets, changed: Changed) -> Result<(), Failure> {
         let mut output = Output::new();
         let is_dry_run = self.consent.is_dry_run();
         match output.report_format(self.format) {
@@ -75,7 +81,6 @@ impl Rm {
                 output.json(format, &report)?;
             }
         }
-        output.finish()?;
-        Ok(changed.code())
+        Ok(output.finish()?)
     }
 }

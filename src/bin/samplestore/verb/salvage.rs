@@ -8,7 +8,7 @@ use samplestore::{Database, SalvageReport, SalvagedRow};
 use serde_json::json;
 
 use crate::arguments::refuse_dash;
-use crate::failure::{Code, Failure, Outcome, complaint, full_at};
+use crate::failure::{Code, Failure, Outcome, answered, complaint, full_at};
 use crate::interrupt;
 use crate::opening::{Db, FILE_ALONE};
 use crate::output::{Output, ReportFormat, escape};
@@ -46,17 +46,22 @@ impl Salvage {
         let report = salvaged
             .map_err(|failure| full_at(&self.to, failure))
             .map_err(|error| interrupt::ended(error, "no new file was made"))?;
+        answered(self.write(&report), || {
+            if report.is_whole() {
+                return Ok(Code::Fine);
+            }
+            complaint("error: not everything could be saved; the damaged file is as it was");
+            Ok(Code::Partly)
+        })
+    }
+
+    fn write(&self, report: &SalvageReport) -> Result<(), Failure> {
         let mut output = Output::new();
         match output.report_format(self.format) {
-            ReportFormat::Table => table(&mut output, &report)?,
+            ReportFormat::Table => table(&mut output, report)?,
             format => output.json(format, &json!(report))?,
         }
-        output.finish()?;
-        if report.is_whole() {
-            return Ok(Code::Fine);
-        }
-        complaint("error: not everything could be saved; the damaged file is as it was");
-        Ok(Code::Partly)
+        Ok(output.finish()?)
     }
 }
 

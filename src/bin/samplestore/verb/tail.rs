@@ -1,14 +1,14 @@
 //! `tail`: the newest samples, and then those that are stored or changed as they are committed.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use samplestore::{Query, Sample};
 
 use crate::arguments::{Filters, INSTANTS};
-use crate::failure::{Code, Failure, Outcome, words};
+use crate::failure::{Code, Failure, Outcome, answered, words};
 use crate::fields::tell_unknown;
 use crate::identity::Identity;
 use crate::interrupt;
@@ -132,27 +132,31 @@ impl Tail {
             }
             seen = now;
             if Identity::at(path) != identity {
-                writer.finish(&mut output, None)?;
-                output.finish()?;
-                let path = path.display();
-                let failure = Failure::new(
-                    Code::Error,
-                    format!("{path} was removed, or another file is in its place"),
-                );
-                return Err(
-                    failure.with_hint("what is stored there now is followed from a new start")
-                );
+                return answered(ending(writer, output), || {
+                    let message = format!(
+                        "{} was removed, or another file is in its place",
+                        path.display()
+                    );
+                    let failure = Failure::new(Code::Error, message);
+                    Err(failure.with_hint("what is stored there now is followed from a new start"))
+                });
             }
         }
-        writer.finish(&mut output, None)?;
-        output.finish()?;
-        words(&format!("new or changed: {}", counted(count, "sample")));
-        Ok(Code::Interrupted)
+        answered(ending(writer, output), || {
+            words(&format!("new or changed: {}", counted(count, "sample")));
+            Ok(Code::Interrupted)
+        })
     }
+}
+
+fn ending(writer: SampleWriter, mut output: Output) -> io::Result<()> {
+    writer.finish(&mut output, None)?;
+    output.finish()
 }
 
 /// The newest samples of a query, oldest of them first.
 fn newest(reader: &Reader, query: &Query, limit: u64) -> Result<VecDeque<Sample>, Failure> {
+    let _busy = reader.busy(query);
     if query.start().is_none() {
         let page = reader.list(&query.clone().newest_first().limit(limit))?;
         return Ok(page.samples.into_iter().rev().collect());
