@@ -143,20 +143,27 @@ fn children_at(
     Ok(below.unwrap_or_default())
 }
 
-/// The branch at `offset`, as far as it says where its children lie.
+/// The branch at `offset`, as far as it says where its children lie. `None` where there is another page, or the storage has ended: a commit
+/// that was torn leads to where it was never made longer, of which redb says by itself that it is not there.
 fn branch_at(
     offset: u64,
     read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
 ) -> io::Result<Option<Vec<u8>>> {
+    let is_there = |page: &mut [u8]| match read(offset, page) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    };
     let mut page = vec![0; branch::PAGE_BYTES as usize];
-    read(offset, &mut page)?;
-    if !branch::is_branch(&page) {
+    if !is_there(&mut page)? || !branch::is_branch(&page) {
         return Ok(None);
     }
     let bytes = branch::bytes_of_numbers(&page);
     if page.len() < bytes {
         page.resize(bytes, 0);
-        read(offset, &mut page)?;
+        if !is_there(&mut page)? {
+            return Ok(None);
+        }
     }
     Ok(Some(page))
 }
@@ -212,5 +219,28 @@ mod tests {
         assert_eq!(kind(2), 2);
         guard.cut(0);
         assert_eq!([kind(2), kind(1)], [2, 0]);
+    }
+
+    /// As where a commit was torn that had made the storage longer, or behind which it was made shorter.
+    #[test]
+    fn behind_the_end_there_is_no_branch() {
+        let mut bytes = circle();
+        // A branch of two pages, of which the storage has one.
+        let long = 3 * branch::PAGE_BYTES as usize;
+        bytes[long] = 2;
+        bytes[long + 2..long + 4].copy_from_slice(&1_000_u16.to_le_bytes());
+        let read = |offset: u64, out: &mut [u8]| {
+            let start = offset as usize;
+            let bytes = bytes.get(start..start + out.len());
+            out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        };
+        let is_there = |page: u64| {
+            let branch = branch_at(page * branch::PAGE_BYTES, read);
+            branch.unwrap().is_some()
+        };
+        assert_eq!([1, 3, 4].map(is_there), [true, false, false]);
+        let failed = branch_at(0, |_, _| Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }
