@@ -152,6 +152,7 @@ impl ClientContext for Reports {
         };
         // That all are down says less than why one of them is.
         if code != RDKafkaErrorCode::AllBrokersDown {
+            let code = failure::reason_of(code, reason);
             let words = reason.to_owned();
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Heard { code, words });
         }

@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure, words};
 use crate::fields::{tell_unknown, tell_unknown_ids};
 use crate::identity::Identity;
 use crate::ids::Ids;
-use crate::interrupt;
+use crate::interrupt::{self, NOTHING_CHANGED};
 use crate::opening::{Db, Reader, Source};
 use crate::output::{counted, facets_words};
 use crate::progress::{SampleProgress, Seeking};
@@ -267,6 +267,10 @@ impl Changed {
     pub(crate) fn code(self, matched: u64, has_limit: bool) -> Code {
         if !self.is_interrupted {
             return Code::Fine;
+        }
+        if self.samples == 0 {
+            words(&format!("interrupted; {NOTHING_CHANGED}"));
+            return Code::Interrupted;
         }
         let again = match has_limit {
             true => format!(" with --limit {}", matched.saturating_sub(self.samples)),

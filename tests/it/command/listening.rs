@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rexpect::session::PtySession;
+use tempfile::NamedTempFile;
 
 use super::Shell;
 use super::terminal::{TIMEOUT_MS, begun, ended};
@@ -14,8 +15,8 @@ use super::terminal::{TIMEOUT_MS, begun, ended};
 pub(super) fn interrupted(shell: &Shell, words: &[&str], undo: impl Fn()) -> String {
     for attempt in 0..200 {
         let mut session = listening(shell, words);
-        // Early and late by turns: how long it takes depends on what else the machine does.
-        thread::sleep(Duration::from_millis(attempt * 67 % 1_500));
+        // Early and late by turns, and more often early: it takes from milliseconds to seconds, by what else the machine does.
+        thread::sleep(Duration::from_secs_f64(0.001 * 1.4_f64.powi(attempt % 22)));
         // There may be nobody any more.
         let _ = session.send_control('c');
         let (text, code) = ended(&mut session);
@@ -35,10 +36,20 @@ pub(super) fn interrupted(shell: &Shell, words: &[&str], undo: impl Fn()) -> Str
 
 /// Runs the command on a terminal, and waits until it listens to Ctrl-C.
 fn listening(shell: &Shell, words: &[&str]) -> PtySession {
-    let mut session = begun(shell, words, 60, "echo \"process $$\";");
-    let (_, told) = session.exp_regex("process [0-9]+\r?\n").unwrap();
-    let id = told.trim().trim_start_matches("process ");
-    wait_to_listen(id.parse().unwrap());
+    // Not over the terminal, which is read ten times a second: some work is done by then.
+    let told = NamedTempFile::new().unwrap();
+    let tell = format!("echo $$ >'{}';", told.path().display());
+    let session = begun(shell, words, 60, &tell);
+    let begun = Instant::now();
+    let id = loop {
+        let text = fs::read_to_string(told.path()).unwrap();
+        if let Some(id) = text.strip_suffix('\n') {
+            break id.parse().unwrap();
+        }
+        assert!(begun.elapsed() < Duration::from_millis(TIMEOUT_MS));
+        thread::sleep(Duration::from_millis(1));
+    };
+    wait_to_listen(id);
     session
 }
 
