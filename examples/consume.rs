@@ -13,7 +13,6 @@
 //! Samples of one instant keep the order in which they were first stored, within a partition.
 
 use std::collections::BTreeSet;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -28,7 +27,7 @@ const POLL: Duration = Duration::from_secs(1);
 const BATCH_SAMPLES_MAX: usize = 1_000;
 
 /// What a run did.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Consumed {
     pub(crate) stored: u64,
     pub(crate) deleted: u64,
@@ -120,16 +119,23 @@ fn store(
     Ok(())
 }
 
-#[allow(dead_code, clippy::print_stdout)] // the tests include this file for `consume` alone
-fn main() -> Result<ExitCode, BoxError> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [servers, topic, file] = &arguments[..] else {
+/// Does what the words behind the program's name ask for.
+#[allow(clippy::print_stdout)]
+pub(crate) fn run(words: &[String]) -> Result<Consumed, BoxError> {
+    let [servers, topic, file] = words else {
         return Err("usage: consume HOST:PORT,… TOPIC FILE".into());
     };
     let database = Database::open(file)?;
     let group = format!("samplestore {}", std::fs::canonicalize(file)?.display());
-    let Consumed { stored, deleted } = consume(servers, topic, &group, &database)?;
+    let consumed = consume(servers, topic, &group, &database)?;
+    let Consumed { stored, deleted } = consumed;
     println!("{stored} stored, {deleted} deleted, into {file}");
     database.close()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(consumed)
+}
+
+#[allow(dead_code)] // the tests include this file
+fn main() -> Result<(), BoxError> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    run(&words).map(drop)
 }

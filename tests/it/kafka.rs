@@ -21,7 +21,7 @@ use samplestore::{
 
 use crate::servers::kafka::shared;
 use example::Consumed;
-pub(crate) use example::consume;
+pub(crate) use example::{consume, run};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -141,10 +141,15 @@ fn kafka() {
     let topic = broker.topic();
     load(&broker.url(&topic)).close().unwrap();
     let folder = folder();
-    let database = samplestore::Database::open(folder.path().join("weather.redb")).unwrap();
-    let consumed = crate::kafka::consume(&broker.servers(), &topic, "weather", &database).unwrap();
+    let file = folder.path().join("weather.redb");
+    let words = [broker.servers(), topic, file.to_str().unwrap().to_owned()];
+    let consumed = crate::kafka::run(&words).unwrap();
     assert_eq!((consumed.stored, consumed.deleted), (26_115, 0));
+    let consumed = crate::kafka::run(&words).unwrap();
+    assert_eq!((consumed.stored, consumed.deleted), (0, 0));
+    let database = samplestore::Database::open(&file).unwrap();
     assert_eq!(example::ask(&database).unwrap(), ANSWERS);
+    assert!(crate::kafka::run(&words[..2]).is_err());
 }
 
 /// From a file through every backend that can be read into a file again.

@@ -122,6 +122,8 @@ enum Sink {
         file: NamedTempFile,
         path: PathBuf,
         overwrite: bool,
+        /// What it is given with its name; until then it is for its owner's eyes alone.
+        permissions: Option<Permissions>,
     },
     /// A pipe or a device, in whose place nothing is put.
     InPlace {
@@ -211,22 +213,24 @@ impl Output {
         let mut prefix = OsString::from(".");
         prefix.push(path.file_name().unwrap_or_default());
         prefix.push(".");
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".part");
-        // As any file is made, and not for its owner's eyes alone.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = interrupt::making(|| builder.tempfile_in(folder)).and_then(|file| {
+        let draft = || {
+            let mut draft = tempfile::Builder::new();
+            draft.prefix(&prefix).suffix(".part");
+            draft
+        };
+        let mut permissions = there;
+        let file = interrupt::making(|| {
             // Whoever may read the old one may read the new one.
-            there.map_or(Ok(()), |there| file.as_file().set_permissions(there))?;
-            Ok(file)
+            if permissions.is_none() {
+                permissions = Some(permissions_of_any(&mut draft(), folder)?);
+            }
+            draft().tempfile_in(folder)
         });
-        let file = file.map_err(|cause| in_draft(path, cause))?;
-        let path = path.to_owned();
         let sink = Sink::File {
-            file,
-            path,
+            file: file.map_err(|cause| in_draft(path, cause))?,
+            path: path.to_owned(),
             overwrite,
+            permissions,
         };
         Ok(Self {
             is_terminal: false,
@@ -330,8 +334,11 @@ impl Output {
                 file,
                 path,
                 overwrite,
+                permissions,
             } => {
-                let synced = file.as_file().sync_all();
+                let given =
+                    permissions.map_or(Ok(()), |given| file.as_file().set_permissions(given));
+                let synced = given.and_then(|()| file.as_file().sync_all());
                 let named = synced.and_then(|()| {
                     interrupt::naming(|| match overwrite {
                         true => file.persist(&path).map_err(|error| error.error),
@@ -343,6 +350,18 @@ impl Output {
             }
         }
     }
+}
+
+/// The permissions that a file has which is made in this folder as any file is, and not for its owner's eyes alone. It is not there
+/// any more by then.
+fn permissions_of_any(
+    draft: &mut tempfile::Builder<'_, '_>,
+    folder: &Path,
+) -> io::Result<Permissions> {
+    #[cfg(unix)]
+    draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let any = draft.tempfile_in(folder)?;
+    Ok(any.as_file().metadata()?.permissions())
 }
 
 /// The folder that a file is in.
@@ -409,5 +428,36 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         self.sink.flush()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_private_until_it_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (plain, named) = (folder.path().join("plain"), folder.path().join("named"));
+        fs::write(&plain, "").unwrap();
+        fs::set_permissions(&plain, Permissions::from_mode(0o640)).unwrap();
+        let any = folder.path().join("any");
+        fs::write(&any, "").unwrap();
+        for (path, overwrite, expected) in [(&named, false, mode(&any)), (&plain, true, 0o640)] {
+            let mut output = Output::file(path, overwrite).unwrap();
+            output.write_all(b"secret").unwrap();
+            let drafts = fs::read_dir(folder.path()).unwrap();
+            let drafts = drafts.map(|draft| draft.unwrap().path());
+            let drafts: Vec<_> = drafts
+                .filter(|draft| draft.extension().is_some_and(|end| end == "part"))
+                .map(|draft| mode(&draft))
+                .collect();
+            assert_eq!(drafts, [0o600]);
+            output.finish().unwrap();
+            assert_eq!(mode(path), expected);
+        }
     }
 }

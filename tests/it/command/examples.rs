@@ -14,8 +14,8 @@ use super::{Shell, answer, bare, weather};
 
 /// No line of an example is longer, so that it stands whole on a terminal of 80 columns.
 const COLUMNS: usize = 80;
-/// Examples about storages that are not there begin so behind the name of the command.
-const ELSEWHERE: &str = "copy s3:";
+/// An example about a bucket, which is made before it, with some samples in it.
+const OF_BUCKET: &str = "copy s3://bucket/weather weather.redb";
 /// An example about a table, which is made before it.
 const OF_TABLE: &str = "-d delta+file:weather compact";
 
@@ -199,13 +199,16 @@ fn every_example_of_every_verb_runs() {
     let verbs = verbs();
     assert!(verbs.len() > 30, "{verbs:?}");
     let prepared = prepared();
-    let (mut count, mut tables) = (0, 0);
+    let (mut count, mut tables, mut buckets) = (0, 0, 0);
     for verb in &verbs {
         let examples = examples(verb);
         assert!(!examples.is_empty(), "{verb:?}");
         for example in examples {
             let words = example.strip_prefix("samplestore ").unwrap_or(&example);
-            if words.starts_with(ELSEWHERE) {
+            if words.starts_with(OF_BUCKET) {
+                #[cfg(feature = "s3")]
+                run_on_bucket(copied(prepared.path()).path(), &example);
+                buckets += 1;
                 continue;
             }
             if words == OF_TABLE {
@@ -231,7 +234,27 @@ fn every_example_of_every_verb_runs() {
             count += 1;
         }
     }
-    assert!(count > 50 && tables == 1, "{count} {tables}");
+    assert!(count > 50, "{count}");
+    assert_eq!((tables, buckets), (1, 1));
+}
+
+/// Runs an example that reads from a bucket, on a server of the tests.
+#[cfg(feature = "s3")]
+fn run_on_bucket(folder: &Path, example: &str) {
+    let Some(server) = crate::servers::s3::shared() else {
+        return;
+    };
+    let made = server.request("PUT", "/bucket");
+    assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+    let endpoint = server.endpoint();
+    run(
+        folder,
+        &format!(
+            "export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=tests AWS_SECRET_ACCESS_KEY=none\n\
+             samplestore copy weather.db s3://bucket/weather --pipeline JFK --limit 20\n{example}\n\
+             test \"$(samplestore -d s3://bucket/weather count)\" = 20"
+        ),
+    );
 }
 
 /// The commands of the README's chapter about the command line, behind the one that installs it.

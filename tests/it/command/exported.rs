@@ -286,13 +286,19 @@ mod columnar {
                 fs::remove_file(other).unwrap();
             }
         }
-        let bad = shell.file("bad.arrow", [[0xff; 4], [0xff, 0xff, 0xff, 0x7f]].concat());
-        let refused = shell.run(["import", &bad]);
-        assert_eq!(refused.code, 1, "{refused:?}");
-        assert!(
-            refused.words.contains("neither an Arrow file nor"),
-            "{refused:?}"
-        );
+        for (bytes, told) in [
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f][..],
+                "goes on behind its end",
+            ),
+            (b"id,pipeline\n", "neither an Arrow file nor"),
+            (b"ARROW1\0\0", "ends too early"),
+        ] {
+            let bad = shell.file("bad.arrow", bytes);
+            let refused = shell.run(["import", &bad]);
+            assert_eq!(refused.code, 1, "{refused:?}");
+            assert!(refused.words.contains(told), "{refused:?}");
+        }
     }
 
     #[test]

@@ -6,13 +6,20 @@
 //! of that map, as in a CSV: what it says counts, unless it is the same number as in the JSON text of the map, which has
 //! more digits. A null in it says nothing.
 //!
+//! Texts are read where they stand: a file of some kilobytes may say the same one of megabytes in each row. A row with more than
+//! [`RECORD_BYTES_MAX`] bytes of them is passed over, as in the other formats.
+//!
 //! A JSON text that would not come back as it is, such as one with a whole number beyond 64 bits, is passed on as it is, and
 //! so is an instant that microseconds do not reach: whoever takes the row refuses it, as it does in every other format.
 
+mod ipc;
 mod plain;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -20,17 +27,21 @@ use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt6
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader};
 use arrow_cast::cast;
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, DataType, SchemaRef, TimeUnit};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, TimeUnit};
 use chrono::DateTime;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use serde_json::{Map as JsonMap, Value as Json, json};
 
-use super::{InputFormat, Place, Record, malformed};
+use plain::PlainRows;
+
+use super::{InputFormat, Place, RECORD_BYTES_MAX, Record, malformed};
 use crate::output::{field_of, instant, number};
 use crate::verb::import::{check_whole_numbers, parse_once};
 
-/// How many rows are decoded at once.
-const ROWS_MAX: usize = 1_024;
+/// How many rows are decoded at once: so many of the largest are still held.
+const ROWS_MAX: usize = 64;
 const WORDS: [&str; 3] = ["id", "pipeline", "status"];
 const INSTANTS: [&str; 2] = ["created_at", "measured_at"];
 const TEXTS: [&str; 3] = ["data", "measurements", "reason"];
@@ -50,18 +61,25 @@ pub(super) struct BatchReader {
     text: Vec<u8>,
 }
 
-/// The rows of a batch that were not read yet.
-enum Rows {
-    /// Samples, from this row on.
-    Samples(Columns, usize),
-    /// Others, as JSON texts.
-    Plain(std::vec::IntoIter<Vec<u8>>),
+/// The rows of a batch, and how many of them were read.
+struct Rows {
+    kind: Kind,
+    /// How many bytes of texts each has.
+    bytes: Vec<usize>,
+    read: usize,
+}
+
+/// What rows are.
+enum Kind {
+    /// Samples.
+    Samples(Columns),
+    /// Others.
+    Plain(PlainRows),
 }
 
 /// The columns of a batch, each of the type that it is read as.
 #[derive(Default)]
 struct Columns {
-    rows: usize,
     words: Vec<(&'static str, ArrayRef)>,
     instants: Vec<(&'static str, Instants)>,
     texts: Vec<(&'static str, ArrayRef)>,
@@ -77,14 +95,10 @@ struct Instants {
 impl BatchReader {
     /// Opens a file of one of the two formats.
     pub(super) fn new(file: File, format: InputFormat) -> io::Result<Self> {
-        let (schema, batches) = match format {
-            InputFormat::Parquet => {
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
-                let reader = builder.with_batch_size(ROWS_MAX).build();
-                decoded(reader.map_err(unreadable)?)
-            }
-            _ => open_arrow(file)?,
-        };
+        let (schema, batches) = given_up(|| match format {
+            InputFormat::Parquet => open_parquet(file),
+            _ => open_arrow(file),
+        })?;
         let mut reader = Self {
             batches,
             // What the rows are the columns tell, also where there are no rows.
@@ -100,7 +114,7 @@ impl BatchReader {
     /// Goes on to the next batch that has rows, and says whether there is one.
     fn turn(&mut self) -> io::Result<bool> {
         while self.rows.are_read() {
-            let Some(batch) = self.batches.next().transpose()? else {
+            let Some(batch) = given_up(|| self.batches.next().transpose())? else {
                 return Ok(false);
             };
             self.rows = Rows::of(&batch)?;
@@ -110,17 +124,46 @@ impl BatchReader {
 
     /// Whether the rows are samples as export writes them.
     pub(super) fn has_samples(&self) -> bool {
-        matches!(self.rows, Rows::Samples(..))
+        matches!(self.rows.kind, Kind::Samples(_))
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<(Place, Record<'_>)>> {
         if !self.turn()? {
             return Ok(None);
         }
-        self.text = self.rows.text()?;
         self.number += 1;
-        Ok(Some((Place::Record(self.number), Record::Json(&self.text))))
+        let record = match self.rows.text()? {
+            Some(text) => {
+                self.text = text;
+                Record::Json(&self.text)
+            }
+            None => Record::TooLong,
+        };
+        Ok(Some((Place::Record(self.number), record)))
     }
+}
+
+/// Opens a Parquet file. Its texts are read as parts of the pages that they stand in, whatever type its writer had them in.
+fn open_parquet(file: File) -> io::Result<(SchemaRef, Batches)> {
+    let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
+    let found = found.map_err(unreadable)?;
+    let schema = found.schema();
+    let fields = schema.fields().iter().map(|field| {
+        let field = Arc::clone(field);
+        match value_type(field.data_type()) {
+            Some(view @ DataType::Utf8View) => {
+                Arc::new(Arc::unwrap_or_clone(field).with_data_type(view))
+            }
+            _ => field,
+        }
+    });
+    let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone());
+    let options = ArrowReaderOptions::default().with_schema(Arc::new(schema));
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options);
+    let metadata = metadata.map_err(unreadable)?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+    let reader = builder.with_batch_size(ROWS_MAX).build();
+    Ok(decoded(reader.map_err(unreadable)?))
 }
 
 /// Opens an Arrow file or an Arrow stream in a file.
@@ -129,17 +172,14 @@ fn open_arrow(mut file: File) -> io::Result<(SchemaRef, Batches)> {
     (&mut file).take(8).read_to_end(&mut begin)?;
     file.rewind()?;
     if begin.starts_with(FILE_BEGIN) {
+        ipc::check_file(&mut file)?;
         let reader = FileReader::try_new(BufReader::new(file), None);
         return Ok(decoded(reader.map_err(unreadable)?));
     }
-    // The length of the first message, for which room would be made.
-    let length = begin.get(4..8).and_then(|bytes| bytes.try_into().ok());
-    let length = length.map(u32::from_le_bytes);
-    let fits =
-        length.is_some_and(|length| file.metadata().is_ok_and(|is| is.len() > length.into()));
-    if !begin.starts_with(MESSAGE_BEGIN) || !fits {
+    if !begin.starts_with(MESSAGE_BEGIN) {
         return Err(malformed("it is neither an Arrow file nor an Arrow stream"));
     }
+    ipc::check_stream(&mut file)?;
     let reader = StreamReader::try_new(BufReader::new(file), None);
     Ok(decoded(reader.map_err(unreadable)?))
 }
@@ -166,38 +206,75 @@ impl Rows {
     fn of(batch: &RecordBatch) -> io::Result<Self> {
         let schema = batch.schema();
         let has = |name| schema.column_with_name(name).is_some();
-        if has("id") && has("pipeline") {
-            return Ok(Self::Samples(Columns::of(batch)?, 0));
-        }
-        Ok(Self::Plain(plain::texts(batch)?.into_iter()))
+        let kind = match has("id") && has("pipeline") {
+            true => Kind::Samples(Columns::of(batch)?),
+            false => Kind::Plain(PlainRows::new(batch.clone())),
+        };
+        let bytes = bytes_of_texts(batch)?;
+        Ok(Self {
+            kind,
+            bytes,
+            read: 0,
+        })
     }
 
     fn are_read(&self) -> bool {
-        match self {
-            Self::Samples(columns, row) => *row == columns.rows,
-            Self::Plain(lines) => lines.as_slice().is_empty(),
-        }
+        self.read == self.bytes.len()
     }
 
-    /// The next row.
-    fn text(&mut self) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Samples(columns, row) => {
-                *row += 1;
-                columns.text(*row - 1)
-            }
-            Self::Plain(lines) => Ok(lines.next().unwrap_or_default()),
+    /// The next row, unless it is too long.
+    fn text(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let row = self.read;
+        self.read += 1;
+        if self.bytes[row] > RECORD_BYTES_MAX {
+            return Ok(None);
         }
+        let text = match &mut self.kind {
+            Kind::Samples(columns) => columns.text(row),
+            Kind::Plain(rows) => rows.text(row, &self.bytes),
+        };
+        text.map(Some)
+    }
+}
+
+/// How many bytes of texts and of other bytes each row has in its columns, not counting what stands in lists and maps.
+fn bytes_of_texts(batch: &RecordBatch) -> io::Result<Vec<usize>> {
+    let mut bytes = vec![0; batch.num_rows()];
+    for column in batch.columns() {
+        let Some(views) = bytes_type(column.data_type()) else {
+            continue;
+        };
+        let views = cast(column, &views).map_err(unreadable)?;
+        let add = |(bytes, length): (&mut usize, u32)| *bytes += length as usize;
+        match views.data_type() {
+            DataType::Utf8View => {
+                let lengths = views.as_string_view().lengths();
+                bytes.iter_mut().zip(lengths).for_each(add);
+            }
+            _ => {
+                let lengths = views.as_binary_view().lengths();
+                bytes.iter_mut().zip(lengths).for_each(add);
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+/// As what a column is looked at, if its values are texts or other bytes.
+fn bytes_type(found: &DataType) -> Option<DataType> {
+    match found {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+            Some(DataType::BinaryView)
+        }
+        DataType::Dictionary(_, values) => bytes_type(values),
+        found => value_type(found).filter(|found| *found == DataType::Utf8View),
     }
 }
 
 impl Columns {
     /// Finds the columns of samples in a batch.
     fn of(batch: &RecordBatch) -> io::Result<Self> {
-        let mut columns = Self {
-            rows: batch.num_rows(),
-            ..Self::default()
-        };
+        let mut columns = Self::default();
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             let name = field.name().as_str();
             let known = |names: &[&'static str]| names.iter().copied().find(|known| *known == name);
@@ -235,7 +312,7 @@ impl Columns {
     fn text(&self, row: usize) -> io::Result<Vec<u8>> {
         let mut sample = JsonMap::new();
         for (name, column) in valid(&self.words, row) {
-            sample.insert(name.to_owned(), column.as_string::<i32>().value(row).into());
+            sample.insert(name.to_owned(), column.as_string_view().value(row).into());
         }
         for (name, column) in &self.instants {
             if let Some(at) = column.at(row)? {
@@ -244,7 +321,7 @@ impl Columns {
         }
         let mut inexact = Vec::new();
         for (name, column) in valid(&self.texts, row) {
-            let text = column.as_string::<i32>().value(row);
+            let text = column.as_string_view().value(row);
             let value = match parse_once(text) {
                 Ok(value) if check_whole_numbers(text).is_ok() => value,
                 // A text that is no JSON stays one, which is no map: this record is rejected.
@@ -314,9 +391,9 @@ fn valid<'a>(
 /// What a column of texts is read as, if it is one.
 fn text_type(column: &ArrayRef) -> Option<DataType> {
     match value_type(column.data_type())? {
-        text @ DataType::Utf8 => Some(text),
+        text @ DataType::Utf8View => Some(text),
         // One that is empty throughout.
-        DataType::Null => Some(DataType::Utf8),
+        DataType::Null => Some(DataType::Utf8View),
         _ => None,
     }
 }
@@ -342,7 +419,7 @@ fn value_type(found: &DataType) -> Option<DataType> {
     Some(match found {
         DataType::Null => DataType::Null,
         DataType::Boolean => DataType::Boolean,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8View,
         DataType::Dictionary(_, values) => value_type(values)?,
         found if found.is_signed_integer() => DataType::Int64,
         found if found.is_unsigned_integer() => DataType::UInt64,
@@ -361,7 +438,7 @@ fn value(column: &ArrayRef, row: usize) -> Option<Json> {
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
         DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
         DataType::Float64 => double(column.as_primitive::<Float64Type>().value(row)),
-        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+        DataType::Utf8View => column.as_string_view().value(row).into(),
         _ => return None,
     })
 }
@@ -374,6 +451,12 @@ fn double(value: f64) -> Json {
         value if value > 0.0 => json!({ "$numberDouble": "Infinity" }),
         _ => json!({ "$numberDouble": "-Infinity" }),
     }
+}
+
+/// What the readers of the formats do; that they panic on what is damaged is an error of the file.
+fn given_up<T>(read: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let read = catch_unwind(AssertUnwindSafe(read));
+    read.unwrap_or_else(|_| Err(malformed("it is damaged")))
 }
 
 fn unreadable(cause: impl std::fmt::Display) -> io::Error {

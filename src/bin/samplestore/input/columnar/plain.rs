@@ -1,4 +1,4 @@
-//! [`texts`]: the rows of a table of something else than samples, each as a JSON text of its columns.
+//! [`PlainRows`]: the rows of a table of something else than samples, each as a JSON text of its columns.
 //!
 //! `arrow-json` writes them, but for two kinds of values, wherever they stand, also within lists and maps: a float that JSON has
 //! no words for would be null there, and is `{"$numberDouble":"NaN"}` as in the text form of samples; an instant with a time zone would need the
@@ -21,8 +21,48 @@ use serde::Serialize;
 use super::{double, unreadable};
 use crate::output::instant;
 
+/// How many bytes of texts are written at once, unless a single row has more.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Rows of a batch, which are written some at a time.
+pub(super) struct PlainRows {
+    batch: RecordBatch,
+    /// The texts of the rows from [`first`](Self::first) on.
+    texts: Vec<Vec<u8>>,
+    first: usize,
+}
+
+impl PlainRows {
+    pub(super) fn new(batch: RecordBatch) -> Self {
+        Self {
+            batch,
+            texts: Vec::new(),
+            first: 0,
+        }
+    }
+
+    /// The text of a row, of which each has so many bytes of texts.
+    pub(super) fn text(&mut self, row: usize, bytes: &[usize]) -> io::Result<Vec<u8>> {
+        let is_there = row
+            .checked_sub(self.first)
+            .is_some_and(|at| at < self.texts.len());
+        if !is_there {
+            let mut sum = 0_usize;
+            let fitting = bytes[row..].iter().take_while(|bytes| {
+                sum = sum.saturating_add(**bytes);
+                sum <= BYTES_MAX
+            });
+            let count = fitting.count().max(1);
+            self.texts = texts(&self.batch.slice(row, count))?;
+            self.first = row;
+        }
+        let text = self.texts.get_mut(row - self.first);
+        Ok(text.map(std::mem::take).unwrap_or_default())
+    }
+}
+
 /// The text of each row, without the columns that are null in it.
-pub(super) fn texts(batch: &RecordBatch) -> io::Result<Vec<Vec<u8>>> {
+fn texts(batch: &RecordBatch) -> io::Result<Vec<Vec<u8>>> {
     let builder = WriterBuilder::new().with_encoder_factory(Arc::new(Values));
     let mut writer = builder.build::<_, LineDelimited>(Vec::new());
     let written = writer.write(batch).and_then(|()| writer.finish());

@@ -1,0 +1,201 @@
+//! Files that are made to harm: what they say of themselves is an error or is passed over, before room is made for it.
+
+use arrow_array::types::Int32Type;
+use arrow_array::{DictionaryArray, Float64Array, Int32Array, StringArray};
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use super::*;
+
+const ALL: [Made; 3] = [Made::Parquet, Made::File, Made::Stream];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    Parquet,
+    File,
+    Stream,
+}
+
+/// A file of these columns.
+fn written(kind: Made, columns: &[(&str, ArrayRef)]) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns
+            .iter()
+            .map(|(name, column)| (*name, Arc::clone(column), true)),
+    );
+    let batch = batch.unwrap();
+    let mut bytes = Vec::new();
+    let lz4 = IpcWriteOptions::default()
+        .try_with_compression(Some(CompressionType::LZ4_FRAME))
+        .unwrap();
+    match kind {
+        Made::Parquet => {
+            let properties = WriterProperties::builder()
+                .set_compression(Compression::SNAPPY)
+                .set_dictionary_page_size_limit(1 << 30);
+            let properties = Some(properties.build());
+            let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), properties).unwrap();
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+        }
+        Made::File => {
+            let writer = FileWriter::try_new_with_options(&mut bytes, &batch.schema(), lz4);
+            let mut writer = writer.unwrap();
+            writer.write(&batch).unwrap();
+            writer.finish().unwrap();
+        }
+        Made::Stream => {
+            let writer = StreamWriter::try_new_with_options(&mut bytes, &batch.schema(), lz4);
+            let mut writer = writer.unwrap();
+            writer.write(&batch).unwrap();
+            writer.finish().unwrap();
+        }
+    }
+    bytes
+}
+
+/// Calls `see` with the length of each record, until it has seen this many, or with none for one that is too long.
+fn read(
+    kind: Made,
+    bytes: &[u8],
+    records_max: usize,
+    mut see: impl FnMut(Option<usize>),
+) -> io::Result<()> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    let format = match kind {
+        Made::Parquet => InputFormat::Parquet,
+        Made::File | Made::Stream => InputFormat::Arrow,
+    };
+    let mut reader = BatchReader::new(file, format)?;
+    for _ in 0..records_max {
+        match reader.next()? {
+            Some((_, Record::Json(text))) => see(Some(text.len())),
+            Some((_, record)) => {
+                assert!(matches!(record, Record::TooLong), "{record:?}");
+                see(None);
+            }
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// The same text in so many rows, of which the file holds one.
+fn again(text: &str, rows: usize) -> ArrayRef {
+    let values = Arc::new(StringArray::from(vec![text]));
+    let keys = Int32Array::from(vec![0; rows]);
+    Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
+}
+
+fn numbered(rows: usize) -> ArrayRef {
+    let ids = (0..rows).map(|row| row.to_string());
+    Arc::new(StringArray::from_iter_values(ids))
+}
+
+#[test]
+fn a_text_that_each_row_says_again_is_held_once() {
+    const ROWS: usize = ROWS_MAX + 1;
+    // In the rows that are decoded at once it is longer than any column of texts may be.
+    let text = "x".repeat((2 << 30) / ROWS_MAX + 1);
+    for kind in ALL {
+        for names in [["id", "pipeline", "data"], ["one", "two", "three"]] {
+            let columns = [numbered(ROWS), again("p", ROWS), again(&text, ROWS)];
+            let columns: Vec<_> = names.into_iter().zip(columns).collect();
+            let bytes = written(kind, &columns);
+            let mut seen = 0;
+            let end = read(kind, &bytes, 2, |record| {
+                assert!(record.is_some_and(|length| length > text.len()));
+                seen += 1;
+            });
+            end.unwrap();
+            assert_eq!(seen, 2, "{kind:?} {names:?}");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_is_longer_than_any_record_is_passed_over() {
+    let text = "x".repeat(16 << 20);
+    let columns = RECORD_BYTES_MAX / text.len() + 1;
+    let names: Vec<_> = (0..columns).map(|n| format!("data.{n}")).collect();
+    let long: ArrayRef = Arc::new(StringArray::from(vec![None, Some(text.as_str()), None]));
+    for first in [["id", "pipeline"], ["one", "two"]] {
+        let mut table = vec![(first[0], numbered(3)), (first[1], again("p", 3))];
+        table.extend(names.iter().map(|name| (name.as_str(), Arc::clone(&long))));
+        let bytes = written(Made::Stream, &table);
+        let mut seen = Vec::new();
+        let end = read(Made::Stream, &bytes, usize::MAX, |record| {
+            seen.push(record.is_some());
+        });
+        end.unwrap();
+        assert_eq!(seen, [true, false, true], "{first:?}");
+    }
+}
+
+#[test]
+fn no_room_is_made_for_what_a_buffer_says_that_it_takes() {
+    const LENGTH: u64 = 100_003;
+    let text = "x".repeat(LENGTH as usize);
+    let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    for kind in [Made::File, Made::Stream] {
+        let bytes = written(kind, &[("a", Arc::clone(&text))]);
+        // Behind it a frame of LZ4 begins.
+        let prefix = [&LENGTH.to_le_bytes()[..], &[0x04, 0x22, 0x4d, 0x18]].concat();
+        let at = bytes
+            .windows(prefix.len())
+            .position(|bytes| bytes == prefix);
+        let at = at.unwrap();
+        for said in [1_u64 << 33, 1 << 50, i64::MAX as u64] {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 8].copy_from_slice(&said.to_le_bytes());
+            let refused = read(kind, &bytes, 1, |_| {}).unwrap_err().to_string();
+            assert!(refused.contains("write it in smaller batches"), "{refused}");
+        }
+    }
+}
+
+#[test]
+#[allow(clippy::print_stdout)]
+fn whatever_byte_is_another_one_it_ends_with_an_error_or_with_rows() {
+    for kind in ALL {
+        let bytes = written(
+            kind,
+            &[
+                ("id", numbered(3)),
+                ("pipeline", again("p", 3)),
+                (
+                    "data",
+                    Arc::new(StringArray::from(vec![Some("{}"), None, Some("[")])),
+                ),
+                (
+                    "data.x",
+                    Arc::new(Float64Array::from(vec![1.5, f64::NAN, 0.0])),
+                ),
+            ],
+        );
+        let (mut errors, mut rows) = (0, 0);
+        for at in 0..bytes.len() {
+            for change in [0x01, 0x80, 0xff, bytes[at]] {
+                let mut bytes = bytes.clone();
+                bytes[at] ^= change;
+                match read(kind, &bytes, 1_000, |_| {}) {
+                    Ok(()) => rows += 1,
+                    Err(_) => errors += 1,
+                }
+            }
+        }
+        println!(
+            "{kind:?}: {} bytes, {errors} errors, {rows} read",
+            bytes.len()
+        );
+        assert!(errors > 0 && rows > 0, "{kind:?}");
+        for length in 0..bytes.len() {
+            let _ = read(kind, &bytes[..length], 1_000, |_| {});
+        }
+    }
+}
