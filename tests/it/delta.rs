@@ -14,7 +14,6 @@ mod upkeep;
 /// Writers that meet.
 mod writers;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -402,68 +401,4 @@ fn what_is_there_already_is_opened_only_if_it_is_ours() {
         error.to_string().contains("did you mean partition_by?"),
         "{error}"
     );
-}
-
-#[test]
-fn other_readers_find_the_same_rows_and_counts() {
-    let folder = Folder::new();
-    let table = folder.open();
-    table.store(&weather()).unwrap();
-    // A file of before the column, rows replaced, moved and removed, files merged.
-    let calm = Sample::builder("EWR")
-        .id("calm")
-        .created_at("2013-06-03T00:00:00Z".parse().unwrap())
-        .measurement("wind", 0)
-        .build()
-        .unwrap();
-    table.store(&[calm]).unwrap();
-    table
-        .store(&[sample("jfk-2", "JFK", "2013-06-02T18:00:00.000001Z", 75.25)])
-        .unwrap();
-    table
-        .set_status(&"jfk-1".into(), None, Status::Labeled)
-        .unwrap();
-    table.delete(&"jfk-3".into()).unwrap();
-    table.optimize().unwrap();
-    let Some(found) = crate::servers::readers::read(folder.path()) else {
-        return;
-    };
-
-    let samples =
-        ["jfk-1", "jfk-2", "lga-1", "calm"].map(|id| table.retrieve(id).unwrap().unwrap());
-    let rows: Vec<Json> = samples
-        .iter()
-        .map(|sample| {
-            let at = sample.created_at();
-            let temp = sample.measurements().get_as::<f64>("temp").unwrap();
-            let data = sample.to_json().unwrap()["data"].to_string();
-            let data = if data == "null" {
-                "{}".to_owned()
-            } else {
-                data
-            };
-            json!([
-                sample.id(),
-                sample.pipeline(),
-                at.date_naive().to_string(),
-                sample.status().as_str(),
-                at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false),
-                data,
-                temp,
-            ])
-        })
-        .collect();
-    let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for sample in &samples {
-        let date = sample.created_at().date_naive().to_string();
-        *counts
-            .entry((sample.pipeline().to_owned(), date))
-            .or_default() += 1;
-    }
-    let counts: Vec<Json> = counts
-        .into_iter()
-        .map(|((pipeline, date), count)| json!([pipeline, date, count]))
-        .collect();
-    let expected = ["by_polars", "by_daft_on_ray"].map(|reader| json!([reader, rows, counts]));
-    assert_eq!(found, expected);
 }

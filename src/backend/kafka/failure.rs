@@ -109,9 +109,9 @@ pub(super) fn of_request(
         .with_cause(cause)
 }
 
-/// What the client's code for a connection that failed stands for. A certificate that is not trusted is found out by the handshake
-/// or, where that happens to be the first to go on with it, by an empty write, whose failures librdkafka (2.12) calls broken transport
-/// alike; the words are the same.
+/// What the client's code for a connection that failed stands for. A broker's certificate that is not trusted is found out by the
+/// handshake or, where that happens to be the first to go on with it, by an empty write, whose failures librdkafka (2.12) calls broken
+/// transport alike; the words are the same.
 pub(super) fn reason_of(code: Code, words: &str) -> Code {
     match code {
         Code::BrokerTransportFailure if words.contains("certificate verify failed") => Code::SSL,
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_that_is_not_trusted_is_no_matter_of_time_whoever_finds_it_out() {
+    fn a_certificate_of_the_brokers_that_is_not_trusted_is_no_matter_of_time() {
         let words = "ssl://host:1/bootstrap: error:0A000086:SSL routines::certificate verify failed (after 3ms in state \
                      SSL_HANDSHAKE)";
         assert_eq!(reason_of(Code::BrokerTransportFailure, words), Code::SSL);

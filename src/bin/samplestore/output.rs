@@ -122,7 +122,7 @@ enum Sink {
         file: NamedTempFile,
         path: PathBuf,
         overwrite: bool,
-        /// What it is given with its name; until then it is for its owner's eyes alone.
+        /// What it is given just before its name; until then it is for its owner's eyes alone.
         permissions: Option<Permissions>,
     },
     /// A pipe or a device, in whose place nothing is put.
@@ -220,7 +220,7 @@ impl Output {
         };
         let mut permissions = there;
         let file = interrupt::making(|| {
-            // Whoever may read the old one may read the new one.
+            // Otherwise whoever may read the old one may read the new one.
             if permissions.is_none() {
                 permissions = Some(permissions_of_any(&mut draft(), folder)?);
             }
@@ -336,10 +336,9 @@ impl Output {
                 overwrite,
                 permissions,
             } => {
-                let given =
-                    permissions.map_or(Ok(()), |given| file.as_file().set_permissions(given));
-                let synced = given.and_then(|()| file.as_file().sync_all());
+                let synced = file.as_file().sync_all();
                 let named = synced.and_then(|()| {
+                    give(file.as_file(), permissions)?;
                     interrupt::naming(|| match overwrite {
                         true => file.persist(&path).map_err(|error| error.error),
                         false => file.persist_noclobber(&path).map_err(|error| error.error),
@@ -349,6 +348,14 @@ impl Output {
                 sync_folder(folder_of(&path)).map_err(|cause| InFile::wrap(&path, cause))
             }
         }
+    }
+}
+
+/// Gives a file these permissions, unless it has them.
+fn give(file: &File, permissions: Option<Permissions>) -> io::Result<()> {
+    match permissions {
+        Some(given) if file.metadata()?.permissions() != given => file.set_permissions(given),
+        _ => Ok(()),
     }
 }
 

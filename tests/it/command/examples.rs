@@ -251,8 +251,9 @@ fn run_on_bucket(folder: &Path, example: &str) {
         folder,
         &format!(
             "export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=tests AWS_SECRET_ACCESS_KEY=none\n\
-             samplestore copy weather.db s3://bucket/weather --pipeline JFK --limit 20\n{example}\n\
-             test \"$(samplestore -d s3://bucket/weather count)\" = 20"
+             samplestore copy weather.db s3://bucket/weather --pipeline JFK --limit 20\n\
+             samplestore -d s3://bucket/weather put --pipeline JFK --id of-today\n\
+             {example}\nsamplestore -d weather.redb get of-today"
         ),
     );
 }

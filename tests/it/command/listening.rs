@@ -16,7 +16,7 @@ pub(super) fn interrupted(shell: &Shell, words: &[&str], undo: impl Fn()) -> Str
     for attempt in 0..200 {
         let mut session = listening(shell, words);
         // Early and late by turns, and more often early: it takes from milliseconds to seconds, by what else the machine does.
-        thread::sleep(Duration::from_secs_f64(0.001 * 1.4_f64.powi(attempt % 22)));
+        thread::sleep(Duration::from_secs_f64(0.001 * 1.4_f64.powi(attempt % 24)));
         // There may be nobody any more.
         let _ = session.send_control('c');
         let (text, code) = ended(&mut session);

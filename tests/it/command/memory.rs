@@ -1,6 +1,7 @@
 //! How much memory a verb takes that goes through many samples: bounded, however many there are.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -56,9 +57,18 @@ fn peak(shell: &Shell, words: &[&str]) -> usize {
 
 /// The same, and how it ended.
 fn peak_and_end(shell: &Shell, words: &[&str]) -> (usize, ExitStatus) {
-    let url = format!("redb:{}?cache_bytes={CACHE_BYTES}", shell.db().display());
+    let url = url(&shell.db());
+    peak_of(&[&["-d", &url], words].concat())
+}
+
+/// The URL of a file that is read and written through a small cache.
+fn url(file: &Path) -> String {
+    format!("redb:{}?cache_bytes={CACHE_BYTES}", file.display())
+}
+
+/// The same of whatever the command is told.
+fn peak_of(words: &[&str]) -> (usize, ExitStatus) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_samplestore"))
-        .args(["-d", &url])
         .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -137,6 +147,30 @@ fn looking_after_a_file_takes_a_bounded_amount_beyond_the_cache() {
     }
     assert_eq!(shell.data(["count"]), "1000\n");
     assert_eq!(shell.data(["-d", saved, "count"]), format!("{SAMPLES}\n"));
+}
+
+/// Both files of a copy have a cache.
+#[test]
+fn copying_takes_a_bounded_amount_beyond_the_caches() {
+    let shell = Shell::new();
+    fill(&shell);
+    let (source, target) = (url(&shell.db()), url(&shell.path("copy.db")));
+    for words in [
+        &["copy", source.as_str(), target.as_str()][..],
+        // All of it is there, and compared.
+        &["copy", &source, &target, "--verify"],
+    ] {
+        let (bytes, ended) = peak_of(words);
+        assert!(ended.success(), "{words:?}");
+        println!("{words:?}: {} MiB", bytes >> 20);
+        assert!(bytes > 0, "{words:?}");
+        assert!(
+            bytes < 2 * CACHE_BYTES + BEYOND_BYTES_MAX,
+            "{words:?}: {} MiB",
+            bytes >> 20
+        );
+    }
+    assert_eq!(shell.data(["-d", &target, "count"]), format!("{SAMPLES}\n"));
 }
 
 /// What reads one file and makes another one has a cache of 64 MiB for each, whatever the address says. Beside them there are batches of a few

@@ -10,6 +10,7 @@ use samplestore::{
     connect,
 };
 
+use super::others::is_read_by_others;
 use super::{ids, sample, weather};
 use crate::servers::s3::{self, S3};
 
@@ -47,6 +48,15 @@ fn a_table_in_s3_is_written_read_and_kept() {
     assert!(table.vacuum(Duration::ZERO).unwrap() > 0);
     let reopened = connect(&url).unwrap();
     assert_eq!(ids(&*reopened, &Query::new()), ["jfk-1", "lga-1"]);
+}
+
+#[test]
+fn other_readers_find_the_same_in_s3() {
+    let Some(server) = s3::shared() else { return };
+    let url = server.url();
+    let table = DeltaTable::open(&format!("delta+{url}").parse().unwrap()).unwrap();
+    let (at, _) = url.split_once('?').unwrap();
+    is_read_by_others(&table, at, Some(&server.endpoint()));
 }
 
 #[test]

@@ -7,10 +7,11 @@ const READERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/rea
 const MERGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/merge.py");
 const MODULES: &str = "import daft, deltalake, polars, ray";
 
-/// What each reader finds in a table: its name, rows and counts, as `readers.py` prints them. `None` where they are not
-/// installed.
-pub(crate) fn read(table: &Path) -> Option<Vec<serde_json::Value>> {
-    let lines = run(READERS, table)?;
+/// What each reader finds in a table at this path or, with the endpoint of a server, URL: its name, rows and counts, as `readers.py`
+/// prints them. `None` where they are not installed.
+pub(crate) fn read(table: &str, endpoint: Option<&str>) -> Option<Vec<serde_json::Value>> {
+    let words: Vec<_> = [table].into_iter().chain(endpoint).collect();
+    let lines = run(READERS, &words)?;
     let lines = lines.lines().filter(|line| line.starts_with('['));
     Some(
         lines
@@ -21,11 +22,11 @@ pub(crate) fn read(table: &Path) -> Option<Vec<serde_json::Value>> {
 
 /// Changes a table as `merge.py` says; `false` where what it needs is not installed.
 pub(crate) fn merge(table: &Path) -> bool {
-    run(MERGE, table).is_some()
+    run(MERGE, &[table.to_str().unwrap()]).is_some()
 }
 
 /// What a script prints.
-fn run(script: &str, table: &Path) -> Option<String> {
+fn run(script: &str, words: &[&str]) -> Option<String> {
     let is_there = Command::new("python3")
         .args(["-c", MODULES])
         .stderr(Stdio::null())
@@ -40,7 +41,7 @@ fn run(script: &str, table: &Path) -> Option<String> {
     }
     let answer = Command::new("python3")
         .arg(script)
-        .arg(table)
+        .args(words)
         .stdin(Stdio::null())
         .output()
         .unwrap();

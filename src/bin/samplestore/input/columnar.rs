@@ -6,8 +6,9 @@
 //! of that map, as in a CSV: what it says counts, unless it is the same number as in the JSON text of the map, which has
 //! more digits. A null in it says nothing.
 //!
-//! Texts are read where they stand: a file of some kilobytes may say the same one of megabytes in each row. A row with more than
-//! [`RECORD_BYTES_MAX`] bytes of them is passed over, as in the other formats.
+//! A file of some kilobytes may say the same text of megabytes in each row: few rows are decoded at once, and the texts of a column in
+//! them end at 2 GiB, as those of a column of `Utf8` do. A row with more than [`RECORD_BYTES_MAX`] bytes is passed over, as in the other
+//! formats.
 //!
 //! A JSON text that would not come back as it is, such as one with a whole number beyond 64 bits, is passed on as it is, and
 //! so is an instant that microseconds do not reach: whoever takes the row refuses it, as it does in every other format.
@@ -24,10 +25,10 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader};
 use arrow_cast::cast;
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 use chrono::DateTime;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -40,8 +41,8 @@ use super::{InputFormat, Place, RECORD_BYTES_MAX, Record, malformed};
 use crate::output::{field_of, instant, number};
 use crate::verb::import::{check_whole_numbers, parse_once};
 
-/// How many rows are decoded at once: so many of the largest are still held.
-const ROWS_MAX: usize = 64;
+/// How many rows are decoded at once: as many texts of 64 MiB are the most that a column may have.
+const ROWS_MAX: usize = 32;
 const WORDS: [&str; 3] = ["id", "pipeline", "status"];
 const INSTANTS: [&str; 2] = ["created_at", "measured_at"];
 const TEXTS: [&str; 3] = ["data", "measurements", "reason"];
@@ -64,8 +65,7 @@ pub(super) struct BatchReader {
 /// The rows of a batch, and how many of them were read.
 struct Rows {
     kind: Kind,
-    /// How many bytes of texts each has.
-    bytes: Vec<usize>,
+    rows: usize,
     read: usize,
 }
 
@@ -102,7 +102,7 @@ impl BatchReader {
         let mut reader = Self {
             batches,
             // What the rows are the columns tell, also where there are no rows.
-            rows: Rows::of(&RecordBatch::new_empty(schema))?,
+            rows: given_up(|| Rows::of(&RecordBatch::new_empty(schema)))?,
             number: 0,
             text: Vec::new(),
         };
@@ -117,7 +117,7 @@ impl BatchReader {
             let Some(batch) = given_up(|| self.batches.next().transpose())? else {
                 return Ok(false);
             };
-            self.rows = Rows::of(&batch)?;
+            self.rows = given_up(|| Rows::of(&batch))?;
         }
         Ok(true)
     }
@@ -132,7 +132,7 @@ impl BatchReader {
             return Ok(None);
         }
         self.number += 1;
-        let record = match self.rows.text()? {
+        let record = match given_up(|| self.rows.text())? {
             Some(text) => {
                 self.text = text;
                 Record::Json(&self.text)
@@ -143,27 +143,62 @@ impl BatchReader {
     }
 }
 
-/// Opens a Parquet file. Its texts are read as parts of the pages that they stand in, whatever type its writer had them in.
+/// Opens a Parquet file. Its texts are read as such whose offsets end at 2 GiB, whatever type its writer had them in.
 fn open_parquet(file: File) -> io::Result<(SchemaRef, Batches)> {
     let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
     let found = found.map_err(unreadable)?;
     let schema = found.schema();
-    let fields = schema.fields().iter().map(|field| {
-        let field = Arc::clone(field);
-        match value_type(field.data_type()) {
-            Some(view @ DataType::Utf8View) => {
-                Arc::new(Arc::unwrap_or_clone(field).with_data_type(view))
-            }
-            _ => field,
-        }
-    });
-    let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone());
+    let fields = schema.fields().iter().map(short_field).collect::<Vec<_>>();
+    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
     let options = ArrowReaderOptions::default().with_schema(Arc::new(schema));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options);
     let metadata = metadata.map_err(unreadable)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
     let reader = builder.with_batch_size(ROWS_MAX).build();
-    Ok(decoded(reader.map_err(unreadable)?))
+    let (schema, batches) = decoded(reader.map_err(unreadable)?);
+    // Its reader does not look whether all that it calls a text is one.
+    let sound = batches.map(|batch| {
+        let batch = batch?;
+        for column in batch
+            .columns()
+            .iter()
+            .filter(|column| has_texts(column.data_type()))
+        {
+            column.to_data().validate_full().map_err(unreadable)?;
+        }
+        Ok(batch)
+    });
+    Ok((schema, Box::new(sound)))
+}
+
+fn has_texts(found: &DataType) -> bool {
+    found.is_nested() || value_type(found) == Some(DataType::Utf8)
+}
+
+/// A field with texts and other bytes of which a column has 2 GiB at most, wherever they stand in it.
+fn short_field(field: &FieldRef) -> FieldRef {
+    let short = match field.data_type() {
+        DataType::List(item) => DataType::List(short_field(item)),
+        DataType::LargeList(item) => DataType::LargeList(short_field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(short_field(item), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(short_field).collect()),
+        DataType::Map(entries, is_sorted) => DataType::Map(short_field(entries), *is_sorted),
+        found => match short_type(found) {
+            Some(short) => short,
+            None => return Arc::clone(field),
+        },
+    };
+    Arc::new(field.as_ref().clone().with_data_type(short))
+}
+
+/// The same for texts and other bytes, in a dictionary or not.
+fn short_type(found: &DataType) -> Option<DataType> {
+    match found {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(DataType::Utf8),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Some(DataType::Binary),
+        DataType::Dictionary(_, values) => short_type(values),
+        _ => None,
+    }
 }
 
 /// Opens an Arrow file or an Arrow stream in a file.
@@ -188,7 +223,7 @@ fn open_arrow(mut file: File) -> io::Result<(SchemaRef, Batches)> {
 fn decoded(reader: impl RecordBatchReader + 'static) -> (SchemaRef, Batches) {
     let schema = reader.schema();
     let batches = reader.flat_map(|batch| {
-        let (batch, failed) = match batch {
+        let (batch, failed) = match batch.and_then(with_short_dictionaries) {
             Ok(batch) => (Some(batch), None),
             Err(error) => (None, Some(Err(unreadable(error)))),
         };
@@ -202,72 +237,64 @@ fn decoded(reader: impl RecordBatchReader + 'static) -> (SchemaRef, Batches) {
     (schema, Box::new(batches))
 }
 
+/// The same batch with dictionaries of short texts, since each part of it would have them cast once more.
+fn with_short_dictionaries(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let short = match field.data_type() {
+            DataType::Dictionary(keys, values) => short_type(values)
+                .filter(|short| short != values.as_ref())
+                .map(|short| DataType::Dictionary(keys.clone(), Box::new(short))),
+            _ => None,
+        };
+        match short {
+            Some(short) => {
+                columns.push(cast(column, &short)?);
+                fields.push(Arc::new(field.as_ref().clone().with_data_type(short)));
+            }
+            None => {
+                columns.push(Arc::clone(column));
+                fields.push(Arc::clone(field));
+            }
+        }
+    }
+    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+    RecordBatch::try_new_with_options(
+        Arc::new(schema),
+        columns,
+        &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
+    )
+}
+
 impl Rows {
     fn of(batch: &RecordBatch) -> io::Result<Self> {
         let schema = batch.schema();
         let has = |name| schema.column_with_name(name).is_some();
         let kind = match has("id") && has("pipeline") {
             true => Kind::Samples(Columns::of(batch)?),
-            false => Kind::Plain(PlainRows::new(batch.clone())),
+            false => Kind::Plain(PlainRows::of(batch)?),
         };
-        let bytes = bytes_of_texts(batch)?;
         Ok(Self {
             kind,
-            bytes,
+            rows: batch.num_rows(),
             read: 0,
         })
     }
 
     fn are_read(&self) -> bool {
-        self.read == self.bytes.len()
+        self.read == self.rows
     }
 
     /// The next row, unless it is too long.
     fn text(&mut self) -> io::Result<Option<Vec<u8>>> {
         let row = self.read;
         self.read += 1;
-        if self.bytes[row] > RECORD_BYTES_MAX {
-            return Ok(None);
+        match &mut self.kind {
+            Kind::Samples(columns) if columns.bytes(row) > RECORD_BYTES_MAX => Ok(None),
+            Kind::Samples(columns) => columns.text(row).map(Some),
+            Kind::Plain(rows) => rows.text(row),
         }
-        let text = match &mut self.kind {
-            Kind::Samples(columns) => columns.text(row),
-            Kind::Plain(rows) => rows.text(row, &self.bytes),
-        };
-        text.map(Some)
-    }
-}
-
-/// How many bytes of texts and of other bytes each row has in its columns, not counting what stands in lists and maps.
-fn bytes_of_texts(batch: &RecordBatch) -> io::Result<Vec<usize>> {
-    let mut bytes = vec![0; batch.num_rows()];
-    for column in batch.columns() {
-        let Some(views) = bytes_type(column.data_type()) else {
-            continue;
-        };
-        let views = cast(column, &views).map_err(unreadable)?;
-        let add = |(bytes, length): (&mut usize, u32)| *bytes += length as usize;
-        match views.data_type() {
-            DataType::Utf8View => {
-                let lengths = views.as_string_view().lengths();
-                bytes.iter_mut().zip(lengths).for_each(add);
-            }
-            _ => {
-                let lengths = views.as_binary_view().lengths();
-                bytes.iter_mut().zip(lengths).for_each(add);
-            }
-        }
-    }
-    Ok(bytes)
-}
-
-/// As what a column is looked at, if its values are texts or other bytes.
-fn bytes_type(found: &DataType) -> Option<DataType> {
-    match found {
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-            Some(DataType::BinaryView)
-        }
-        DataType::Dictionary(_, values) => bytes_type(values),
-        found => value_type(found).filter(|found| *found == DataType::Utf8View),
     }
 }
 
@@ -308,11 +335,22 @@ impl Columns {
         Ok(columns)
     }
 
+    /// How many bytes of texts a row has.
+    fn bytes(&self, row: usize) -> usize {
+        let named = self.words.iter().chain(&self.texts);
+        let columns = named.map(|(_, column)| column);
+        let fields = self.fields.iter().map(|(_, _, column)| column);
+        let texts = columns
+            .chain(fields)
+            .filter_map(|column| column.as_string_opt::<i32>());
+        texts.map(|texts| texts.value_length(row) as usize).sum()
+    }
+
     /// The text form of a row's sample.
     fn text(&self, row: usize) -> io::Result<Vec<u8>> {
         let mut sample = JsonMap::new();
         for (name, column) in valid(&self.words, row) {
-            sample.insert(name.to_owned(), column.as_string_view().value(row).into());
+            sample.insert(name.to_owned(), column.as_string::<i32>().value(row).into());
         }
         for (name, column) in &self.instants {
             if let Some(at) = column.at(row)? {
@@ -321,7 +359,7 @@ impl Columns {
         }
         let mut inexact = Vec::new();
         for (name, column) in valid(&self.texts, row) {
-            let text = column.as_string_view().value(row);
+            let text = column.as_string::<i32>().value(row);
             let value = match parse_once(text) {
                 Ok(value) if check_whole_numbers(text).is_ok() => value,
                 // A text that is no JSON stays one, which is no map: this record is rejected.
@@ -391,9 +429,9 @@ fn valid<'a>(
 /// What a column of texts is read as, if it is one.
 fn text_type(column: &ArrayRef) -> Option<DataType> {
     match value_type(column.data_type())? {
-        text @ DataType::Utf8View => Some(text),
+        text @ DataType::Utf8 => Some(text),
         // One that is empty throughout.
-        DataType::Null => Some(DataType::Utf8View),
+        DataType::Null => Some(DataType::Utf8),
         _ => None,
     }
 }
@@ -419,7 +457,7 @@ fn value_type(found: &DataType) -> Option<DataType> {
     Some(match found {
         DataType::Null => DataType::Null,
         DataType::Boolean => DataType::Boolean,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8View,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
         DataType::Dictionary(_, values) => value_type(values)?,
         found if found.is_signed_integer() => DataType::Int64,
         found if found.is_unsigned_integer() => DataType::UInt64,
@@ -438,7 +476,7 @@ fn value(column: &ArrayRef, row: usize) -> Option<Json> {
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
         DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
         DataType::Float64 => double(column.as_primitive::<Float64Type>().value(row)),
-        DataType::Utf8View => column.as_string_view().value(row).into(),
+        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
         _ => return None,
     })
 }
@@ -453,10 +491,17 @@ fn double(value: f64) -> Json {
     }
 }
 
-/// What the readers of the formats do; that they panic on what is damaged is an error of the file.
-fn given_up<T>(read: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let read = catch_unwind(AssertUnwindSafe(read));
-    read.unwrap_or_else(|_| Err(malformed("it is damaged")))
+/// Does what the libraries of these formats have a part in. That they panic on what is damaged, or on a type that they do not know, is
+/// an error of the file.
+fn given_up<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<&str>().copied();
+        let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let words = words.unwrap_or("its reader gave it up");
+        Err(malformed(format!(
+            "it is damaged, or holds what is not read: {words}"
+        )))
+    })
 }
 
 fn unreadable(cause: impl std::fmt::Display) -> io::Error {

@@ -1,5 +1,6 @@
 //! [`check_file`] and [`check_stream`]: that an Arrow file, or a stream in a file, holds the messages that it says it holds, and that
-//! what is compressed in one is not too much, before anybody makes room for it.
+//! what is compressed in one does not say that it is too much, before anybody makes room for it. What is compressed and says less than
+//! it is takes as much as its format packs, 255 times its own length at most.
 //!
 //! The format is <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>: a message is its
 //! length, its metadata as a flatbuffer, and its body, in which the metadata says where buffers are. A compressed buffer begins with how
@@ -19,10 +20,11 @@ const DECODED_BYTES_MAX: u64 = 2 << 30;
 /// The length of the footer and what ends a file.
 const TRAILER_BYTES: u64 = 10;
 
-/// A file, and how long it is.
+/// A file, how long it is, and what its dictionaries take, which are all held.
 struct Messages<'a> {
     file: &'a mut File,
     bytes: u64,
+    dictionaries: u64,
 }
 
 /// Looks at each message that the end of a file tells of.
@@ -58,7 +60,11 @@ pub(super) fn check_stream(file: &mut File) -> io::Result<()> {
 impl<'a> Messages<'a> {
     fn of(file: &'a mut File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
-        Ok(Self { file, bytes })
+        Ok(Self {
+            file,
+            bytes,
+            dictionaries: 0,
+        })
     }
 
     /// Looks at the message of a block of a file.
@@ -81,8 +87,8 @@ impl<'a> Messages<'a> {
 
     /// Looks at the message of a stream that begins here, and says where the next one does, unless it ended.
     fn check_next(&mut self, at: u64) -> io::Result<Option<u64>> {
-        // A stream may end with its last message.
-        if at == self.bytes {
+        // A stream may end with its last message, and what is less than a length is none.
+        if at.saturating_add(4) > self.bytes {
             return Ok(None);
         }
         let mut length = [0; 4];
@@ -109,17 +115,32 @@ impl<'a> Messages<'a> {
     fn check(&mut self, message: &Message<'_>, body: u64, bytes: u64) -> io::Result<()> {
         let dictionary = message.header_as_dictionary_batch();
         let dictionary = dictionary.and_then(|dictionary| dictionary.data());
+        let is_dictionary = dictionary.is_some();
         let Some(batch) = message.header_as_record_batch().or(dictionary) else {
             return Ok(());
         };
-        match batch.compression() {
-            Some(_) => self.check_decoded(&batch, body, bytes),
-            None => Ok(()),
+        let mut sum = match batch.compression() {
+            Some(_) => self.decoded(&batch, body, bytes)?,
+            None => bytes,
+        };
+        if is_dictionary {
+            self.dictionaries = self.dictionaries.saturating_add(sum);
+            sum = self.dictionaries;
+        } else if batch.compression().is_none() {
+            // It is in the file, and so not more than that.
+            return Ok(());
+        }
+        match sum > DECODED_BYTES_MAX {
+            true => Err(malformed(format!(
+                "a batch of its rows, or its dictionaries, take {sum} bytes, and {DECODED_BYTES_MAX} are read at most; write it in \
+                 smaller batches"
+            ))),
+            false => Ok(()),
         }
     }
 
-    /// Looks at how long the buffers of a batch are when they are not compressed.
-    fn check_decoded(&mut self, batch: &RecordBatch<'_>, body: u64, bytes: u64) -> io::Result<()> {
+    /// How long the buffers of a batch say that they are when they are not compressed.
+    fn decoded(&mut self, batch: &RecordBatch<'_>, body: u64, bytes: u64) -> io::Result<u64> {
         let mut sum = 0_u64;
         for buffer in batch.buffers().into_iter().flatten() {
             if buffer.length() == 0 {
@@ -135,13 +156,7 @@ impl<'a> Messages<'a> {
             let decoded = u64::try_from(i64::from_le_bytes(decoded)).unwrap_or_default();
             sum = sum.saturating_add(decoded);
         }
-        match sum > DECODED_BYTES_MAX {
-            true => Err(malformed(format!(
-                "a batch of its rows takes {sum} bytes when it is not compressed, and {DECODED_BYTES_MAX} are read at most; write it in \
-                 smaller batches"
-            ))),
-            false => Ok(()),
-        }
+        Ok(sum)
     }
 
     /// Reads so many bytes, if there are as many.

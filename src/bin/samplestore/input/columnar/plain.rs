@@ -5,6 +5,7 @@
 //! tables of all zones, and is written in UTC, which it is kept in.
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -18,46 +19,73 @@ use arrow_json::{Encoder, EncoderFactory, EncoderOptions, WriterBuilder};
 use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
 use serde::Serialize;
 
-use super::{double, unreadable};
+use super::{RECORD_BYTES_MAX, double, unreadable};
 use crate::output::instant;
 
-/// How many bytes of texts are written at once, unless a single row has more.
+/// How large rows are that are written at once, in bytes.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Rows of a batch, which are written some at a time.
-pub(super) struct PlainRows {
-    batch: RecordBatch,
-    /// The texts of the rows from [`first`](Self::first) on.
-    texts: Vec<Vec<u8>>,
-    first: usize,
+/// The rows of a batch.
+pub(super) enum PlainRows {
+    /// As their texts, of which those that were read are empty.
+    Texts(Vec<Vec<u8>>),
+    /// Large ones, of which each is written when it is asked for.
+    Large(RecordBatch),
 }
 
 impl PlainRows {
-    pub(super) fn new(batch: RecordBatch) -> Self {
-        Self {
-            batch,
-            texts: Vec::new(),
-            first: 0,
-        }
+    pub(super) fn of(batch: &RecordBatch) -> io::Result<Self> {
+        Ok(match bytes(batch)? > BYTES_MAX {
+            true => Self::Large(batch.clone()),
+            false => Self::Texts(texts(batch)?),
+        })
     }
 
-    /// The text of a row, of which each has so many bytes of texts.
-    pub(super) fn text(&mut self, row: usize, bytes: &[usize]) -> io::Result<Vec<u8>> {
-        let is_there = row
-            .checked_sub(self.first)
-            .is_some_and(|at| at < self.texts.len());
-        if !is_there {
-            let mut sum = 0_usize;
-            let fitting = bytes[row..].iter().take_while(|bytes| {
-                sum = sum.saturating_add(**bytes);
-                sum <= BYTES_MAX
-            });
-            let count = fitting.count().max(1);
-            self.texts = texts(&self.batch.slice(row, count))?;
-            self.first = row;
+    /// The text of a row, once, unless it is too long.
+    pub(super) fn text(&mut self, row: usize) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Texts(texts) => Ok(texts.get_mut(row).map(mem::take)),
+            Self::Large(batch) => {
+                let row = batch.slice(row, 1);
+                match bytes(&row)? > RECORD_BYTES_MAX {
+                    true => Ok(None),
+                    false => Ok(texts(&row)?.pop()),
+                }
+            }
         }
-        let text = self.texts.get_mut(row - self.first);
-        Ok(text.map(std::mem::take).unwrap_or_default())
+    }
+}
+
+/// How many bytes the rows of a batch have, or more: what several of them share counts for each.
+fn bytes(batch: &RecordBatch) -> io::Result<usize> {
+    let mut sum = 0_usize;
+    for column in batch.columns() {
+        let bytes = column.to_data().get_slice_memory_size();
+        let times = match is_shared(column.data_type()) {
+            true => batch.num_rows(),
+            false => 1,
+        };
+        sum = sum.saturating_add(bytes.map_err(unreadable)?.saturating_mul(times));
+    }
+    Ok(sum)
+}
+
+/// Whether several values of such a column may be the same bytes.
+fn is_shared(found: &DataType) -> bool {
+    match found {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_shared(item.data_type())
+        }
+        DataType::Map(entries, _) => is_shared(entries.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| is_shared(field.data_type())),
+        DataType::Dictionary(..)
+        | DataType::RunEndEncoded(..)
+        | DataType::Utf8View
+        | DataType::BinaryView
+        | DataType::ListView(_)
+        | DataType::LargeListView(_)
+        | DataType::Union(..) => true,
+        _ => false,
     }
 }
 

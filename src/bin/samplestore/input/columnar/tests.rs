@@ -1,12 +1,15 @@
 //! Files that are made to harm: what they say of themselves is an error or is passed over, before room is made for it.
 
 use arrow_array::types::Int32Type;
-use arrow_array::{DictionaryArray, Float64Array, Int32Array, StringArray};
+use arrow_array::{DictionaryArray, Float64Array, Int32Array, LargeStringArray, StringArray};
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::data_type::ByteArrayType;
 use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 
 use super::*;
 
@@ -57,12 +60,12 @@ fn written(kind: Made, columns: &[(&str, ArrayRef)]) -> Vec<u8> {
     bytes
 }
 
-/// Calls `see` with the length of each record, until it has seen this many, or with none for one that is too long.
+/// Calls `see` with the text of each record, until it has seen this many, or with none for one that is too long.
 fn read(
     kind: Made,
     bytes: &[u8],
     records_max: usize,
-    mut see: impl FnMut(Option<usize>),
+    mut see: impl FnMut(Option<&[u8]>),
 ) -> io::Result<()> {
     let mut file = tempfile::tempfile()?;
     file.write_all(bytes)?;
@@ -74,7 +77,7 @@ fn read(
     let mut reader = BatchReader::new(file, format)?;
     for _ in 0..records_max {
         match reader.next()? {
-            Some((_, Record::Json(text))) => see(Some(text.len())),
+            Some((_, Record::Json(text))) => see(Some(text)),
             Some((_, record)) => {
                 assert!(matches!(record, Record::TooLong), "{record:?}");
                 see(None);
@@ -98,22 +101,23 @@ fn numbered(rows: usize) -> ArrayRef {
 }
 
 #[test]
-fn a_text_that_each_row_says_again_is_held_once() {
-    const ROWS: usize = ROWS_MAX + 1;
-    // In the rows that are decoded at once it is longer than any column of texts may be.
-    let text = "x".repeat((2 << 30) / ROWS_MAX + 1);
+fn a_text_that_each_row_says_again_is_read() {
+    // In all rows together it is longer than any column of texts may be.
+    const ROWS: usize = 1_024;
+    const SEEN: usize = ROWS_MAX + 1;
+    let text = "x".repeat(4 << 20);
     for kind in ALL {
         for names in [["id", "pipeline", "data"], ["one", "two", "three"]] {
             let columns = [numbered(ROWS), again("p", ROWS), again(&text, ROWS)];
             let columns: Vec<_> = names.into_iter().zip(columns).collect();
             let bytes = written(kind, &columns);
             let mut seen = 0;
-            let end = read(kind, &bytes, 2, |record| {
-                assert!(record.is_some_and(|length| length > text.len()));
+            let end = read(kind, &bytes, SEEN, |record| {
+                assert!(record.is_some_and(|record| record.len() > text.len()));
                 seen += 1;
             });
             end.unwrap();
-            assert_eq!(seen, 2, "{kind:?} {names:?}");
+            assert_eq!(seen, SEEN, "{kind:?} {names:?}");
         }
     }
 }
@@ -180,9 +184,12 @@ fn whatever_byte_is_another_one_it_ends_with_an_error_or_with_rows() {
         );
         let (mut errors, mut rows) = (0, 0);
         for at in 0..bytes.len() {
-            for change in [0x01, 0x80, 0xff, bytes[at]] {
+            for other in [bytes[at] ^ 0x01, bytes[at] ^ 0x80, !bytes[at], 0] {
+                if other == bytes[at] {
+                    continue;
+                }
                 let mut bytes = bytes.clone();
-                bytes[at] ^= change;
+                bytes[at] = other;
                 match read(kind, &bytes, 1_000, |_| {}) {
                     Ok(()) => rows += 1,
                     Err(_) => errors += 1,
@@ -195,7 +202,76 @@ fn whatever_byte_is_another_one_it_ends_with_an_error_or_with_rows() {
         );
         assert!(errors > 0 && rows > 0, "{kind:?}");
         for length in 0..bytes.len() {
-            let _ = read(kind, &bytes[..length], 1_000, |_| {});
+            let cut = read(kind, &bytes[..length], 1_000, |_| {});
+            // A stream may end with any of its messages.
+            assert!(cut.is_err() || kind == Made::Stream, "{kind:?} {length}");
         }
     }
+}
+
+#[test]
+fn what_is_null_in_a_dictionary_is_null() {
+    let values: [ArrayRef; 2] = [
+        Arc::new(StringArray::from(vec![Some("yes"), None])),
+        Arc::new(LargeStringArray::from(vec![Some("yes"), None])),
+    ];
+    for kind in ALL {
+        for values in &values {
+            let keys = Int32Array::from(vec![Some(0), Some(1), None]);
+            let labels = DictionaryArray::<Int32Type>::new(keys, Arc::clone(values));
+            let columns: [(&str, ArrayRef); 3] = [
+                ("id", numbered(3)),
+                ("pipeline", again("p", 3)),
+                ("data.label", Arc::new(labels)),
+            ];
+            let mut labelled = Vec::new();
+            let end = read(kind, &written(kind, &columns), 9, |record| {
+                let record: Json = serde_json::from_slice(record.unwrap()).unwrap();
+                labelled.push(record["data"]["label"].clone());
+            });
+            end.unwrap();
+            assert_eq!(labelled, [json!("yes"), Json::Null, Json::Null], "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_called_a_text_and_is_none_is_an_error() {
+    for (bytes, is_text) in [(&b"{}"[..], true), (&[b'{', 0xff, 0xfe, b'}'][..], false)] {
+        let schema = "message m { required binary id (UTF8); required binary pipeline (UTF8);
+                      required binary data (JSON); }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let mut file = Vec::new();
+        let mut writer = SerializedFileWriter::new(&mut file, schema, Arc::default()).unwrap();
+        let mut rows = writer.next_row_group().unwrap();
+        for value in [&b"a"[..], b"p", bytes] {
+            let mut column = rows.next_column().unwrap().unwrap();
+            let typed = column.typed::<ByteArrayType>();
+            typed
+                .write_batch(&[value.to_vec().into()], None, None)
+                .unwrap();
+            column.close().unwrap();
+        }
+        rows.close().unwrap();
+        writer.close().unwrap();
+        let mut seen = 0;
+        let end = read(Made::Parquet, &file, 9, |_| seen += 1);
+        assert_eq!(
+            (end.is_ok(), seen),
+            (is_text, u32::from(is_text)),
+            "{end:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_behind_a_stream_that_is_cut_off_is_no_message() {
+    let columns = [("id", numbered(3)), ("pipeline", again("p", 3))];
+    let mut bytes = written(Made::Stream, &columns);
+    // Its end: what stands before a message, and that there is none.
+    bytes.truncate(bytes.len() - 8);
+    bytes.push(b'\n');
+    let mut seen = 0;
+    read(Made::Stream, &bytes, 9, |_| seen += 1).unwrap();
+    assert_eq!(seen, 3);
 }
