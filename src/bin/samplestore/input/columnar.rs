@@ -8,7 +8,7 @@
 //!
 //! A file of some kilobytes may say the same text of megabytes in each row: few rows are decoded at once, and the texts of a column in
 //! them end at 2 GiB, as those of a column of `Utf8` do. A row with more than [`RECORD_BYTES_MAX`] bytes is passed over, as in the other
-//! formats.
+//! formats. What lists and maps of one row share is not bounded.
 //!
 //! A JSON text that would not come back as it is, such as one with a whole number beyond 64 bits, is passed on as it is, and
 //! so is an instant that microseconds do not reach: whoever takes the row refuses it, as it does in every other format.
@@ -25,7 +25,9 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader};
+use arrow_array::{
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader, StringArray,
+};
 use arrow_cast::cast;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef, TimeUnit};
@@ -180,6 +182,8 @@ fn short_field(field: &FieldRef) -> FieldRef {
     let short = match field.data_type() {
         DataType::List(item) => DataType::List(short_field(item)),
         DataType::LargeList(item) => DataType::LargeList(short_field(item)),
+        DataType::ListView(item) => DataType::ListView(short_field(item)),
+        DataType::LargeListView(item) => DataType::LargeListView(short_field(item)),
         DataType::FixedSizeList(item, size) => DataType::FixedSizeList(short_field(item), *size),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(short_field).collect()),
         DataType::Map(entries, is_sorted) => DataType::Map(short_field(entries), *is_sorted),
@@ -223,7 +227,7 @@ fn open_arrow(mut file: File) -> io::Result<(SchemaRef, Batches)> {
 fn decoded(reader: impl RecordBatchReader + 'static) -> (SchemaRef, Batches) {
     let schema = reader.schema();
     let batches = reader.flat_map(|batch| {
-        let (batch, failed) = match batch.and_then(with_short_dictionaries) {
+        let (batch, failed) = match batch.and_then(|batch| with_short_dictionaries(&batch)) {
             Ok(batch) => (Some(batch), None),
             Err(error) => (None, Some(Err(unreadable(error)))),
         };
@@ -238,7 +242,7 @@ fn decoded(reader: impl RecordBatchReader + 'static) -> (SchemaRef, Batches) {
 }
 
 /// The same batch with dictionaries of short texts, since each part of it would have them cast once more.
-fn with_short_dictionaries(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+fn with_short_dictionaries(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema();
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
@@ -310,7 +314,7 @@ impl Columns {
                 malformed(format!("column {name:?} is of type {found}"))
             };
             let read_as = |read_as: Option<DataType>| match read_as {
-                Some(read_as) => cast(column, &read_as).map_err(unreadable),
+                Some(read_as) => read(column, &read_as).map_err(unreadable),
                 None => Err(no_such(column)),
             };
             if let Some(known) = known(&WORDS) {
@@ -414,6 +418,15 @@ impl Instants {
         }
         let given = cast(&self.given.slice(row, 1), &DataType::Int64).map_err(unreadable)?;
         Ok(Some(given.as_primitive::<Int64Type>().value(0).into()))
+    }
+}
+
+/// A column as one of this type.
+fn read(column: &ArrayRef, read_as: &DataType) -> Result<ArrayRef, ArrowError> {
+    match (column.as_string_opt::<i64>(), read_as) {
+        // Where these begin behind 2 GiB of others, a cast would leave them there.
+        (Some(texts), DataType::Utf8) => Ok(Arc::new(texts.iter().collect::<StringArray>())),
+        _ => cast(column, read_as),
     }
 }
 

@@ -20,11 +20,10 @@ const DECODED_BYTES_MAX: u64 = 2 << 30;
 /// The length of the footer and what ends a file.
 const TRAILER_BYTES: u64 = 10;
 
-/// A file, how long it is, and what its dictionaries take, which are all held.
+/// A file, and how long it is.
 struct Messages<'a> {
     file: &'a mut File,
     bytes: u64,
-    dictionaries: u64,
 }
 
 /// Looks at each message that the end of a file tells of.
@@ -60,11 +59,7 @@ pub(super) fn check_stream(file: &mut File) -> io::Result<()> {
 impl<'a> Messages<'a> {
     fn of(file: &'a mut File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
-        Ok(Self {
-            file,
-            bytes,
-            dictionaries: 0,
-        })
+        Ok(Self { file, bytes })
     }
 
     /// Looks at the message of a block of a file.
@@ -115,24 +110,17 @@ impl<'a> Messages<'a> {
     fn check(&mut self, message: &Message<'_>, body: u64, bytes: u64) -> io::Result<()> {
         let dictionary = message.header_as_dictionary_batch();
         let dictionary = dictionary.and_then(|dictionary| dictionary.data());
-        let is_dictionary = dictionary.is_some();
         let Some(batch) = message.header_as_record_batch().or(dictionary) else {
             return Ok(());
         };
-        let mut sum = match batch.compression() {
-            Some(_) => self.decoded(&batch, body, bytes)?,
-            None => bytes,
-        };
-        if is_dictionary {
-            self.dictionaries = self.dictionaries.saturating_add(sum);
-            sum = self.dictionaries;
-        } else if batch.compression().is_none() {
+        if batch.compression().is_none() {
             // It is in the file, and so not more than that.
             return Ok(());
         }
+        let sum = self.decoded(&batch, body, bytes)?;
         match sum > DECODED_BYTES_MAX {
             true => Err(malformed(format!(
-                "a batch of its rows, or its dictionaries, take {sum} bytes, and {DECODED_BYTES_MAX} are read at most; write it in \
+                "a batch of its rows takes {sum} bytes when it is not compressed, and {DECODED_BYTES_MAX} are read at most; write it in \
                  smaller batches"
             ))),
             false => Ok(()),

@@ -13,16 +13,17 @@ use arrow_array::types::{
     ArrowTimestampType, Float16Type, Float32Type, Float64Type, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, RecordBatch, RecordBatchOptions};
+use arrow_cast::cast;
 use arrow_json::writer::{LineDelimited, NullableEncoder};
 use arrow_json::{Encoder, EncoderFactory, EncoderOptions, WriterBuilder};
-use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
+use arrow_schema::{ArrowError, DataType, FieldRef, Schema, TimeUnit};
 use serde::Serialize;
 
 use super::{RECORD_BYTES_MAX, double, unreadable};
 use crate::output::instant;
 
-/// How large rows are that are written at once, in bytes.
+/// How large rows are in memory that are written at once, in bytes.
 const BYTES_MAX: usize = 64 << 20;
 
 /// The rows of a batch.
@@ -35,42 +36,78 @@ pub(super) enum PlainRows {
 
 impl PlainRows {
     pub(super) fn of(batch: &RecordBatch) -> io::Result<Self> {
-        Ok(match bytes(batch)? > BYTES_MAX {
-            true => Self::Large(batch.clone()),
-            false => Self::Texts(texts(batch)?),
+        let batch = without_null_values(batch).map_err(unreadable)?;
+        Ok(match bytes(&batch)? > BYTES_MAX {
+            true => Self::Large(batch),
+            false => Self::Texts(texts(&batch)?),
         })
     }
 
     /// The text of a row, once, unless it is too long.
     pub(super) fn text(&mut self, row: usize) -> io::Result<Option<Vec<u8>>> {
-        match self {
-            Self::Texts(texts) => Ok(texts.get_mut(row).map(mem::take)),
-            Self::Large(batch) => {
-                let row = batch.slice(row, 1);
-                match bytes(&row)? > RECORD_BYTES_MAX {
-                    true => Ok(None),
-                    false => Ok(texts(&row)?.pop()),
-                }
-            }
-        }
+        let text = match self {
+            Self::Texts(texts) => texts.get_mut(row).map(mem::take),
+            Self::Large(batch) => texts(&batch.slice(row, 1))?.pop(),
+        };
+        Ok(text.filter(|text| text.len() <= RECORD_BYTES_MAX))
     }
 }
 
-/// How many bytes the rows of a batch have, or more: what several of them share counts for each.
+/// The same batch with dictionaries written out that have a null among their values, which `arrow-json` would take for a value.
+fn without_null_values(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let dictionary = column.as_any_dictionary_opt();
+        match dictionary.filter(|dictionary| dictionary.values().null_count() > 0) {
+            Some(dictionary) => {
+                let values = dictionary.values().data_type();
+                columns.push(cast(column, values)?);
+                fields.push(Arc::new(
+                    field
+                        .as_ref()
+                        .clone()
+                        .with_data_type(values.clone())
+                        .with_nullable(true),
+                ));
+            }
+            None => {
+                columns.push(Arc::clone(column));
+                fields.push(Arc::clone(field));
+            }
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+}
+
+/// How many bytes the rows of a batch have in memory, roughly: what is behind lists counts whole, what dictionaries share for each row.
 fn bytes(batch: &RecordBatch) -> io::Result<usize> {
     let mut sum = 0_usize;
     for column in batch.columns() {
-        let bytes = column.to_data().get_slice_memory_size();
+        let bytes = match column.data_type() {
+            // Views are counted without what they are of.
+            DataType::Utf8View => lengths(column.as_string_view().lengths()),
+            DataType::BinaryView => lengths(column.as_binary_view().lengths()),
+            _ => {
+                let data = column.to_data();
+                data.get_slice_memory_size().map_err(unreadable)?
+            }
+        };
         let times = match is_shared(column.data_type()) {
             true => batch.num_rows(),
             false => 1,
         };
-        sum = sum.saturating_add(bytes.map_err(unreadable)?.saturating_mul(times));
+        sum = sum.saturating_add(bytes.saturating_mul(times));
     }
     Ok(sum)
 }
 
-/// Whether several values of such a column may be the same bytes.
+fn lengths(lengths: impl Iterator<Item = u32>) -> usize {
+    lengths.map(|length| length as usize).sum()
+}
+
+/// Whether several values of such a column may be the same bytes, and are not counted by themselves.
 fn is_shared(found: &DataType) -> bool {
     match found {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
@@ -80,8 +117,6 @@ fn is_shared(found: &DataType) -> bool {
         DataType::Struct(fields) => fields.iter().any(|field| is_shared(field.data_type())),
         DataType::Dictionary(..)
         | DataType::RunEndEncoded(..)
-        | DataType::Utf8View
-        | DataType::BinaryView
         | DataType::ListView(_)
         | DataType::LargeListView(_)
         | DataType::Union(..) => true,

@@ -1,5 +1,6 @@
 //! Files that are made to harm: what they say of themselves is an error or is passed over, before room is made for it.
 
+use arrow_array::builder::{Float64Builder, ListBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{DictionaryArray, Float64Array, Int32Array, LargeStringArray, StringArray};
 use arrow_ipc::CompressionType;
@@ -233,6 +234,48 @@ fn what_is_null_in_a_dictionary_is_null() {
             assert_eq!(labelled, [json!("yes"), Json::Null, Json::Null], "{kind:?}");
         }
     }
+}
+
+#[test]
+fn so_it_is_in_tables_of_something_else() {
+    let numbers: ArrayRef = Arc::new(Int32Array::from(vec![Some(7), None]));
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("yes"), None]));
+    for kind in ALL {
+        for (values, first) in [(&numbers, json!(7)), (&texts, json!("yes"))] {
+            let keys = Int32Array::from(vec![Some(0), Some(1), None]);
+            let column = DictionaryArray::<Int32Type>::new(keys, Arc::clone(values));
+            let columns: [(&str, ArrayRef); 2] = [("n", numbered(3)), ("v", Arc::new(column))];
+            let mut seen = Vec::new();
+            let end = read(kind, &written(kind, &columns), 9, |record| {
+                let record: Json = serde_json::from_slice(record.unwrap()).unwrap();
+                seen.push(record["v"].clone());
+            });
+            end.unwrap();
+            assert_eq!(seen, [first, Json::Null, Json::Null], "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_of_a_large_batch_are_not_taken_for_all_of_it() {
+    const ROWS: usize = 300;
+    const ITEMS: usize = 200_000;
+    // As long as no row may be, in all of them together.
+    let mut lists = ListBuilder::new(Float64Builder::new());
+    let items = vec![0.0; ITEMS];
+    for _ in 0..ROWS {
+        lists.values().append_slice(&items);
+        lists.append(true);
+    }
+    assert!(ROWS * ITEMS * size_of::<f64>() > RECORD_BYTES_MAX);
+    let columns: [(&str, ArrayRef); 2] = [("n", numbered(ROWS)), ("v", Arc::new(lists.finish()))];
+    let mut seen = 0;
+    let end = read(Made::File, &written(Made::File, &columns), 3, |record| {
+        assert!(record.is_some_and(|record| record.len() > ITEMS));
+        seen += 1;
+    });
+    end.unwrap();
+    assert_eq!(seen, 3);
 }
 
 #[test]
