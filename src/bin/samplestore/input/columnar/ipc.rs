@@ -12,7 +12,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use arrow_ipc::reader::read_footer_length;
 use arrow_ipc::{Block, Message, RecordBatch, root_as_footer, root_as_message};
 
-use super::{MESSAGE_BEGIN, unreadable};
+use super::batches::MESSAGE_BEGIN;
+use super::unreadable;
 use crate::input::malformed;
 
 /// How many bytes the buffers of one message may have when they are not compressed.

@@ -13,13 +13,13 @@ use arrow_array::types::{
     ArrowTimestampType, Float16Type, Float32Type, Float64Type, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
-use arrow_array::{Array, RecordBatch, RecordBatchOptions};
-use arrow_cast::cast;
+use arrow_array::{Array, RecordBatch};
 use arrow_json::writer::{LineDelimited, NullableEncoder};
 use arrow_json::{Encoder, EncoderFactory, EncoderOptions, WriterBuilder};
-use arrow_schema::{ArrowError, DataType, FieldRef, Schema, TimeUnit};
+use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
 use serde::Serialize;
 
+use super::batches::recast;
 use super::{RECORD_BYTES_MAX, double, unreadable};
 use crate::output::instant;
 
@@ -55,30 +55,10 @@ impl PlainRows {
 
 /// The same batch with dictionaries written out that have a null among their values, which `arrow-json` would take for a value.
 fn without_null_values(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let schema = batch.schema();
-    let (mut fields, mut columns) = (Vec::new(), Vec::new());
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        let dictionary = column.as_any_dictionary_opt();
-        match dictionary.filter(|dictionary| dictionary.values().null_count() > 0) {
-            Some(dictionary) => {
-                let values = dictionary.values().data_type();
-                columns.push(cast(column, values)?);
-                fields.push(Arc::new(
-                    field
-                        .as_ref()
-                        .clone()
-                        .with_data_type(values.clone())
-                        .with_nullable(true),
-                ));
-            }
-            None => {
-                columns.push(Arc::clone(column));
-                fields.push(Arc::clone(field));
-            }
-        }
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+    recast(batch, |column| {
+        let values = column.as_any_dictionary_opt()?.values();
+        (values.null_count() > 0).then(|| values.data_type().clone())
+    })
 }
 
 /// How many bytes the rows of a batch have in memory, roughly: what is behind lists counts whole, what dictionaries share for each row.

@@ -1,5 +1,7 @@
 //! Files that are made to harm: what they say of themselves is an error or is passed over, before room is made for it.
 
+use std::io::Seek;
+
 use arrow_array::builder::{Float64Builder, ListBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{DictionaryArray, Float64Array, Int32Array, LargeStringArray, StringArray};
@@ -12,6 +14,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
+use super::batches::ROWS_MAX;
 use super::*;
 
 const ALL: [Made; 3] = [Made::Parquet, Made::File, Made::Stream];
