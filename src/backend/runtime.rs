@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use tokio::runtime::{Builder, Runtime};
@@ -50,25 +51,74 @@ pub(super) fn wait<T: Send + 'static>(
         .unwrap_or_else(|_| Err(panicked(operation, shown)))
 }
 
-// Backends whose client tries again by itself have no use for it.
-#[cfg_attr(not(feature = "files"), allow(dead_code))]
+/// Attempts at one thing, each behind a pause.
+pub(super) struct Attempts {
+    policy: RetryPolicy,
+    /// When there are no more of them, whatever the policy says.
+    until: Option<Instant>,
+    failed: u32,
+}
+
+// No backend has use for all of it.
+#[cfg_attr(not(all(feature = "files", feature = "postgres")), allow(dead_code))]
+impl Attempts {
+    /// As many as the policy says.
+    pub(super) const fn new(policy: RetryPolicy) -> Self {
+        Self {
+            policy,
+            until: None,
+            failed: 0,
+        }
+    }
+
+    /// As many as the policy says, and none behind so long a time.
+    pub(super) fn within(policy: RetryPolicy, time: Duration) -> Self {
+        Self {
+            until: Instant::now().checked_add(time),
+            ..Self::new(policy)
+        }
+    }
+
+    /// How many failed.
+    pub(super) const fn failed(&self) -> u32 {
+        self.failed
+    }
+
+    /// Begins anew: what is tried next is another thing.
+    pub(super) const fn succeeded(&mut self) {
+        self.failed = 0;
+    }
+
+    /// Waits before the next attempt. Where the policy, the time or the error says that there is no use, this is the error.
+    pub(super) async fn pause(&mut self, error: Error) -> Result<()> {
+        self.failed = self.failed.saturating_add(1);
+        let attempts = self.failed;
+        let delay = match self.until {
+            Some(until) if Instant::now() > until => None,
+            _ => self.policy.delay_after_error(attempts, &error),
+        };
+        let Some(delay) = delay else {
+            return Err(error);
+        };
+        tracing::debug!(name: "retry_request", %error, attempts, ?delay, "trying again");
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+}
+
+// PostgreSQL's begins again for other reasons.
+#[cfg_attr(not(any(feature = "delta", feature = "files")), allow(dead_code))]
 /// Tries until it succeeds, or the policy or the error says that there is no use.
 pub(super) async fn retrying<T, W: Future<Output = Result<T>>>(
     policy: RetryPolicy,
     mut attempt: impl FnMut() -> W,
 ) -> Result<T> {
-    let mut attempts = 0;
+    let mut attempts = Attempts::new(policy);
     loop {
-        attempts += 1;
-        let error = match attempt().await {
+        match attempt().await {
             Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        let Some(delay) = policy.delay_after_error(attempts, &error) else {
-            return Err(error);
-        };
-        tracing::debug!(name: "retry_request", %error, attempts, ?delay, "trying again");
-        tokio::time::sleep(delay).await;
+            Err(error) => attempts.pause(error).await?,
+        }
     }
 }
 
@@ -105,7 +155,6 @@ fn panicked(operation: &'static str, shown: impl fmt::Display) -> Error {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
-    use std::time::Duration;
 
     use super::*;
 
@@ -169,6 +218,23 @@ mod tests {
         };
         assert_eq!(failing(true), 3);
         assert_eq!(failing(false), 1);
+    }
+
+    #[test]
+    fn attempts_within_a_time_end_with_it() {
+        let (failed, error) = wait(OPERATION, SHOWN, async {
+            let endless = RetryPolicy::fixed(u32::MAX, Duration::from_millis(5));
+            let mut attempts = Attempts::within(endless, Duration::from_millis(100));
+            let failure = || Error::new(ErrorKind::Backend, OPERATION).with_retryable(true);
+            loop {
+                if let Err(error) = attempts.pause(failure()).await {
+                    return Ok((attempts.failed(), error));
+                }
+            }
+        })
+        .unwrap();
+        assert_eq!(error.kind(), ErrorKind::Backend);
+        assert!(failed > 0);
     }
 
     #[test]

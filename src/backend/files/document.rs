@@ -17,8 +17,9 @@ use super::name::Name;
 use super::objects::{Expected, Found, Key, Objects};
 use super::removal::{LEASE, TOMBSTONE_BYTES_MAX, is_tombstone};
 use crate::backend::batch::last_of_each_id;
+use crate::backend::runtime::Attempts;
 use crate::error::{Error, ErrorKind, Limit, Result};
-use crate::retry::{RetryPolicy, random};
+use crate::retry::RetryPolicy;
 use crate::sample::{Sample, Status};
 
 /// The folder of documents.
@@ -314,8 +315,8 @@ struct Requests<'a> {
     operation: &'static str,
     key: &'a Key,
     name: String,
-    /// How many failed, one behind the other.
-    failures: u32,
+    /// Those that failed, one behind the other.
+    attempts: Attempts,
     /// Whether the last one that has no answer would make a new object.
     unanswered: Option<bool>,
 }
@@ -327,7 +328,7 @@ impl<'a> Requests<'a> {
             operation,
             key,
             name: uuid::Uuid::new_v4().simple().to_string(),
-            failures: 0,
+            attempts: objects.attempts(),
             unanswered: None,
         }
     }
@@ -337,20 +338,13 @@ impl<'a> Requests<'a> {
         let Self { objects, key, .. } = *self;
         loop {
             let put = objects.put_once(self.operation, key, bytes, expected, &self.name);
-            let error = match put.await {
+            match put.await {
                 Ok(is_put) => {
-                    self.failures = 0;
+                    self.attempts.succeeded();
                     return Ok(is_put);
                 }
-                Err(error) => error,
-            };
-            self.failures += 1;
-            let failures = self.failures;
-            let Some(delay) = objects.delay_after(failures, &error) else {
-                return Err(error);
-            };
-            tracing::debug!(name: "retry_request", %error, attempts = failures, ?delay, "trying again");
-            tokio::time::sleep(delay).await;
+                Err(error) => self.attempts.pause(error).await?,
+            }
             if objects.is_server() {
                 self.unanswered = Some(is_new);
                 return Ok(false);
@@ -397,31 +391,20 @@ impl Standing {
 }
 
 /// Turns with other processes at one object.
-struct Turns {
-    begun: Instant,
-    count: u32,
-}
+struct Turns(Attempts);
 
 impl Turns {
     fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            count: 0,
-        }
+        Self(Attempts::within(PAUSES, PATIENCE))
     }
 
     /// Waits before the next turn, unless there were enough.
     async fn pause(&mut self, objects: &Objects, operation: &'static str, key: &Key) -> Result<()> {
-        self.count = self.count.saturating_add(1);
-        if self.begun.elapsed() > PATIENCE {
-            return Err(Error::new(ErrorKind::Backend, operation)
-                .with_subject(objects.shown(key))
-                .with_message("other processes change it all the time")
-                .with_retryable(true));
-        }
-        let delay = PAUSES.delay_after(self.count, random());
-        tokio::time::sleep(delay.unwrap_or_default()).await;
-        Ok(())
+        let error = Error::new(ErrorKind::Backend, operation)
+            .with_subject(objects.shown(key))
+            .with_message("other processes change it at the same time")
+            .with_retryable(true);
+        self.0.pause(error).await
     }
 }
 

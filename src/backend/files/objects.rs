@@ -5,7 +5,6 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -17,7 +16,7 @@ use object_store::{
 
 use super::lineage::{Lineage, Version};
 use crate::backend::answer::{is_away, is_lasting, is_not_found, is_of_role};
-use crate::backend::runtime::retrying;
+use crate::backend::runtime::{Attempts, retrying};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
 
@@ -225,9 +224,9 @@ impl Objects {
         self.put(operation, key, bytes, mode, lineage).await
     }
 
-    /// Whether, and when, to try again after so many failures.
-    pub(super) fn delay_after(&self, failures: u32, error: &Error) -> Option<Duration> {
-        self.policy.delay_after_error(failures, error)
+    /// Attempts at a request, as many as at those that are made here.
+    pub(super) const fn attempts(&self) -> Attempts {
+        Attempts::new(self.policy)
     }
 
     async fn put(

@@ -5,15 +5,16 @@
 //! it, should it be slow and not dead.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deadpool_postgres::Object;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Shared;
 use super::failure::Failure;
+use crate::backend::runtime::Attempts;
 use crate::error::Result;
-use crate::retry::{RetryPolicy, random};
+use crate::retry::RetryPolicy;
 
 /// How long a transaction begins again that was in another's way.
 const CONFLICTS: Duration = Duration::from_secs(30);
@@ -69,21 +70,17 @@ pub(super) async fn undisturbed<T, W: Future<Output = Result<T, Failure>>>(
     shared: &Shared,
     attempt: impl Fn(u32) -> W,
 ) -> Result<T> {
-    let begun = Instant::now();
-    let mut attempts = 0;
+    let mut attempts = Attempts::within(PAUSES, CONFLICTS);
     loop {
-        let failure = match attempt(attempts).await {
+        let failure = match attempt(attempts.failed()).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        attempts += 1;
-        let is_over = !failure.is_conflict() || begun.elapsed() > CONFLICTS;
+        let is_conflict = failure.is_conflict();
         let error = failure.into_error(operation, &shared.shown);
-        if is_over {
+        if !is_conflict {
             return Err(error);
         }
-        let delay = PAUSES.delay_after(attempts, random()).unwrap_or_default();
-        tracing::debug!(name: "retry_request", %error, attempts, ?delay, "trying again");
-        tokio::time::sleep(delay).await;
+        attempts.pause(error).await?;
     }
 }
