@@ -4,6 +4,8 @@
 #[cfg(unix)]
 mod bars;
 mod changing;
+#[cfg(all(feature = "arrow", target_os = "linux"))]
+mod confined;
 mod consent;
 mod counting;
 #[cfg(unix)]

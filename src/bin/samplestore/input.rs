@@ -8,6 +8,8 @@
 mod array;
 #[cfg(feature = "arrow")]
 mod columnar;
+#[cfg(feature = "arrow")]
+pub(crate) mod confined;
 mod lines;
 mod pausing;
 mod rows;
@@ -54,6 +56,13 @@ pub(crate) enum InputFormat {
     Parquet,
     /// Arrow IPC, as `export` writes it
     Arrow,
+}
+
+impl InputFormat {
+    /// Whether it is one of columns, which is not read from its beginning to its end.
+    fn is_columnar(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
+    }
 }
 
 /// Where input comes from.
@@ -120,7 +129,7 @@ impl Source {
         format: InputFormat,
         delimiter: Option<u8>,
     ) -> Result<(Records, ImportProgress), Failure> {
-        if matches!(format, InputFormat::Parquet | InputFormat::Arrow) {
+        if format.is_columnar() {
             return self.open_columnar(format);
         }
         let on_pause = OnPause::default();
@@ -164,7 +173,7 @@ impl Source {
                 "Parquet and Arrow are read from a file, not from standard input",
             ));
         };
-        let opened = File::open(path).and_then(|file| columnar::BatchReader::new(file, format));
+        let opened = File::open(path).and_then(|file| confined::Confined::new(file, format));
         let split = Split::Batches(opened.map_err(|cause| self.failed(cause))?);
         let records = Records {
             source: self.clone(),
@@ -248,7 +257,7 @@ enum Split {
     Lines(LineReader<Input>),
     Array(ArrayReader<Input>),
     #[cfg(feature = "arrow")]
-    Batches(columnar::BatchReader),
+    Batches(confined::Confined),
 }
 
 type Input = BufReader<Box<dyn Read>>;

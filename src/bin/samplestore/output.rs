@@ -300,30 +300,6 @@ impl Output {
         }
     }
 
-    /// Waits, but not for a reader that is gone by then: that is an error, as writing would be. Ctrl-C ends it, too.
-    pub(crate) fn wait(&self, time: Duration) -> io::Result<()> {
-        #[cfg(unix)]
-        {
-            use rustix::event::{PollFd, PollFlags, Timespec, poll};
-            use rustix::io::Errno;
-
-            let stdout = io::stdout();
-            // What tells that nobody reads is told unasked.
-            let mut seen = [PollFd::new(&stdout, PollFlags::empty())];
-            let time = Timespec::try_from(time).map_err(io::Error::other)?;
-            match poll(&mut seen, Some(&time)) {
-                Ok(0) | Err(Errno::INTR) => Ok(()),
-                Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),
-                Err(error) => Err(error.into()),
-            }
-        }
-        #[cfg(not(unix))]
-        {
-            std::thread::sleep(time);
-            Ok(())
-        }
-    }
-
     /// Writes out what is gathered; a file has its name then, and both are durable.
     pub(crate) fn finish(self) -> io::Result<()> {
         let sink = self.sink.into_inner();
@@ -348,6 +324,30 @@ impl Output {
                 sync_folder(folder_of(&path)).map_err(|cause| InFile::wrap(&path, cause))
             }
         }
+    }
+}
+
+/// Waits, but not for a reader of standard output that is gone by then: that is an error, as writing would be. Ctrl-C ends it, too.
+pub(crate) fn wait(time: Duration) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        use rustix::io::Errno;
+
+        let stdout = io::stdout();
+        // What tells that nobody reads is told unasked.
+        let mut seen = [PollFd::new(&stdout, PollFlags::empty())];
+        let time = Timespec::try_from(time).map_err(io::Error::other)?;
+        match poll(&mut seen, Some(&time)) {
+            Ok(0) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        std::thread::sleep(time);
+        Ok(())
     }
 }
 

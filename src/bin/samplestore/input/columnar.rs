@@ -8,7 +8,8 @@
 //!
 //! A file of some kilobytes may say the same text of megabytes in each row: few rows are decoded at once, and the texts of a column in
 //! them end at 2 GiB, as those of a column of `Utf8` do. A row with more than [`RECORD_BYTES_MAX`] bytes is passed over, as in the other
-//! formats. What lists and maps of one row share is not bounded.
+//! formats. What lists and maps of one row share, and what the readers of these formats make room for, is bounded by the process that reads
+//! (`confined.rs`).
 //!
 //! A JSON text that would not come back as it is, such as one with a whole number beyond 64 bits, is passed on as it is, and
 //! so is an instant that microseconds do not reach: whoever takes the row refuses it, as it does in every other format.
@@ -32,6 +33,7 @@ use arrow_schema::{ArrowError, DataType, TimeUnit};
 use chrono::DateTime;
 use serde_json::{Map as JsonMap, Value as Json, json};
 
+pub(super) use batches::ROWS_MAX;
 use batches::{Batches, open_arrow, open_parquet};
 use plain::PlainRows;
 

@@ -13,7 +13,7 @@ use crate::fields::tell_unknown;
 use crate::identity::Identity;
 use crate::interrupt;
 use crate::opening::{Db, Reader};
-use crate::output::{Columns, Format, Output, SampleWriter, counted};
+use crate::output::{Columns, Format, Output, SampleWriter, counted, wait};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,7 +118,7 @@ impl Tail {
         while !interrupt::is_asked() {
             writer.settle(&mut output)?;
             output.flush()?;
-            output.wait(POLL_INTERVAL)?;
+            wait(POLL_INTERVAL)?;
             let now = database.snapshot()?;
             for (looked_at, sample) in (1_u64..).zip(now.changed_since(&seen)?) {
                 let sample = sample?;

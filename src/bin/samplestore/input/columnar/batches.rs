@@ -16,7 +16,7 @@ use super::{ipc, unreadable, value_type};
 use crate::input::malformed;
 
 /// How many rows are decoded at once: as many texts of 64 MiB are the most that a column may have.
-pub(super) const ROWS_MAX: usize = 32;
+pub(crate) const ROWS_MAX: usize = 32;
 /// What an Arrow file begins with, and what each message of an Arrow stream does.
 const FILE_BEGIN: &[u8] = b"ARROW1";
 pub(super) const MESSAGE_BEGIN: &[u8] = &[0xff; 4];

@@ -1,6 +1,6 @@
 //! [`check_file`] and [`check_stream`]: that an Arrow file, or a stream in a file, holds the messages that it says it holds, and that
 //! what is compressed in one does not say that it is too much, before anybody makes room for it. What is compressed and says less than
-//! it is takes as much as its format packs, 255 times its own length at most.
+//! it is takes as much as its format packs, and as the process has (`confined.rs`).
 //!
 //! The format is <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>: a message is its
 //! length, its metadata as a flatbuffer, and its body, in which the metadata says where buffers are. A compressed buffer begins with how

@@ -14,7 +14,6 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-use super::batches::ROWS_MAX;
 use super::*;
 
 const ALL: [Made; 3] = [Made::Parquet, Made::File, Made::Stream];
