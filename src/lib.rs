@@ -114,7 +114,7 @@ pub use storage::{Capabilities, Ranked, Samples, Scan, Storage, StoreReport, che
 pub use value::{DEPTH_MAX, Integer, Map, Value};
 pub use writer::{Receipt, Refused, Ticket, Writer, WriterBuilder};
 
-/// The README's code, compiled by the tests.
+/// The README's code, compiled as whoever copies it compiles it; `tests/it/readme.rs` runs it.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -97,7 +97,7 @@ fn check_keys(profile: &Profile, name: &str, location: &Location) -> Result<()> 
     if let Some(setting) = elsewhere {
         return Err(location.invalid(format!(
             "the profile {name:?} has its keys by {setting}, which is not read here; \
-             aws configure export-credentials --profile {name} --format env makes them variables"
+             aws configure export-credentials --profile {name} --format env, of the AWS CLI 2, makes them variables"
         )));
     }
     match keys {

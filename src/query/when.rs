@@ -1,7 +1,9 @@
 //! Instants as people write them; spans of time are `when/span.rs`.
 //!
 //! What is exact is read here, days, months and times by name in `when/calendar.rs`. Each word of a text must be understood:
-//! one that were passed over would give another instant, of which nobody is told.
+//! one that were passed over would give another instant, of which nobody is told. So no library reads them: interim (fec662a) passes over
+//! words, and `parse_datetime` 0.17 reads `2h` as two o'clock in a military time zone and `2013` as 20:13, and refuses `30d`, `1h30m` and
+//! `2024-05`.
 
 mod calendar;
 mod span;

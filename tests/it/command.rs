@@ -8,6 +8,8 @@ mod changing;
 mod confined;
 mod consent;
 mod counting;
+#[cfg(all(feature = "s3", unix))]
+mod credentials;
 #[cfg(unix)]
 mod devices;
 mod dlq;

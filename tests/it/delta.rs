@@ -1,5 +1,8 @@
 //! Samples in a Delta Lake table: what lies there, what is read of it, who comes between, and who else can read it.
 
+/// The example of the chapter on backends.
+#[cfg(feature = "s3")]
+mod chapter;
 /// Large samples, and more of them than are held in memory.
 mod large;
 /// Many ids and matches.

@@ -1,5 +1,8 @@
 //! JSON documents, in folders, in S3 and in Azure Blob Storage: what lies there, who comes between, and what is damaged.
 
+/// What the chapter on backends removes behind killed writers.
+#[cfg(unix)]
+mod left_over;
 /// What is refused where a place is opened.
 mod refused;
 /// What is removed, and what another process stores meanwhile.

@@ -62,6 +62,8 @@ mod plans;
 mod postgres;
 /// Several processes at one file.
 mod processes;
+/// The code of the README.
+mod readme;
 /// What is removed to keep a file small, and what it costs.
 mod retention;
 /// A storage that fails as it is told to, for the tests of the writer and of pipelines.

@@ -40,7 +40,7 @@ fn write_the_times() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let postgres = Server::start_in(TempDir::new().unwrap()).unwrap();
     let s3 = S3::start().unwrap();
-    let azure = Azure::start().unwrap();
+    let azure = Azure::start_kept().unwrap();
     let broker = Broker::start().unwrap();
     let samples = samples();
     let mut table = machine(folder.path()) + HEADING;
