@@ -41,7 +41,8 @@ pub struct SalvageReport {
     /// Commits that were in the log and are lost, at least. The samples are as they were before these.
     pub lost_commits: u64,
     /// Samples that have the status they were last stored with, since their true one is lost, or that no table leads to any
-    /// more, so that they may be older versions of themselves; some of both may have been deleted.
+    /// more, so that they may be older versions of themselves, or that are of a commit in the log that is lost; some of these may have been
+    /// deleted.
     pub doubtful: u64,
     /// What could not be read at all, so that nobody knows which samples it is about.
     pub notes: Vec<String>,
@@ -136,6 +137,10 @@ impl Database {
             source.leaf(leaf, &mut |row, found| saving.add(row, found))?;
         }
         source.late(&mut |row, found| saving.add(row, found))?;
+        if source.lost_commits > 0 {
+            saving.before = saving.fresh.snapshot()?;
+            source.undone(&mut |row, found| saving.add(row, found))?;
+        }
         if source.is_incomplete() {
             source.look_everywhere(&|fraction| tell(0.95 + fraction * 0.04))?;
             saving.before = saving.fresh.snapshot()?;

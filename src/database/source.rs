@@ -60,6 +60,7 @@ const OLD_PLANES: &str =
 const LATE: &str = "it is from the log, and the tables do not say how much of that they have";
 const OVERTAKEN: &str = "the log has something of it, and the tables do not say whether they have that or something newer";
 const STALE: &str = "it lies in a page that is not the one that was written last, and may be an older version, or deleted";
+const UNDONE: &str = "it is from a commit in the log that is damaged or behind such a one, and may have been changed or deleted since";
 const NAMELESS: &str = "the name of its pipeline is lost";
 
 type Table = ReadOnlyTable<u64, &'static [u8]>;

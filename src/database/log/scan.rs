@@ -115,6 +115,35 @@ impl Log {
         Ok(lost)
     }
 
+    /// Shows `see` what lies in so many commits behind those that follow `mark`, whether it is whole or not.
+    pub(in crate::database) fn each_beyond(
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        mark: Mark,
+        commits: u64,
+        mut see: impl FnMut(&[u8]),
+    ) -> Result<()> {
+        let (log, _, len) = Self::follow(disk, layout, mark)?;
+        let mut hashed = Hashed::default();
+        let mut payload = Vec::new();
+        log.each_page(len, |place, header, room| {
+            let bytes = payload_bytes(header);
+            let is_beyond = word(header, 8)
+                .checked_sub(log.mark.number + 1)
+                .is_some_and(|number| number < commits);
+            if word(header, 0) as u32 == MAGIC
+                && is_beyond
+                && padded(bytes).is_some_and(|bytes| bytes <= room)
+            {
+                hashed.add(bytes)?;
+                payload.resize(bytes, 0);
+                log.read_at(place + HEADER_BYTES as u64, &mut payload)?;
+                see(&payload);
+            }
+            Ok(())
+        })
+    }
+
     /// Shows `see` the start of every page that is not one of a record that counts: where it is, its first bytes, and how many there are
     /// behind it. None is left out because of what is in it: a record may consist of anything.
     fn each_page(

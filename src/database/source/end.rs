@@ -1,16 +1,19 @@
 //! How many rows there are, and what the log has beyond the tables.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::late::Late;
 use super::strays::Strays;
-use super::{LATE, OPERATION, Source, Table, gone};
+use super::{Found, LATE, OPERATION, Source, Table, UNDONE, gone};
 use crate::database::blocks::Block;
 use crate::database::failure::{Context, guard};
 use crate::database::ids::ROWS_MAX;
+use crate::database::journal::{self, Operation};
 use crate::database::log::Log;
 use crate::database::schema::{Kind, STATUS_ROWS, key_of, unseal};
 use crate::database::state::{State, read_copied_state, read_state};
+use crate::error::Result;
 
 /// Rows on either side of the one that is expected, among which a record's is looked for first.
 const SEARCHED_NEAR: u64 = 1 << 17;
@@ -64,12 +67,14 @@ impl Source {
                 return;
             }
         };
-        for record in records {
+        for (at, record) in records.iter().enumerate() {
             if let Err(error) = self.late.apply(&record.payload, |next, _| Some(next)) {
                 let number = record.number;
                 self.notes
                     .push(format!("commit {number} of the log: {error}"));
-                self.lost_commits += 1;
+                // What follows is of rows that this one would have given out.
+                self.lost_commits += (records.len() - at) as u64;
+                break;
             }
         }
     }
@@ -89,17 +94,7 @@ impl Source {
             }
         };
         let rows = strays.rows().max().map_or(0, |row| row + 1).max(self.rows);
-        let mut searches = SEARCHES_MAX;
-        let mut row_of = |next: u64, sealed: &[u8]| {
-            if unseal(Kind::Row, next, sealed).is_ok() {
-                return Some(next);
-            }
-            searches = searches.checked_sub(1)?;
-            // Rows are given out in order, so it is likely to be one that is near.
-            let near = next.saturating_sub(SEARCHED_NEAR)..next + SEARCHED_NEAR;
-            let all = 0..rows.clamp(SEARCHED_ROWS, SEARCHED_ROWS_MAX);
-            key_of(Kind::Row, sealed, near).or_else(|| key_of(Kind::Row, sealed, all))
-        };
+        let mut row_of = searching(rows);
         self.late = Late::behind(rows, 0);
         self.late_doubt = Some(LATE);
         let (mut number, mut unknown) = (0, 0);
@@ -124,6 +119,46 @@ impl Source {
         }
     }
 
+    /// Shows `each` the new samples of the log's commits that are lost, where their records are whole: each has a seal of its own.
+    pub(in crate::database) fn undone(
+        &mut self,
+        each: &mut dyn FnMut(u64, Found) -> Result<()>,
+    ) -> Result<()> {
+        let (Some(layout), Some(state)) = (self.layout, &self.state) else {
+            return Ok(());
+        };
+        if self.lost_commits == 0 {
+            return Ok(());
+        }
+        let mut found = BTreeMap::new();
+        let mut next = self.late.next_row();
+        let mut row_of = searching(next);
+        let (disk, commits) = (Arc::clone(&self.disk), self.lost_commits);
+        let looked = guard(OPERATION, || {
+            Log::each_beyond(disk, layout, state.mark, commits, |payload| {
+                for operation in journal::operations(payload).map_while(Result::ok) {
+                    if let Operation::Insert(sealed) = operation
+                        && let Some(row) = row_of(next, sealed)
+                    {
+                        next = row + 1;
+                        found.insert(row, sealed.to_vec());
+                    }
+                }
+            })
+        });
+        if let Err(error) = looked {
+            self.notes
+                .push(format!("the commits that are lost: {error}"));
+        }
+        for (row, sealed) in found {
+            if !self.seen.contains(row) {
+                let found = self.found(row, None, Ok(sealed), Some(UNDONE));
+                each(row, found)?;
+            }
+        }
+        Ok(())
+    }
+
     /// No row is greater, by the last leaves that there are.
     fn rows_by_keys(&self) -> u64 {
         let status = last_right(self.status.as_ref(), |leaf, value| {
@@ -138,6 +173,21 @@ impl Source {
         });
         let leaf = status.max(block.map(|row| row / STATUS_ROWS));
         leaf.map_or(0, |leaf| (leaf + 1) * STATUS_ROWS)
+    }
+}
+
+/// Which row a sealed record has, by the one that is expected, where so many rows are known.
+fn searching(rows: u64) -> impl FnMut(u64, &[u8]) -> Option<u64> {
+    let mut searches = SEARCHES_MAX;
+    move |next, sealed| {
+        if unseal(Kind::Row, next, sealed).is_ok() {
+            return Some(next);
+        }
+        searches = searches.checked_sub(1)?;
+        // Rows are given out in order, so it is likely to be one that is near.
+        let near = next.saturating_sub(SEARCHED_NEAR)..next + SEARCHED_NEAR;
+        let all = 0..rows.clamp(SEARCHED_ROWS, SEARCHED_ROWS_MAX);
+        key_of(Kind::Row, sealed, near).or_else(|| key_of(Kind::Row, sealed, all))
     }
 }
 
