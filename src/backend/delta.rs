@@ -145,13 +145,14 @@ impl DeltaTable {
     /// documents, or a `partition_by` that is not that of the table which is there; [`NotADatabase`](ErrorKind::NotADatabase) for a table that was not made
     /// here; [`NotFound`](ErrorKind::NotFound) for one that is not there and not to be made.
     pub fn open(location: &Location) -> Result<Self> {
+        // Before a folder is made for it.
+        let word = location.word(PARTITION_BY, &schema::PARTITIONS)?;
         let (name, place): (_, Place) = match location.scheme() {
             "delta+file" => ("delta", place::folder(location)?),
             #[cfg(feature = "s3")]
             "delta+s3" => ("delta-s3", place::s3(location)?),
             _ => return Err(location.invalid("it is no Delta Lake table")),
         };
-        let word = location.word(PARTITION_BY, &schema::PARTITIONS)?;
         let wanted = Wanted {
             create: location.creates(),
             partition_by: word.map(|word| schema::partition_by(Some(word))),

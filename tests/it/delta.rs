@@ -378,6 +378,10 @@ fn what_is_there_already_is_opened_only_if_it_is_ours() {
     let error = location.clone().create(false).connect().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(!folder.path().join("new").exists());
+    let wrong = format!("{url}?partition_by=pipelin");
+    let error = connect(&wrong).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert!(!folder.path().join("new").exists());
     location.connect().unwrap();
     location.create(false).connect().unwrap();
     // A folder without a table.

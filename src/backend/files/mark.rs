@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::SAMPLES;
 use super::objects::{Key, Objects};
+use super::places::FOLDER as ORDER;
 use super::{OPEN, not_there};
 use crate::backend::{DELTA_LOG, DOCUMENTS_MARK};
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +42,14 @@ pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
                     .with_subject(objects.place())
                     .with_message(
                         "a Delta Lake table is there; documents need a place of their own",
+                    ));
+            }
+            let within = objects.is_within_another(OPEN, [SAMPLES, ORDER], MARK);
+            if within.await? {
+                return Err(wrong(ErrorKind::InvalidArgument)
+                    .with_subject(objects.place())
+                    .with_message(
+                        "it is a folder of a place of documents, which is the one above it",
                     ));
             }
             if objects.is_server() {

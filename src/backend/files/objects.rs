@@ -95,6 +95,38 @@ impl Objects {
         self.folder.is_none()
     }
 
+    /// Whether this is a folder of another place, one of `folders` beside the object of this name.
+    pub(super) async fn is_within_another(
+        &self,
+        operation: &'static str,
+        folders: [&str; 2],
+        mark: &str,
+    ) -> Result<bool> {
+        if let Some(folder) = &self.folder {
+            let folder = folder.canonicalize().map_err(|cause| {
+                let shown = self.place();
+                Error::io(operation, shown, cause)
+            })?;
+            let name = folder.file_name().and_then(|name| name.to_str());
+            let outer = folder.parent().map(|outer| outer.join(mark));
+            let is_of_it = name.is_some_and(|name| folders.contains(&name));
+            return Ok(is_of_it && outer.is_some_and(|mark| mark.exists()));
+        }
+        let mut parts: Vec<_> = self.prefix.parts().collect();
+        if !parts
+            .pop()
+            .is_some_and(|name| folders.contains(&name.as_ref()))
+        {
+            return Ok(false);
+        }
+        let outer = Self {
+            prefix: parts.into_iter().collect(),
+            ..self.clone()
+        };
+        let found = outer.head(operation, &Key::new("", mark)).await?;
+        Ok(found.is_some())
+    }
+
     /// How the place is told to users.
     pub(super) fn place(&self) -> Arc<str> {
         Arc::clone(&self.shown)

@@ -30,7 +30,7 @@ use super::objects::{Key, Objects};
 use crate::backend::runtime::each;
 use crate::error::{Error, ErrorKind, Result};
 
-const FOLDER: &str = "order";
+pub(super) const FOLDER: &str = "order";
 /// How many ids stand in one object at most.
 const IDS_MAX: usize = 1 << POSITION_BITS;
 const POSITION_BITS: u32 = 20;

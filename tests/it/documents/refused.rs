@@ -7,11 +7,8 @@ use std::sync::Arc;
 #[cfg(feature = "s3")]
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-#[cfg(feature = "delta")]
-use samplestore::Query;
-use samplestore::{Error, ErrorKind, Location, connect};
+use samplestore::{Error, ErrorKind, Location, Query, connect};
 
-#[cfg(feature = "delta")]
 use super::{Folder, at_once};
 
 /// The error for what should not open.
@@ -44,7 +41,7 @@ fn a_place_is_for_one(documents: &str, table: &str) {
     refused(table);
     assert_eq!(connect(documents).unwrap().count(&Query::new()).unwrap(), 1);
 
-    let (documents, table) = (inner(documents), inner(table));
+    let [documents, table] = [documents, table].map(|url| below(url, "other"));
     connect(&table).unwrap().store(&at_once(["a"])).unwrap();
     let error = refused(&documents);
     assert!(
@@ -55,12 +52,43 @@ fn a_place_is_for_one(documents: &str, table: &str) {
     assert_eq!(connect(&table).unwrap().count(&Query::new()).unwrap(), 1);
 }
 
-/// A place in the folder `other` of a place.
-#[cfg(feature = "delta")]
-fn inner(url: &str) -> String {
+/// A place in a folder of a place.
+fn below(url: &str, folder: &str) -> String {
     match url.split_once('?') {
-        Some((place, options)) => format!("{place}/other?{options}"),
-        None => format!("{url}/other"),
+        Some((place, options)) => format!("{place}/{folder}?{options}"),
+        None => format!("{url}/{folder}"),
+    }
+}
+
+/// What marks the inner one would be taken for a document of the outer one.
+fn no_place_is_made_of_a_folder_of_another(url: &str) {
+    connect(url).unwrap().store(&at_once(["a"])).unwrap();
+    for folder in ["samples", "order"] {
+        let error = refused(&below(url, folder)).to_string();
+        assert!(
+            error.contains("a folder of a place of documents"),
+            "{error}"
+        );
+    }
+    // Below it, and where no place is above it, a name is one as any.
+    for place in ["samples/other", "other/samples"] {
+        let place = below(url, place);
+        connect(&place).unwrap().store(&at_once(["b"])).unwrap();
+        connect(&place).unwrap();
+    }
+    assert_eq!(connect(url).unwrap().count(&Query::new()).unwrap(), 1);
+}
+
+#[test]
+fn no_place_is_made_of_a_folder_of_another_folder() {
+    no_place_is_made_of_a_folder_of_another(&Folder::new().url());
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn no_place_is_made_of_a_folder_of_another_prefix() {
+    if let Some(server) = crate::servers::s3::shared() {
+        no_place_is_made_of_a_folder_of_another(&server.url());
     }
 }
 
