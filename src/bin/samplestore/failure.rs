@@ -208,7 +208,9 @@ impl From<Error> for Failure {
                 Code::Damaged,
                 match error.operation() {
                     "salvage a database" => Some("another copy of it is needed"),
-                    "open the database" => Some("samplestore repair or salvage may help"),
+                    "open the database" | "read the log" => {
+                        Some("samplestore repair or salvage may help")
+                    }
                     _ => Some("samplestore check says where; repair or salvage may help"),
                 },
             ),

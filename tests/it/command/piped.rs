@@ -64,6 +64,29 @@ fn what_has_come_is_stored_while_input_pauses() {
 }
 
 #[test]
+fn what_comes_slowly_and_never_pauses_is_stored_meanwhile() {
+    let shell = Shell::new();
+    let (mut child, mut input) = import(&shell, &["--pipeline", "p"]);
+    let begun = Instant::now();
+    let mut written = 0;
+    // Fewer than a batch has.
+    while written < 900 {
+        input.write_all(b"{\"n\":1}\n").unwrap();
+        written += 1;
+        thread::sleep(Duration::from_millis(50));
+        let stored = shell.run(["count"]);
+        if stored.code == 0 && stored.data != "0\n" {
+            break;
+        }
+    }
+    println!("some of {written} are stored after {:?}", begun.elapsed());
+    assert!(written < 900);
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(shell.data(["count"]), format!("{written}\n"));
+}
+
+#[test]
 fn ctrl_c_ends_an_import_that_waits() {
     let shell = Shell::new();
     let (mut child, mut input) = import(&shell, &["--pipeline", "p"]);

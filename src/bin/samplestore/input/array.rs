@@ -23,6 +23,8 @@ pub(super) struct ArrayReader<R> {
     is_wrapped: bool,
     /// Whether the bracket behind the last element was read.
     is_behind: bool,
+    /// Whether the input ended with an element, and no bracket.
+    is_cut_off: bool,
     is_done: bool,
 }
 
@@ -57,6 +59,7 @@ impl<R: BufRead> ArrayReader<R> {
             number: 0,
             is_wrapped,
             is_behind: false,
+            is_cut_off: false,
             is_done: false,
         })
     }
@@ -74,10 +77,17 @@ impl<R: BufRead> ArrayReader<R> {
             self.end()?;
             return Ok(None);
         }
+        if self.is_cut_off {
+            let number = self.number;
+            return Err(malformed(format!(
+                "it ends behind record {number}, within its array"
+            )));
+        }
         self.number += 1;
         let (fits, end) = self.read_element()?;
         // This record is whole, whatever follows the array.
-        self.is_behind = end == b']';
+        self.is_behind = end == Some(b']');
+        self.is_cut_off = end.is_none();
         let record = match fits {
             true => Record::Json(self.element.trim_ascii()),
             false => Record::TooLong,
@@ -85,8 +95,8 @@ impl<R: BufRead> ArrayReader<R> {
         Ok(Some((Place::Record(self.number), record)))
     }
 
-    /// Reads up to the comma or the bracket that ends the element, and says whether it fits.
-    fn read_element(&mut self) -> io::Result<(bool, u8)> {
+    /// Reads up to the comma or the bracket that ends the element, or the end of the input behind a whole object, and says whether it fits.
+    fn read_element(&mut self) -> io::Result<(bool, Option<u8>)> {
         self.element.clear();
         let mut fits = true;
         let mut depth = 0_u64;
@@ -99,6 +109,10 @@ impl<R: BufRead> ArrayReader<R> {
                 Err(error) => return Err(error),
             };
             if bytes.is_empty() {
+                let is_whole = depth == 0 && self.element.trim_ascii_end().ends_with(b"}");
+                if fits && is_whole && !in_string {
+                    return Ok((fits, None));
+                }
                 let number = self.number;
                 return Err(malformed(format!("it ends within record {number}")));
             }
@@ -130,7 +144,7 @@ impl<R: BufRead> ArrayReader<R> {
                 Some(at) => {
                     let byte = bytes[at];
                     self.reader.consume(at + 1);
-                    return Ok((fits, byte));
+                    return Ok((fits, Some(byte)));
                 }
                 None => {
                     let used = bytes.len();
@@ -227,6 +241,25 @@ mod tests {
             }
             assert!(array.next().is_err(), "{text}");
             assert!(array.next().unwrap().is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_array_that_is_cut_off_behind_an_object_has_that_one() {
+        for (text, whole) in [
+            ("[{\"a\":1},{\"b\":2} ", 2),
+            ("[{\"a\":1},{\"b\":[2]", 1),
+            ("[{\"a\":1},{\"b\":\"}", 1),
+            ("[{\"a\":1},", 1),
+            ("[1,2", 1),
+        ] {
+            let mut array = ArrayReader::new(text.as_bytes(), 20).unwrap();
+            for _ in 0..whole {
+                assert!(array.next().unwrap().is_some(), "{text}");
+            }
+            for _ in 0..2 {
+                assert!(array.next().is_err(), "{text}");
+            }
         }
     }
 

@@ -20,13 +20,16 @@ mod plain;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
+use arrow_array::types::{
+    Float64Type, Int64Type, TimestampMicrosecondType, TimestampNanosecondType, UInt64Type,
+};
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
@@ -44,6 +47,10 @@ use crate::verb::import::{check_whole_numbers, parse_once};
 const WORDS: [&str; 3] = ["id", "pipeline", "status"];
 const INSTANTS: [&str; 2] = ["created_at", "measured_at"];
 const TEXTS: [&str; 3] = ["data", "measurements", "reason"];
+/// How many rows are read of any file, and of a longer one for each of its bytes: columns of one value take a bit for many, and one that is
+/// null throughout none at all, whatever the file says how many there are.
+const ROWS_ANY: u64 = 1 << 20;
+const ROWS_PER_BYTE: u64 = 64;
 /// What instants are read as.
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -52,6 +59,7 @@ pub(super) struct BatchReader {
     batches: Batches,
     rows: Rows,
     number: u64,
+    number_max: u64,
     text: Vec<u8>,
 }
 
@@ -88,6 +96,7 @@ struct Instants {
 impl BatchReader {
     /// Opens a file of one of the two formats.
     pub(super) fn new(file: File, format: InputFormat) -> io::Result<Self> {
+        let bytes = file.metadata()?.len();
         let (schema, batches) = given_up(|| match format {
             InputFormat::Parquet => open_parquet(file),
             _ => open_arrow(file),
@@ -97,6 +106,7 @@ impl BatchReader {
             // What the rows are the columns tell, also where there are no rows.
             rows: given_up(|| Rows::of(&RecordBatch::new_empty(schema)))?,
             number: 0,
+            number_max: ROWS_ANY.max(bytes.saturating_mul(ROWS_PER_BYTE)),
             text: Vec::new(),
         };
         // Columns that it cannot have are told of before anything is stored.
@@ -123,6 +133,12 @@ impl BatchReader {
     pub(super) fn next(&mut self) -> io::Result<Option<(Place, Record<'_>)>> {
         if !self.turn()? {
             return Ok(None);
+        }
+        if self.number == self.number_max {
+            return Err(malformed(format!(
+                "it says that it has more than {} rows, which are more than a file of its length may have",
+                self.number
+            )));
         }
         self.number += 1;
         let record = match given_up(|| self.rows.text())? {
@@ -171,8 +187,12 @@ impl Columns {
     /// Finds the columns of samples in a batch.
     fn of(batch: &RecordBatch) -> io::Result<Self> {
         let mut columns = Self::default();
+        let mut names = HashSet::new();
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             let name = field.name().as_str();
+            if !names.insert(name.to_owned()) {
+                return Err(malformed(format!("the column {name:?} is given twice")));
+            }
             let known = |names: &[&'static str]| names.iter().copied().find(|known| *known == name);
             let no_such = |column: &ArrayRef| {
                 let found = column.data_type();
@@ -190,7 +210,7 @@ impl Columns {
                 let Some(given) = instants(column).transpose().map_err(unreadable)? else {
                     return Err(no_such(column));
                 };
-                let micros = cast(&given, &MICROS).map_err(unreadable)?;
+                let micros = micros(&given).map_err(unreadable)?;
                 columns.instants.push((known, Instants { micros, given }));
             } else if let Some((group, field)) = field_of(name) {
                 let column = read_as(value_type(column.data_type()))?;
@@ -327,6 +347,16 @@ fn instants(column: &ArrayRef) -> Option<Result<ArrayRef, ArrowError>> {
         // One that is empty throughout.
         DataType::Null => Some(cast(column, &MICROS)),
         _ => None,
+    }
+}
+
+/// Instants in microseconds, cut and not rounded, also before 1970.
+fn micros(instants: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    match instants.as_primitive_opt::<TimestampNanosecondType>() {
+        Some(nanos) => Ok(Arc::new(
+            nanos.unary::<_, TimestampMicrosecondType>(|nanos| nanos.div_euclid(1_000)),
+        )),
+        None => cast(instants, &MICROS),
     }
 }
 

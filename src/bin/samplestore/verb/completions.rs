@@ -109,7 +109,9 @@ fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
     man.render_name_section(&mut text)?;
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
-    man.render_options_section(&mut text)?;
+    let mut options = Vec::new();
+    man.render_options_section(&mut options)?;
+    text.extend(with_tables(&String::from_utf8_lossy(&options)).into_bytes());
     if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
@@ -138,8 +140,38 @@ fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
             }
         }
     }
+    let variables = command.get_arguments().filter_map(|argument| {
+        let (name, flag) = (argument.get_env()?.to_str()?, argument.get_long()?);
+        Some(format!("{name}: what --{flag} says, where it is not given"))
+    });
+    let variables: Vec<_> = variables.collect();
+    if !variables.is_empty() {
+        roff.control("SH", ["ENVIRONMENT"]);
+        roff.text([roman(variables.join("\n"))]);
+    }
     roff.to_writer(&mut text)?;
     Ok((man.get_filename(), text))
+}
+
+/// A text for `man`, which joins lines, with those left apart that stand below each other as in a table.
+fn with_tables(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut is_in_table = false;
+    for line in text.lines() {
+        let is_of_table = line.contains("   ");
+        match (is_in_table, is_of_table) {
+            (false, true) => kept.push_str(".nf\n"),
+            (true, false) => kept.push_str(".fi\n"),
+            _ => {}
+        }
+        is_in_table = is_of_table;
+        kept.push_str(line);
+        kept.push('\n');
+    }
+    if is_in_table {
+        kept.push_str(".fi\n");
+    }
+    kept
 }
 
 /// The command, or one of its verbs.

@@ -66,11 +66,16 @@ impl Salvage {
 }
 
 fn table(output: &mut Output, report: &SalvageReport) -> Result<(), Failure> {
+    // Of what could not be read nobody knows how many it is.
+    let at_least = match report.notes.is_empty() {
+        true => "",
+        false => "at least ",
+    };
     for (name, count) in [
-        ("saved", report.samples),
-        ("lost", report.lost),
-        ("lost commits", report.lost_commits),
-        ("doubtful", report.doubtful),
+        ("saved", report.samples.to_string()),
+        ("lost", format!("{at_least}{}", report.lost)),
+        ("lost commits", report.lost_commits.to_string()),
+        ("doubtful", report.doubtful.to_string()),
     ] {
         writeln!(output, "{name:<16}  {count}")?;
     }

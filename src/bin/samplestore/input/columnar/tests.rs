@@ -4,7 +4,10 @@ use std::io::Seek;
 
 use arrow_array::builder::{Float64Builder, ListBuilder};
 use arrow_array::types::Int32Type;
-use arrow_array::{DictionaryArray, Float64Array, Int32Array, LargeStringArray, StringArray};
+use arrow_array::{
+    DictionaryArray, Float64Array, Int32Array, LargeStringArray, NullArray, StringArray,
+    TimestampNanosecondArray,
+};
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use parquet::arrow::ArrowWriter;
@@ -305,6 +308,67 @@ fn what_is_called_a_text_and_is_none_is_an_error() {
             (end.is_ok(), seen),
             (is_text, u32::from(is_text)),
             "{end:?}"
+        );
+    }
+}
+
+#[test]
+fn rows_that_are_only_told_of_end() {
+    // In the file a number.
+    let nothing: ArrayRef = Arc::new(NullArray::new(1 << 40));
+    for kind in [Made::File, Made::Stream] {
+        let bytes = written(kind, &[("a", Arc::clone(&nothing))]);
+        let mut seen = 0;
+        let end = read(kind, &bytes, usize::MAX, |_| seen += 1);
+        let told = end.unwrap_err().to_string();
+        assert!(told.contains("more than 1048576 rows"), "{told}");
+        assert_eq!(seen, ROWS_ANY);
+    }
+}
+
+#[test]
+fn a_column_that_is_given_twice_is_refused() {
+    for twice in ["id", "data", "data.x", "created_at"] {
+        let values: ArrayRef = match twice {
+            "created_at" => Arc::new(TimestampNanosecondArray::from(vec![0; 3])),
+            _ => numbered(3),
+        };
+        let mut columns = vec![("id", numbered(3)), ("pipeline", again("p", 3))];
+        columns.retain(|(name, _)| *name != twice);
+        columns.extend([(twice, Arc::clone(&values)), (twice, values)]);
+        let end = read(Made::Stream, &written(Made::Stream, &columns), 9, |_| {});
+        let told = end.unwrap_err().to_string();
+        assert!(
+            told.contains(&format!("{twice:?} is given twice")),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn instants_are_cut_and_not_rounded() {
+    let nanos = vec![-1, -1_000, 999, -1_001];
+    let columns: [(&str, ArrayRef); 3] = [
+        ("id", numbered(4)),
+        ("pipeline", again("p", 4)),
+        (
+            "created_at",
+            Arc::new(TimestampNanosecondArray::from(nanos)),
+        ),
+    ];
+    for kind in ALL {
+        let mut seen = Vec::new();
+        let end = read(kind, &written(kind, &columns), 9, |record| {
+            let record: Json = serde_json::from_slice(record.unwrap()).unwrap();
+            seen.push(record["created_at"].as_str().unwrap().to_owned());
+        });
+        end.unwrap();
+        let before = "1969-12-31T23:59:59.999999Z";
+        let at = "1970-01-01T00:00:00Z";
+        assert_eq!(
+            seen,
+            [before, before, at, "1969-12-31T23:59:59.999998Z"],
+            "{kind:?}"
         );
     }
 }
