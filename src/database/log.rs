@@ -33,6 +33,7 @@ use super::disk::Disk;
 use super::failure::{damaged, disk_failure};
 use super::header::{Layout, PAGE_BYTES};
 use crate::error::{Error, ErrorKind, Result};
+pub(super) use scan::Lost;
 
 const APPEND: &str = "append to the log";
 const READ: &str = "read the log";

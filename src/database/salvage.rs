@@ -138,6 +138,7 @@ impl Database {
         }
         source.late(&mut |row, found| saving.add(row, found))?;
         if source.lost_commits > 0 {
+            // What comes of them takes the place of nothing.
             saving.before = saving.fresh.snapshot()?;
             source.undone(&mut |row, found| saving.add(row, found))?;
         }

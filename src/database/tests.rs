@@ -4,7 +4,7 @@
 //!
 //! Losses of power at any moment of such operations are in `tests/crash.rs`; what a database does beside, over many commits, in
 //! `tests/upkeep.rs`, `tests/cleared.rs` and `tests/walks.rs`; damage and what is done for it in `tests/damage.rs`,
-//! `tests/rescue.rs`, `tests/salvage.rs`, `tests/again.rs` and `tests/drafts.rs`.
+//! `tests/rescue.rs`, `tests/salvage.rs`, `tests/lost.rs`, `tests/again.rs` and `tests/drafts.rs`.
 //!
 //! Chunks and leaves are small here (see `schema.rs`), so that a few thousand samples fill several.
 
@@ -16,6 +16,7 @@ mod damage;
 mod drafts;
 mod ended;
 mod fields;
+mod lost;
 mod rescue;
 mod salvage;
 mod together;

@@ -44,12 +44,19 @@ pub(super) async fn identity(objects: &Objects, create: bool) -> Result<u64> {
                         "a Delta Lake table is there; documents need a place of their own",
                     ));
             }
-            let within = objects.is_within_another(OPEN, [SAMPLES, ORDER], MARK);
-            if within.await? {
+            let folders = [SAMPLES, ORDER];
+            let mut overlaps = objects.is_within_another(OPEN, folders, MARK).await;
+            for folder in folders {
+                let found = objects.get(OPEN, &Key::new(folder, MARK)).await?;
+                // A sample may have that name.
+                overlaps |=
+                    found.is_some_and(|found| serde_json::from_slice::<Mark>(&found.bytes).is_ok());
+            }
+            if overlaps {
                 return Err(wrong(ErrorKind::InvalidArgument)
                     .with_subject(objects.place())
                     .with_message(
-                        "it is a folder of a place of documents, which is the one above it",
+                        "it is a folder of a place of documents, or one of its own folders is a place",
                     ));
             }
             if objects.is_server() {

@@ -101,30 +101,35 @@ impl Objects {
         operation: &'static str,
         folders: [&str; 2],
         mark: &str,
-    ) -> Result<bool> {
+    ) -> bool {
         if let Some(folder) = &self.folder {
-            let folder = folder.canonicalize().map_err(|cause| {
-                let shown = self.place();
-                Error::io(operation, shown, cause)
-            })?;
-            let name = folder.file_name().and_then(|name| name.to_str());
-            let outer = folder.parent().map(|outer| outer.join(mark));
-            let is_of_it = name.is_some_and(|name| folders.contains(&name));
-            return Ok(is_of_it && outer.is_some_and(|mark| mark.exists()));
+            // It may be a link, or reached by one.
+            let paths = folder
+                .canonicalize()
+                .into_iter()
+                .chain([folder.to_path_buf()]);
+            let is_of_it = |folder: std::path::PathBuf| {
+                let name = folder.file_name().and_then(|name| name.to_str());
+                let outer = folder.parent().map(|outer| outer.join(mark));
+                name.is_some_and(|name| folders.contains(&name))
+                    && outer.is_some_and(|mark| mark.exists())
+            };
+            return paths.into_iter().any(is_of_it);
         }
         let mut parts: Vec<_> = self.prefix.parts().collect();
         if !parts
             .pop()
             .is_some_and(|name| folders.contains(&name.as_ref()))
         {
-            return Ok(false);
+            return false;
         }
         let outer = Self {
             prefix: parts.into_iter().collect(),
             ..self.clone()
         };
-        let found = outer.head(operation, &Key::new("", mark)).await?;
-        Ok(found.is_some())
+        // Whoever may not look there does not write there.
+        let found = outer.head(operation, &Key::new("", mark)).await;
+        found.is_ok_and(|found| found.is_some())
     }
 
     /// How the place is told to users.

@@ -47,6 +47,25 @@ struct Found {
     chain: u64,
 }
 
+/// What may be a record, whole or not.
+struct Piece {
+    /// Where its payload lies, and how long that is.
+    place: u64,
+    bytes: usize,
+    follows: u64,
+    chain: u64,
+    is_whole: bool,
+}
+
+/// A commit that is lost.
+pub(in crate::database) struct Lost<'a> {
+    pub(in crate::database) payload: &'a [u8],
+    /// Whether its checksum holds.
+    pub(in crate::database) is_whole: bool,
+    /// Whether none is missing between it and the commits that are not lost.
+    pub(in crate::database) follows: bool,
+}
+
 /// One record of each number. Of several, which are of different lives of the log, the one that follows the one before; or that the
 /// next one follows; or the last.
 fn linked(found: BTreeMap<u64, Vec<Found>>) -> Vec<Record> {
@@ -115,33 +134,62 @@ impl Log {
         Ok(lost)
     }
 
-    /// Shows `see` what lies in so many commits behind those that follow `mark`, whether it is whole or not.
-    pub(in crate::database) fn each_beyond(
+    /// Shows `see` the commits that are lost behind those that follow `mark`, in order, whole or not. Each is linked to others by a
+    /// checksum: it names that of the one before it, or the next one, which is whole, names its own. What else looks like one may be of
+    /// another life of the log, or what a sample holds.
+    pub(in crate::database) fn each_lost(
         disk: Arc<dyn Disk>,
         layout: Layout,
         mark: Mark,
-        commits: u64,
-        mut see: impl FnMut(&[u8]),
+        mut see: impl FnMut(&Lost<'_>),
     ) -> Result<()> {
         let (log, _, len) = Self::follow(disk, layout, mark)?;
+        let commits = log.count_lost(len)?;
         let mut hashed = Hashed::default();
-        let mut payload = Vec::new();
+        let mut pieces: BTreeMap<u64, Vec<Piece>> = BTreeMap::new();
         log.each_page(len, |place, header, room| {
-            let bytes = payload_bytes(header);
-            let is_beyond = word(header, 8)
-                .checked_sub(log.mark.number + 1)
-                .is_some_and(|number| number < commits);
+            let (number, bytes) = (word(header, 8), payload_bytes(header));
+            let behind = number.checked_sub(log.mark.number);
+            let is_of_them = behind.is_some_and(|behind| (1..=commits).contains(&behind));
             if word(header, 0) as u32 == MAGIC
-                && is_beyond
+                && is_of_them
                 && padded(bytes).is_some_and(|bytes| bytes <= room)
             {
-                hashed.add(bytes)?;
-                payload.resize(bytes, 0);
-                log.read_at(place + HEADER_BYTES as u64, &mut payload)?;
-                see(&payload);
+                pieces.entry(number).or_default().push(Piece {
+                    place: place + HEADER_BYTES as u64,
+                    bytes,
+                    follows: word(header, 16),
+                    chain: word(header, SUM_AT),
+                    is_whole: log.is_valid(place, header, room, &mut hashed)?,
+                });
             }
             Ok(())
-        })
+        })?;
+        let (mut before, mut follows) = (Some((log.mark.number, log.mark.chain)), true);
+        let mut payload = Vec::new();
+        for (number, same) in &pieces {
+            let behind = pieces.get(&(number + 1)).map_or(&[][..], Vec::as_slice);
+            let is_linked = |piece: &&Piece| before == Some((number - 1, piece.follows));
+            let is_named = |piece: &&Piece| {
+                let mut behind = behind.iter().filter(|next| next.is_whole);
+                behind.any(|next| next.follows == piece.chain)
+            };
+            let piece = same.iter().find(is_linked);
+            follows &= piece.is_some();
+            let Some(piece) = piece.or_else(|| same.iter().find(is_named)) else {
+                before = None;
+                continue;
+            };
+            payload.resize(piece.bytes, 0);
+            log.read_at(piece.place, &mut payload)?;
+            see(&Lost {
+                payload: &payload,
+                is_whole: piece.is_whole,
+                follows,
+            });
+            before = Some((*number, piece.chain));
+        }
+        Ok(())
     }
 
     /// Shows `see` the start of every page that is not one of a record that counts: where it is, its first bytes, and how many there are

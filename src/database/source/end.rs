@@ -10,8 +10,8 @@ use crate::database::blocks::Block;
 use crate::database::failure::{Context, guard};
 use crate::database::ids::ROWS_MAX;
 use crate::database::journal::{self, Operation};
-use crate::database::log::Log;
-use crate::database::schema::{Kind, STATUS_ROWS, key_of, unseal};
+use crate::database::log::{Log, Lost};
+use crate::database::schema::{CHUNK_ROWS, Kind, STATUS_ROWS, key_of, unseal};
 use crate::database::state::{State, read_copied_state, read_state};
 use crate::error::Result;
 
@@ -94,7 +94,17 @@ impl Source {
             }
         };
         let rows = strays.rows().max().map_or(0, |row| row + 1).max(self.rows);
-        let mut row_of = searching(rows);
+        let mut searches = SEARCHES_MAX;
+        let mut row_of = |next: u64, sealed: &[u8]| {
+            if unseal(Kind::Row, next, sealed).is_ok() {
+                return Some(next);
+            }
+            searches = searches.checked_sub(1)?;
+            // Rows are given out in order, so it is likely to be one that is near.
+            let near = next.saturating_sub(SEARCHED_NEAR)..next + SEARCHED_NEAR;
+            let all = 0..rows.clamp(SEARCHED_ROWS, SEARCHED_ROWS_MAX);
+            key_of(Kind::Row, sealed, near).or_else(|| key_of(Kind::Row, sealed, all))
+        };
         self.late = Late::behind(rows, 0);
         self.late_doubt = Some(LATE);
         let (mut number, mut unknown) = (0, 0);
@@ -119,7 +129,8 @@ impl Source {
         }
     }
 
-    /// Shows `each` the new samples of the log's commits that are lost, where their records are whole: each has a seal of its own.
+    /// Shows `each` the new samples of the commits that are lost behind those that the log has, where their records are whole: each has a
+    /// seal of its own.
     pub(in crate::database) fn undone(
         &mut self,
         each: &mut dyn FnMut(u64, Found) -> Result<()>,
@@ -127,34 +138,19 @@ impl Source {
         let (Some(layout), Some(state)) = (self.layout, &self.state) else {
             return Ok(());
         };
-        if self.lost_commits == 0 {
-            return Ok(());
-        }
-        let mut found = BTreeMap::new();
-        let mut next = self.late.next_row();
-        let mut row_of = searching(next);
-        let (disk, commits) = (Arc::clone(&self.disk), self.lost_commits);
+        let (disk, mark) = (Arc::clone(&self.disk), state.mark);
+        let mut undone = Undone::behind(self.late.next_row());
         let looked = guard(OPERATION, || {
-            Log::each_beyond(disk, layout, state.mark, commits, |payload| {
-                for operation in journal::operations(payload).map_while(Result::ok) {
-                    if let Operation::Insert(sealed) = operation
-                        && let Some(row) = row_of(next, sealed)
-                    {
-                        next = row + 1;
-                        found.insert(row, sealed.to_vec());
-                    }
-                }
-            })
+            Log::each_lost(disk, layout, mark, |commit| undone.add(commit))
         });
         if let Err(error) = looked {
-            self.notes
-                .push(format!("the commits that are lost: {error}"));
+            let note = format!("the commits that are lost: {error}");
+            self.notes.push(note);
         }
-        for (row, sealed) in found {
-            if !self.seen.contains(row) {
-                let found = self.found(row, None, Ok(sealed), Some(UNDONE));
-                each(row, found)?;
-            }
+        self.late.add_names(undone.names);
+        for (row, sealed) in undone.records {
+            let found = self.found(row, None, Ok(sealed), Some(UNDONE));
+            each(row, found)?;
         }
         Ok(())
     }
@@ -176,18 +172,68 @@ impl Source {
     }
 }
 
-/// Which row a sealed record has, by the one that is expected, where so many rows are known.
-fn searching(rows: u64) -> impl FnMut(u64, &[u8]) -> Option<u64> {
-    let mut searches = SEARCHES_MAX;
-    move |next, sealed| {
-        if unseal(Kind::Row, next, sealed).is_ok() {
-            return Some(next);
+/// What is new by commits that are lost. They say nothing of what was there before them, since some of them may be missing.
+struct Undone {
+    /// The first row that none of the others has.
+    first: u64,
+    next: u64,
+    searches: u32,
+    /// Sealed records, by row.
+    records: BTreeMap<u64, Vec<u8>>,
+    /// The names of pipelines, as far as it is known which numbers they have.
+    names: Vec<Arc<str>>,
+    are_names_known: bool,
+}
+
+impl Undone {
+    fn behind(first: u64) -> Self {
+        Self {
+            first,
+            next: first,
+            searches: SEARCHES_MAX,
+            records: BTreeMap::new(),
+            names: Vec::new(),
+            are_names_known: true,
         }
-        searches = searches.checked_sub(1)?;
-        // Rows are given out in order, so it is likely to be one that is near.
-        let near = next.saturating_sub(SEARCHED_NEAR)..next + SEARCHED_NEAR;
-        let all = 0..rows.clamp(SEARCHED_ROWS, SEARCHED_ROWS_MAX);
-        key_of(Kind::Row, sealed, near).or_else(|| key_of(Kind::Row, sealed, all))
+    }
+
+    fn add(&mut self, commit: &Lost<'_>) {
+        self.are_names_known &= commit.follows;
+        for operation in journal::operations(commit.payload) {
+            match operation {
+                Ok(Operation::Pipeline(name)) if self.are_names_known => {
+                    self.names.push(name.into());
+                }
+                Ok(Operation::Insert(sealed)) => {
+                    let row = self.row_of(sealed);
+                    if let Some(row) = row {
+                        self.records.insert(row, sealed.to_vec());
+                    }
+                    self.next = row.unwrap_or(self.next) + 1;
+                }
+                Ok(Operation::Replace(row, sealed)) => {
+                    if row >= self.first && unseal(Kind::Row, row, sealed).is_ok() {
+                        self.records.insert(row, sealed.to_vec());
+                    }
+                }
+                Ok(Operation::Move(chunk, rows, 0)) if commit.is_whole => {
+                    self.records.retain(|row, _| {
+                        row / CHUNK_ROWS != chunk || !rows.contains((row % CHUNK_ROWS) as u32)
+                    });
+                }
+                Ok(_) => {}
+                Err(_) => self.are_names_known = false,
+            }
+        }
+    }
+
+    /// The row of a record. Rows are given out in order, so it is the next one, or near it where some were not seen.
+    fn row_of(&mut self, sealed: &[u8]) -> Option<u64> {
+        if unseal(Kind::Row, self.next, sealed).is_ok() {
+            return Some(self.next);
+        }
+        self.searches = self.searches.checked_sub(1)?;
+        key_of(Kind::Row, sealed, self.first..self.next + SEARCHED_NEAR)
     }
 }
 

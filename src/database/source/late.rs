@@ -132,6 +132,11 @@ impl Late {
         self.names.truncate(known);
     }
 
+    /// Adds names of pipelines that come behind those that it has.
+    pub(super) fn add_names(&mut self, names: Vec<Arc<str>>) {
+        self.names.extend(names);
+    }
+
     /// How many names of pipelines it has.
     pub(super) fn names(&self) -> usize {
         self.names.len()

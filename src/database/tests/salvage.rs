@@ -10,7 +10,7 @@ use super::super::check::tests::{changes, file, open, tamper};
 use super::super::disk::Disk;
 use super::super::disk::memory::{Done, MemoryDisk};
 use super::super::header::{self, Head};
-use super::super::{Database, RepairOutcome, SalvageReport};
+use super::super::{Database, SalvageReport};
 use super::damage::{assert_no_own_panics, watch_panics};
 use super::rescue::{all, assert_alone, on_disk, sample};
 use crate::query::Query;
@@ -396,46 +396,6 @@ fn a_file_that_was_not_closed_is_reindexed_and_salvaged_with_its_log() {
         expected.len() as u64
     );
     assert_eq!(all(&Database::open(&path).unwrap()), expected);
-}
-
-#[test]
-fn commits_that_are_lost_from_the_log_are_told() {
-    let disk = Arc::new(MemoryDisk::default());
-    let database = Database::options()
-        .cache_bytes(1 << 20)
-        .open_disk("memory".into(), Arc::clone(&disk) as _)
-        .unwrap();
-    for number in 0..5 {
-        database.store(&[sample(number)]).unwrap();
-    }
-    let bytes = disk.bytes();
-    drop(database);
-    // In the first of five records, and in the second.
-    for kept in [0, 1] {
-        let mut bytes = bytes.clone();
-        bytes[(1 + kept) * 4_096 + 50] ^= 1;
-        let (folder, path) = on_disk(&bytes);
-        let to = folder.path().join("to.redb");
-        for _ in 0..2 {
-            // Whoever could not open it has not closed it.
-            let refused = Database::open(&path).unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::Damaged, "{refused}");
-            let reading = Database::options().read_only(true).open(&path);
-            assert_eq!(reading.unwrap_err().kind(), ErrorKind::NeedsRepair);
-        }
-        for _ in 0..2 {
-            let report = Database::repair(&path, |_| ()).unwrap();
-            assert_eq!(report.outcome, RepairOutcome::NeedsSalvage, "{report:?}");
-        }
-        let report = Database::salvage(&path, &to, |_| ()).unwrap();
-        let lost = 5 - kept as u64;
-        assert_eq!(
-            (report.samples, report.lost_commits),
-            (4, lost),
-            "{report:?}"
-        );
-        assert_eq!(report.doubtful, lost - 1, "{report:?}");
-    }
 }
 
 /// redb closes a file in between when it has to look at every page. Whoever comes behind a process that was killed there must be told,

@@ -70,12 +70,20 @@ fn no_place_is_made_of_a_folder_of_another(url: &str) {
             "{error}"
         );
     }
-    // Below it, and where no place is above it, a name is one as any.
+    // Below it, and where no place is above it, a name is one as any; but then none is made above it.
     for place in ["samples/other", "other/samples"] {
         let place = below(url, place);
-        connect(&place).unwrap().store(&at_once(["b"])).unwrap();
+        connect(&place)
+            .unwrap()
+            .store(&at_once(["samplestore"]))
+            .unwrap();
         connect(&place).unwrap();
     }
+    let error = refused(&below(url, "other")).to_string();
+    assert!(
+        error.contains("one of its own folders is a place"),
+        "{error}"
+    );
     assert_eq!(connect(url).unwrap().count(&Query::new()).unwrap(), 1);
 }
 

@@ -47,10 +47,10 @@ use crate::verb::import::{check_whole_numbers, parse_once};
 const WORDS: [&str; 3] = ["id", "pipeline", "status"];
 const INSTANTS: [&str; 2] = ["created_at", "measured_at"];
 const TEXTS: [&str; 3] = ["data", "measurements", "reason"];
-/// How many rows are read of any file, and of a longer one for each of its bytes: columns of one value take a bit for many, and one that is
-/// null throughout none at all, whatever the file says how many there are.
+/// How many rows a file may have for each of its bytes, and however short it is. A table of constant columns has some hundreds in Parquet; a
+/// column that is null throughout takes no bytes at all, whatever the file says how many there are.
+const ROWS_PER_BYTE: u64 = 1 << 14;
 const ROWS_ANY: u64 = 1 << 20;
-const ROWS_PER_BYTE: u64 = 64;
 /// What instants are read as.
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -59,7 +59,7 @@ pub(super) struct BatchReader {
     batches: Batches,
     rows: Rows,
     number: u64,
-    number_max: u64,
+    rows_max: u64,
     text: Vec<u8>,
 }
 
@@ -96,17 +96,18 @@ struct Instants {
 impl BatchReader {
     /// Opens a file of one of the two formats.
     pub(super) fn new(file: File, format: InputFormat) -> io::Result<Self> {
-        let bytes = file.metadata()?.len();
+        let rows_max = file.metadata()?.len().saturating_mul(ROWS_PER_BYTE);
+        let rows_max = rows_max.max(ROWS_ANY);
         let (schema, batches) = given_up(|| match format {
-            InputFormat::Parquet => open_parquet(file),
-            _ => open_arrow(file),
+            InputFormat::Parquet => open_parquet(file, rows_max),
+            _ => open_arrow(file, rows_max),
         })?;
         let mut reader = Self {
             batches,
             // What the rows are the columns tell, also where there are no rows.
             rows: given_up(|| Rows::of(&RecordBatch::new_empty(schema)))?,
             number: 0,
-            number_max: ROWS_ANY.max(bytes.saturating_mul(ROWS_PER_BYTE)),
+            rows_max,
             text: Vec::new(),
         };
         // Columns that it cannot have are told of before anything is stored.
@@ -134,12 +135,8 @@ impl BatchReader {
         if !self.turn()? {
             return Ok(None);
         }
-        if self.number == self.number_max {
-            return Err(malformed(format!(
-                "it says that it has more than {} rows, which are more than a file of its length may have",
-                self.number
-            )));
-        }
+        // There may be more than it said at first.
+        check_rows(self.number + 1, self.rows_max)?;
         self.number += 1;
         let record = match given_up(|| self.rows.text())? {
             Some(text) => {
@@ -396,6 +393,16 @@ fn double(value: f64) -> Json {
         value if value.is_nan() => json!({ "$numberDouble": "NaN" }),
         value if value > 0.0 => json!({ "$numberDouble": "Infinity" }),
         _ => json!({ "$numberDouble": "-Infinity" }),
+    }
+}
+
+/// Fails for more rows than are read of a file of its length.
+fn check_rows(rows: u64, rows_max: u64) -> io::Result<()> {
+    match rows > rows_max {
+        true => Err(malformed(format!(
+            "it says that it has {rows} rows or more, and of a file of its length {rows_max} are read at most"
+        ))),
+        false => Ok(()),
     }
 }
 

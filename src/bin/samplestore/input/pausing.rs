@@ -23,7 +23,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const PAUSE_LOOKS: u32 = 3;
 /// How long input that never pauses for so long may be waited for again and again: what comes slowly is seen to, too.
 #[cfg(unix)]
-const SLOW: Duration = Duration::from_secs(1);
+const SLOW: Duration = Duration::from_secs(5);
 
 /// What is done when input pauses, once in each pause, and now and then while it comes slowly. When it fails, so does the read.
 #[derive(Clone, Default)]

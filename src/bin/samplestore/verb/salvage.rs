@@ -74,7 +74,13 @@ fn table(output: &mut Output, report: &SalvageReport) -> Result<(), Failure> {
     for (name, count) in [
         ("saved", report.samples.to_string()),
         ("lost", format!("{at_least}{}", report.lost)),
-        ("lost commits", report.lost_commits.to_string()),
+        (
+            "lost commits",
+            match report.lost_commits {
+                0 => "0".to_owned(),
+                commits => format!("at least {commits}"),
+            },
+        ),
         ("doubtful", report.doubtful.to_string()),
     ] {
         writeln!(output, "{name:<16}  {count}")?;

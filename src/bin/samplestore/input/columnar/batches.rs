@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 
-use super::{ipc, unreadable, value_type};
+use super::{check_rows, ipc, unreadable, value_type};
 use crate::input::malformed;
 
 /// How many rows are decoded at once: as many texts of 64 MiB are the most that a column may have.
@@ -24,9 +24,11 @@ pub(super) const MESSAGE_BEGIN: &[u8] = &[0xff; 4];
 pub(super) type Batches = Box<dyn Iterator<Item = io::Result<RecordBatch>>>;
 
 /// Opens a Parquet file. Its texts are read as such whose offsets end at 2 GiB, whatever type its writer had them in.
-pub(super) fn open_parquet(file: File) -> io::Result<(SchemaRef, Batches)> {
+pub(super) fn open_parquet(file: File, rows_max: u64) -> io::Result<(SchemaRef, Batches)> {
     let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
     let found = found.map_err(unreadable)?;
+    let rows = found.metadata().file_metadata().num_rows();
+    check_rows(rows.max(0).unsigned_abs(), rows_max)?;
     let schema = found.schema();
     let fields = schema.fields().iter().map(short_field).collect::<Vec<_>>();
     let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
@@ -84,19 +86,19 @@ fn short_type(found: &DataType) -> Option<DataType> {
 }
 
 /// Opens an Arrow file or an Arrow stream in a file.
-pub(super) fn open_arrow(mut file: File) -> io::Result<(SchemaRef, Batches)> {
+pub(super) fn open_arrow(mut file: File, rows_max: u64) -> io::Result<(SchemaRef, Batches)> {
     let mut begin = Vec::new();
     (&mut file).take(8).read_to_end(&mut begin)?;
     file.rewind()?;
     if begin.starts_with(FILE_BEGIN) {
-        ipc::check_file(&mut file)?;
+        check_rows(ipc::check_file(&mut file)?, rows_max)?;
         let reader = FileReader::try_new(BufReader::new(file), None);
         return Ok(decoded(reader.map_err(unreadable)?));
     }
     if !begin.starts_with(MESSAGE_BEGIN) {
         return Err(malformed("it is neither an Arrow file nor an Arrow stream"));
     }
-    ipc::check_stream(&mut file)?;
+    check_rows(ipc::check_stream(&mut file)?, rows_max)?;
     let reader = StreamReader::try_new(BufReader::new(file), None);
     Ok(decoded(reader.map_err(unreadable)?))
 }

@@ -25,10 +25,12 @@ const TRAILER_BYTES: u64 = 10;
 struct Messages<'a> {
     file: &'a mut File,
     bytes: u64,
+    /// How many rows those have that were looked at.
+    rows: u64,
 }
 
-/// Looks at each message that the end of a file tells of.
-pub(super) fn check_file(file: &mut File) -> io::Result<()> {
+/// Looks at each message that the end of a file tells of, and says how many rows they have.
+pub(super) fn check_file(file: &mut File) -> io::Result<u64> {
     let mut messages = Messages::of(file)?;
     let trailer = messages.bytes.checked_sub(TRAILER_BYTES);
     let trailer = trailer.ok_or_else(|| malformed("it ends too early"))?;
@@ -44,23 +46,29 @@ pub(super) fn check_file(file: &mut File) -> io::Result<()> {
     for block in dictionaries.chain(batches) {
         messages.check_block(block)?;
     }
-    messages.file.rewind()
+    messages.file.rewind()?;
+    Ok(messages.rows)
 }
 
-/// Looks at each message of a stream.
-pub(super) fn check_stream(file: &mut File) -> io::Result<()> {
+/// Looks at each message of a stream, and says how many rows they have.
+pub(super) fn check_stream(file: &mut File) -> io::Result<u64> {
     let mut messages = Messages::of(file)?;
     let mut at = 0;
     while let Some(next) = messages.check_next(at)? {
         at = next;
     }
-    messages.file.rewind()
+    messages.file.rewind()?;
+    Ok(messages.rows)
 }
 
 impl<'a> Messages<'a> {
     fn of(file: &'a mut File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
-        Ok(Self { file, bytes })
+        Ok(Self {
+            file,
+            bytes,
+            rows: 0,
+        })
     }
 
     /// Looks at the message of a block of a file.
@@ -109,6 +117,10 @@ impl<'a> Messages<'a> {
 
     /// Looks at what a message says of its body, which is so long.
     fn check(&mut self, message: &Message<'_>, body: u64, bytes: u64) -> io::Result<()> {
+        if let Some(batch) = message.header_as_record_batch() {
+            let rows = u64::try_from(batch.length()).map_err(unreadable)?;
+            self.rows = self.rows.saturating_add(rows);
+        }
         let dictionary = message.header_as_dictionary_batch();
         let dictionary = dictionary.and_then(|dictionary| dictionary.data());
         let Some(batch) = message.header_as_record_batch().or(dictionary) else {

@@ -313,16 +313,23 @@ fn what_is_called_a_text_and_is_none_is_an_error() {
 }
 
 #[test]
-fn rows_that_are_only_told_of_end() {
-    // In the file a number.
-    let nothing: ArrayRef = Arc::new(NullArray::new(1 << 40));
+fn more_rows_than_any_file_of_its_length_has_are_refused_before_the_first() {
+    // In the file they are a number.
+    let null = |rows| -> ArrayRef { Arc::new(NullArray::new(rows)) };
     for kind in [Made::File, Made::Stream] {
-        let bytes = written(kind, &[("a", Arc::clone(&nothing))]);
-        let mut seen = 0;
-        let end = read(kind, &bytes, usize::MAX, |_| seen += 1);
+        let bytes = written(kind, &[("a", null(1 << 40))]);
+        let end = read(kind, &bytes, 1, |_| panic!("a row was read"));
         let told = end.unwrap_err().to_string();
-        assert!(told.contains("more than 1048576 rows"), "{told}");
-        assert_eq!(seen, ROWS_ANY);
+        assert!(told.contains("1099511627776 rows or more"), "{told}");
+    }
+    // A table of constants is read.
+    const ROWS: usize = 1_200_000;
+    for kind in ALL {
+        let ones: ArrayRef = Arc::new(Int32Array::from(vec![1; ROWS]));
+        let bytes = written(kind, &[("one", ones), ("pipeline", again("p", ROWS))]);
+        let mut seen = 0;
+        read(kind, &bytes, 3, |_| seen += 1).unwrap();
+        assert_eq!(seen, 3, "{kind:?} of {} bytes", bytes.len());
     }
 }
 
