@@ -168,7 +168,9 @@ impl Log {
         let (mut before, mut follows) = (Some((log.mark.number, log.mark.chain)), true);
         let mut payload = Vec::new();
         for (number, same) in &pieces {
-            let behind = pieces.get(&(number + 1)).map_or(&[][..], Vec::as_slice);
+            let behind = pieces
+                .get(&number.wrapping_add(1))
+                .map_or(&[][..], Vec::as_slice);
             let is_linked = |piece: &&Piece| before == Some((number - 1, piece.follows));
             let is_named = |piece: &&Piece| {
                 let mut behind = behind.iter().filter(|next| next.is_whole);

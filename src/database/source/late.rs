@@ -49,8 +49,8 @@ impl Late {
         }
     }
 
-    /// Adds a commit, unless something of it cannot be: then nothing of it. `row_of` says which row a new sealed record has, by the one that is next and the record; `None` where that is not known,
-    /// and how many of these there are is the answer.
+    /// Adds a commit, unless something of it cannot be: then nothing of it. `row_of` says which row a new sealed record has, by the one that
+    /// is next and the record; `None` where that is not known, and how many of these there are is the answer.
     pub(super) fn apply(
         &mut self,
         payload: &[u8],
